@@ -1,0 +1,25 @@
+/**
+ * The one content security policy of the project. SvelteKit writes it into every page's <meta>
+ * (with hashes for its inline start script); servers send it as a header, because a worker obeys
+ * the headers of its own script and not the <meta> of the page that started it.
+ */
+export const directives = /** @type {const} */ ({
+  'default-src': ['self'],
+  'script-src': ['self', 'wasm-unsafe-eval'],
+  'worker-src': ['self'],
+  'connect-src': ['self'],
+  'img-src': ['self', 'data:', 'blob:'],
+  'style-src': ['self', 'unsafe-inline'],
+  'object-src': ['none'],
+  'base-uri': ['self'],
+  'form-action': ['self'],
+});
+
+const KEYWORDS = new Set(['self', 'none', 'unsafe-inline', 'wasm-unsafe-eval']);
+
+/** The policy as one header value, as it governs scripts, workers and other files. */
+export const policy = Object.entries(directives)
+  .map(([name, values]) =>
+    [name, ...values.map((value) => (KEYWORDS.has(value) ? `'${value}'` : value))].join(' '),
+  )
+  .join('; ');

@@ -1,0 +1,63 @@
+import { svelte, vitePreprocess } from '@sveltejs/vite-plugin-svelte';
+import { playwright } from '@vitest/browser-playwright';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+import { chromiumFlags, findChromium } from './tools/chromium.mjs';
+import { commitHash } from './tools/commit.mjs';
+
+// Tests that need a GPU: run in a real browser (project `browser`) or in Node on Dawn (`dawn`).
+const gpuTests = ['src/kernels/**/*.test.ts', 'src/**/*.gpu.test.ts'];
+const componentTests = ['src/lib/**/*.svelte.test.ts'];
+
+const shared = {
+  plugins: [svelte({ configFile: false, preprocess: vitePreprocess() })],
+  define: { __COMMIT__: JSON.stringify(commitHash()) },
+  resolve: { alias: { $lib: fileURLToPath(new URL('./src/lib', import.meta.url)) } },
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        ...shared,
+        test: {
+          name: 'node',
+          environment: 'node',
+          include: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'tests/unit/**/*.test.ts'],
+          exclude: [...gpuTests, ...componentTests],
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'browser',
+          include: [...gpuTests, ...componentTests],
+          // Kernels on a software adapter share two cores with the compiler of their pipelines.
+          testTimeout: 120_000,
+          fileParallelism: false,
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            instances: [{ browser: 'chromium' as const }],
+            provider: playwright({
+              launchOptions: { executablePath: findChromium(), args: chromiumFlags },
+            }),
+          },
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'dawn',
+          environment: 'node',
+          include: gpuTests,
+          testTimeout: 120_000,
+          pool: 'forks' as const,
+          fileParallelism: false,
+          setupFiles: ['./tests/setup/dawn.ts'],
+        },
+      },
+    ],
+  },
+});
