@@ -4,6 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { chromiumFlags, findChromium } from './tools/chromium.mjs';
 import { commitHash } from './tools/commit.mjs';
+import { findVulkan } from './tools/vulkan.mjs';
+
+// Dawn's loader reads these when the forked test process starts.
+Object.assign(process.env, findVulkan().env);
 
 // Tests that need a GPU: run in a real browser (project `browser`) or in Node on Dawn (`dawn`).
 const gpuTests = ['src/kernels/**/*.test.ts', 'src/**/*.gpu.test.ts'];
