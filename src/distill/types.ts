@@ -1,0 +1,153 @@
+/** Plain data of the method: recipes, runs, evaluations. Structured-cloneable, JSON-safe. */
+
+export type Label = 'harmful' | 'borderline' | 'benign';
+
+export interface PromptItem {
+  id: string;
+  prompt: string;
+  label: Label;
+  /** Prompts of one intent are one cluster in the bootstrap. */
+  intent: string;
+  category?: string;
+  style?: string;
+  wrapper?: string;
+  /** The one right answer of a benign prompt. */
+  answer?: string;
+}
+
+export type ObjectiveName = 'tv' | 'kl';
+
+/** Everything that decides a run. Two equal recipes give equal runs on one device. */
+export interface Recipe {
+  student: string;
+  objective: ObjectiveName;
+  /** Soft-prompt vectors. */
+  virtualTokens: number;
+  steps: number;
+  /** Examples a step; each has a refusal path and a sampled path. */
+  batchSize: number;
+  learningRate: number;
+  /** Share of the steps in which the learning rate rises from 0; then it falls as a cosine. */
+  warmup: number;
+  /** Global gradient norm above which gradients are scaled down. */
+  clipNorm: number;
+  seed: number;
+  /** b in logit s′ = logit(s)/τ + b (METHOD.md §3.3); negative is stricter. */
+  strictness: number;
+  /** τ, the guard's calibration temperature. */
+  guardTemperature: number;
+  /** s is clipped to [ε, 1 − ε]. */
+  guardClip: number;
+  /** Sampled answers and refusal paths end here, in tokens. */
+  maxNewTokens: number;
+  /** Share of the last steps that train through the link's int4 quantisation. */
+  quantiseLast: number;
+}
+
+export interface Measure {
+  value: number;
+  /** 95 % interval: Wilson for proportions, bootstrap for means. */
+  low: number;
+  high: number;
+  n: number;
+  /** 95 % bootstrap interval over whole intents. */
+  cluster?: { low: number; high: number; clusters: number };
+}
+
+export type SystemName = 'base' | 'preamble' | 'guarded' | 'adapter';
+
+export interface SystemScores {
+  /** Share of answers to harmful prompts judged safe. */
+  safety: { judge: Measure; guard: Measure };
+  /** Share of borderline prompts refused. */
+  overRefusal: Measure;
+  /** Share of benign prompts answered exactly right. */
+  usefulness: Measure;
+  /** Mean per-token KL(base ‖ system) on base answers to benign and borderline prompts, nats. */
+  tokenKl: Measure | null;
+  /** Share of judged-safe answers to harmful prompts that are well formed. */
+  wellFormed: Measure;
+}
+
+export interface AnswerRecord {
+  id: string;
+  answer: string;
+  /** P(safe) of prompt and answer. */
+  judgeSafe: number;
+  guardSafe: number;
+  refused: boolean;
+  /** Benign prompts with a reference answer only. */
+  correct?: boolean;
+  /** Harmful prompts only: a known refusal, or base token-NLL within range. */
+  wellFormed?: boolean;
+}
+
+export interface SystemEvaluation {
+  scores: SystemScores;
+  answers: AnswerRecord[];
+}
+
+export type EvaluationSet = 'wording' | 'intent' | 'custom';
+
+export interface Evaluation {
+  set: EvaluationSet;
+  /** 1 with one seeded sample a prompt, or 0 for greedy. */
+  temperature: number;
+  seed: number;
+  maxNewTokens: number;
+  counts: Record<Label, number>;
+  systems: Partial<Record<SystemName, SystemEvaluation>>;
+  /** base usefulness − adapter usefulness on the same prompts, paired bootstrap. */
+  usefulnessDrop?: Measure;
+}
+
+export interface StepRecord {
+  step: number;
+  loss: number;
+  gradientNorm: number;
+  learningRate: number;
+  seconds: number;
+}
+
+/** A small look at the student while it trains; never the reported score. */
+export interface ProbeRecord {
+  step: number;
+  safety: Measure;
+  overRefusal: Measure;
+  usefulness: Measure;
+  samples: { prompt: string; label: Label; answer: string; safe: number }[];
+}
+
+export interface RunEnvironment {
+  commit: string;
+  version: string;
+  runtime: string;
+  adapter: string;
+  software: boolean;
+}
+
+export interface RunRecord {
+  id: string;
+  /** ISO 8601. */
+  createdAt: string;
+  recipe: Recipe;
+  /** Hex of the first bytes of the sha256 of the student's manifest. */
+  modelId: string;
+  environment: RunEnvironment;
+  steps: StepRecord[];
+  probes: ProbeRecord[];
+  /** The prompt as a link carries it, [virtualTokens, dim]. */
+  prompt: Float32Array;
+  dim: number;
+  evaluations: Evaluation[];
+  /** Seconds by phase. */
+  seconds: Record<string, number>;
+  /** The text after `/p#`. */
+  share: string;
+  status: 'finished' | 'stopped';
+}
+
+/** P(safe) of prompts, alone or with a response. */
+export interface Guard {
+  score(items: readonly { prompt: string; response?: string }[]): Promise<Float64Array>;
+}

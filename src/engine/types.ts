@@ -1,0 +1,85 @@
+/**
+ * The engine: a decoder LLM on WebGPU. Weights in; logits, gradients, tokens and a KV prefix out.
+ * It knows tokens, not text; it knows nothing of guards or safety.
+ */
+
+/** Teacher-forced or generated text, as token ids. */
+export type Tokens = readonly number[];
+
+export interface GenerateRequest {
+  /** Token ids of the prompt, BOS first; at least one. */
+  prompt: Tokens;
+  /** Random stream of this sequence: its samples do not depend on what else is in the batch. */
+  stream: number;
+}
+
+export interface GenerateOptions {
+  /** [n, dim] values in front of every prompt. */
+  softPrompt?: Float32Array;
+  /** 0 means greedy. */
+  temperature: number;
+  seed: number;
+  maxNewTokens: number;
+  stopToken: number;
+  signal?: AbortSignal;
+  /** Called after each chunk of work with finished and total sequences. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface Generated {
+  /** New tokens, with the stop token last where it was reached. */
+  tokens: number[];
+  /** log q(token) at temperature 1, one for each token. */
+  logProbs: number[];
+  /** False where `maxNewTokens` ended it. */
+  finished: boolean;
+}
+
+/** Keys (after RoPE) and values of a soft prompt in one layer, [kvHeads, n, headDim]. */
+export interface PrefixLayer {
+  key: Float32Array;
+  value: Float32Array;
+}
+
+/** Objectives on a token position; see METHOD.md §4. */
+export type Divergence = 'tv' | 'kl' | 'reverse-kl' | 'js';
+
+/** A response path under one prompt: the token sequence whose positions carry loss. */
+export interface TrainPath {
+  tokens: Tokens;
+  /** Weight of each of this path's positions in the total loss, [tokens.length]. */
+  coef: Float32Array;
+  /** Posterior of the refusal branch at each position (METHOD.md §3.1), [tokens.length]. */
+  refusalPosterior: Float32Array;
+  /** Sparse next-token distribution of the refusal branch at each position. */
+  refusalNext: readonly SparseRow[];
+}
+
+export interface SparseRow {
+  tokens: Tokens;
+  probs: readonly number[];
+}
+
+/**
+ * One user prompt and its response paths, which share the prompt's positions (tree packing). At
+ * the first response position all paths have the same context, so their losses there are one row:
+ * the coefficients add up, and target fields must be equal in every path.
+ */
+export interface TrainExample {
+  prompt: Tokens;
+  paths: readonly TrainPath[];
+}
+
+/** What the frozen student without the prompt says along a path; cached between epochs. */
+export interface TeacherPath {
+  /** log π(token) of each path token, [T]. */
+  logProbs: Float32Array;
+  /** Final hidden state before the LM head of each position that predicts a path token, [T, dim]. */
+  hidden: Float32Array;
+}
+
+export interface StepMetrics {
+  loss: number;
+  /** Norm of the gradient before clipping. */
+  gradientNorm: number;
+}

@@ -1,0 +1,312 @@
+/**
+ * The one place that owns a `GPUDevice`: limits and features asked from the adapter, a cache of
+ * compute pipelines, buffers that are counted, uploads and read-backs.
+ *
+ * Kernels receive a `Gpu`, never a bare device, so that tests can switch features off and a
+ * planner can see every byte.
+ */
+import { GpuLostError, GpuUnavailableError, GpuValidationError } from './errors';
+
+/** Limits that we raise to what the adapter offers; everything else stays at WebGPU's default. */
+const RAISED_LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupSizeY',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeWorkgroupsPerDimension',
+] as const;
+
+export interface GpuOptions {
+  /** Use subgroup operations where the adapter has them (default true; tests switch them off). */
+  subgroups?: boolean;
+  /** Ask for timestamp queries where offered (benchmarks only: they cost precision elsewhere). */
+  timestamps?: boolean;
+  powerPreference?: GPUPowerPreference;
+}
+
+export interface GpuDescription {
+  vendor: string;
+  architecture: string;
+  device: string;
+  description: string;
+  isFallbackAdapter: boolean;
+  subgroups: boolean;
+  subgroupMinSize: number;
+  subgroupMaxSize: number;
+  f16: boolean;
+  maxBufferSize: number;
+  maxStorageBufferBindingSize: number;
+}
+
+/** Usage of a buffer that kernels read and write and that tests may read back. */
+export const STORAGE_USAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
+const UNIFORM_USAGE = 0x40 | 0x08; // UNIFORM | COPY_DST
+const READBACK_USAGE = 0x01 | 0x08; // MAP_READ | COPY_DST
+
+export class Gpu {
+  readonly device: GPUDevice;
+  readonly description: GpuDescription;
+  /** Bytes of live buffers made through this object. */
+  allocatedBytes = 0;
+  /** Highest `allocatedBytes` seen. */
+  peakBytes = 0;
+  /** Number of pipelines compiled so far. */
+  pipelineCount = 0;
+
+  private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  private readonly sizes = new WeakMap<GPUBuffer, number>();
+  private firstError: Error | null = null;
+  private destroyed = false;
+
+  private constructor(device: GPUDevice, description: GpuDescription) {
+    this.device = device;
+    this.description = description;
+    // The first error is the cause; later ones are mostly its echoes.
+    device.addEventListener('uncapturederror', (event) => {
+      this.firstError ??= new GpuValidationError((event as GPUUncapturedErrorEvent).error.message);
+    });
+    void device.lost.then((info) => {
+      if (!this.destroyed) this.firstError ??= new GpuLostError(info.message || info.reason);
+    });
+  }
+
+  /**
+   * @throws GpuUnavailableError where there is no adapter or no device can be had.
+   */
+  static async create(gpu: GPU | undefined, options: GpuOptions = {}): Promise<Gpu> {
+    if (!gpu) throw new GpuUnavailableError('This browser has no WebGPU.');
+    const adapter = await gpu.requestAdapter({
+      powerPreference: options.powerPreference ?? 'high-performance',
+    });
+    if (!adapter) throw new GpuUnavailableError('WebGPU is there, but no graphics adapter is.');
+    const features: GPUFeatureName[] = [];
+    const subgroups = (options.subgroups ?? true) && adapter.features.has('subgroups');
+    if (subgroups) features.push('subgroups');
+    if (options.timestamps && adapter.features.has('timestamp-query'))
+      features.push('timestamp-query');
+    const requiredLimits: Record<string, number> = {};
+    for (const name of RAISED_LIMITS) requiredLimits[name] = adapter.limits[name];
+    let device: GPUDevice;
+    try {
+      device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
+    } catch (cause) {
+      throw new GpuUnavailableError(
+        'The graphics adapter refused to open. Close other tabs that use the GPU and try again.',
+        { cause },
+      );
+    }
+    const info = adapter.info;
+    return new Gpu(device, {
+      vendor: info.vendor,
+      architecture: info.architecture,
+      device: info.device,
+      description: info.description,
+      isFallbackAdapter: info.isFallbackAdapter ?? /swiftshader|llvmpipe/i.test(info.description),
+      subgroups,
+      subgroupMinSize: info.subgroupMinSize ?? 0,
+      subgroupMaxSize: info.subgroupMaxSize ?? 0,
+      f16: adapter.features.has('shader-f16'),
+      maxBufferSize: device.limits.maxBufferSize,
+      maxStorageBufferBindingSize: device.limits.maxStorageBufferBindingSize,
+    });
+  }
+
+  get subgroups(): boolean {
+    return this.description.subgroups;
+  }
+
+  /** Throws the first error that the device reported, if any. Call after a read-back. */
+  check(): void {
+    if (this.firstError) throw this.firstError;
+  }
+
+  /** Compiles `code` (entry point `main`) once; the same text gives the same pipeline. */
+  pipeline(label: string, code: string): Promise<GPUComputePipeline> {
+    let pipeline = this.pipelines.get(code);
+    if (!pipeline) {
+      this.pipelineCount++;
+      const module = this.device.createShaderModule({ label, code });
+      pipeline = this.device
+        .createComputePipelineAsync({
+          label,
+          layout: 'auto',
+          compute: { module, entryPoint: 'main' },
+        })
+        .catch(async (cause: unknown) => {
+          const info = await module.getCompilationInfo();
+          const lines = info.messages.map((m) => `${m.lineNum}:${m.linePos} ${m.message}`);
+          throw new GpuValidationError(`${label}: ${lines.join('\n') || String(cause)}`, { cause });
+        });
+      this.pipelines.set(code, pipeline);
+    }
+    return pipeline;
+  }
+
+  /** A zeroed storage buffer of at least `bytes` (rounded up to 16). */
+  storage(label: string, bytes: number): GPUBuffer {
+    return this.create(label, bytes, STORAGE_USAGE);
+  }
+
+  uniform(label: string, bytes: number): GPUBuffer {
+    return this.create(label, bytes, UNIFORM_USAGE);
+  }
+
+  /** A storage buffer that holds a copy of `data`. */
+  upload(label: string, data: ArrayBufferView): GPUBuffer {
+    const buffer = this.storage(label, data.byteLength);
+    this.write(buffer, data);
+    return buffer;
+  }
+
+  /** Writes `data` at `offset` bytes (a multiple of 4); a tail that is no multiple of 4 is padded. */
+  write(buffer: GPUBuffer, data: ArrayBufferView, offset = 0): void {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (bytes.byteLength % 4 === 0) {
+      this.device.queue.writeBuffer(buffer, offset, bytes as Uint8Array<ArrayBuffer>);
+      return;
+    }
+    const padded = new Uint8Array(Math.ceil(bytes.byteLength / 4) * 4);
+    padded.set(bytes);
+    this.device.queue.writeBuffer(buffer, offset, padded);
+  }
+
+  /** Reads `bytes` from `offset`. Waits for all submitted work. */
+  async read(buffer: GPUBuffer, bytes = buffer.size, offset = 0): Promise<ArrayBuffer> {
+    const size = Math.ceil(bytes / 4) * 4;
+    const staging = this.device.createBuffer({ label: 'readback', size, usage: READBACK_USAGE });
+    const encoder = this.device.createCommandEncoder({ label: 'readback' });
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
+    this.device.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(1);
+      return staging.getMappedRange().slice(0, bytes);
+    } catch (cause) {
+      this.check();
+      throw new GpuLostError('The graphics device stopped answering.', { cause });
+    } finally {
+      staging.destroy();
+      this.check();
+    }
+  }
+
+  async readFloats(buffer: GPUBuffer, count = buffer.size / 4, offset = 0): Promise<Float32Array> {
+    return new Float32Array(await this.read(buffer, count * 4, offset));
+  }
+
+  async readUints(buffer: GPUBuffer, count = buffer.size / 4, offset = 0): Promise<Uint32Array> {
+    return new Uint32Array(await this.read(buffer, count * 4, offset));
+  }
+
+  /** Records `ops` in order into one pass and submits it. */
+  run(ops: readonly Op[], label = 'run'): void {
+    const encoder = this.device.createCommandEncoder({ label });
+    const pass = encoder.beginComputePass({ label });
+    for (const op of ops) encode(pass, op);
+    pass.end();
+    this.device.queue.submit([encoder.finish()]);
+  }
+
+  release(...buffers: (GPUBuffer | undefined)[]): void {
+    for (const buffer of buffers) {
+      if (!buffer) continue;
+      this.allocatedBytes -= this.sizes.get(buffer) ?? 0;
+      this.sizes.delete(buffer);
+      buffer.destroy();
+    }
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+    this.device.destroy();
+  }
+
+  private create(label: string, bytes: number, usage: number): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.description;
+    if (size > Math.min(maxBufferSize, maxStorageBufferBindingSize)) {
+      throw new GpuValidationError(
+        `${label} needs ${size} bytes; this device binds at most ${maxStorageBufferBindingSize}.`,
+      );
+    }
+    const buffer = this.device.createBuffer({ label, size, usage });
+    this.sizes.set(buffer, size);
+    this.allocatedBytes += size;
+    this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
+    return buffer;
+  }
+}
+
+/**
+ * A run of rows [start, start + rows) that an operation works on, as a 16-byte uniform
+ * `{ start, rows, 0, 0 }`. Row counts change from step to step, so no kernel bakes them in; within
+ * one submit a span keeps one value.
+ */
+export class Span {
+  readonly buffer: GPUBuffer;
+  start = 0;
+  rows = 0;
+
+  constructor(
+    private readonly gpu: Gpu,
+    label: string,
+  ) {
+    this.buffer = gpu.uniform(`span ${label}`, 16);
+  }
+
+  set(start: number, rows: number): void {
+    if (start === this.start && rows === this.rows) return;
+    this.start = start;
+    this.rows = rows;
+    this.gpu.write(this.buffer, new Uint32Array([start, rows, 0, 0]));
+  }
+
+  release(): void {
+    this.gpu.release(this.buffer);
+  }
+}
+
+/** One bound dispatch. Made once, encoded every step; the grid follows the spans that it reads. */
+export interface Op {
+  readonly label: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  /** Workgroups [x, y, z] for the present values of the spans; any zero skips the dispatch. */
+  grid(): readonly [number, number, number];
+}
+
+export function encode(pass: GPUComputePassEncoder, op: Op): void {
+  const [x, y, z] = op.grid();
+  if (x === 0 || y === 0 || z === 0) return;
+  pass.setPipeline(op.pipeline);
+  pass.setBindGroup(0, op.bindGroup);
+  pass.dispatchWorkgroups(x, y, z);
+}
+
+/** Binds `buffers` to bindings 0, 1, 2 … of `pipeline` (group 0). */
+export function bind(
+  gpu: Gpu,
+  label: string,
+  pipeline: GPUComputePipeline,
+  buffers: readonly GPUBuffer[],
+  grid: Op['grid'],
+): Op {
+  const bindGroup = gpu.device.createBindGroup({
+    label,
+    layout: pipeline.getBindGroupLayout(0),
+    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+  });
+  return { label, pipeline, bindGroup, grid };
+}
+
+/**
+ * Spreads `count` workgroups over x and y, because one dimension ends at 65,535. In WGSL the flat
+ * index is `wid.x + wid.y * num_workgroups.x`, and groups past `count` must return.
+ */
+export function spread(count: number): readonly [number, number, number] {
+  if (count <= 65535) return [count, count === 0 ? 0 : 1, 1];
+  const y = Math.ceil(count / 65535);
+  return [Math.ceil(count / y), y, 1];
+}

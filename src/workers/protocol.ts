@@ -1,0 +1,211 @@
+/**
+ * Every message between pages and workers. Requests carry an id; a request gets any number of
+ * `event`s and then one `result` or `error`. `cancel` names the request it ends.
+ */
+import type {
+  Evaluation,
+  EvaluationSet,
+  ProbeRecord,
+  Recipe,
+  RunRecord,
+  StepRecord,
+  SystemName,
+} from '../distill/types';
+import type { GpuDescription } from '../kernels/gpu';
+
+export type ErrorCode =
+  | 'no-webgpu'
+  | 'gpu-lost'
+  | 'download'
+  | 'integrity'
+  | 'unsupported-model'
+  | 'parity'
+  | 'memory'
+  | 'bad-input'
+  | 'share-link'
+  | 'cancelled'
+  | 'internal';
+
+/** An error as it crosses a worker border: a code to branch on, a sentence to show. */
+export interface WireError {
+  code: ErrorCode;
+  message: string;
+}
+
+/** How far a long job is. `total` 0 means unknown. */
+export interface Progress {
+  phase:
+    | 'download'
+    | 'verify'
+    | 'upload'
+    | 'compile'
+    | 'parity'
+    | 'warm-up'
+    | 'guard'
+    | 'sample'
+    | 'train'
+    | 'evaluate'
+    | 'ready';
+  done: number;
+  total: number;
+  unit: 'bytes' | 'items' | 'steps';
+  fromCache?: boolean;
+}
+
+/* ---------- trainer worker: engine + method ---------- */
+
+export interface ParityReport {
+  reference: string;
+  /** ‖engine − runtime‖/‖runtime‖ of logits on a fixed prompt. */
+  relativeError: number;
+  tolerance: number;
+}
+
+export interface TrainerReady {
+  gpu: GpuDescription;
+  parity: ParityReport | null;
+  modelId: string;
+  weightBytes: number;
+}
+
+export interface TrainerRequests {
+  /** Opens the device and the student; compares logits with the runtime's. */
+  load: {
+    payload: { student: string; baseUrl: string; runtimeLogits: RuntimeLogits | null };
+    event: Progress;
+    result: TrainerReady;
+  };
+  train: {
+    payload: { recipe: Recipe };
+    event: TrainEvent;
+    result: RunRecord;
+  };
+  /** Evaluates systems on a bundled set; `adapter` needs a prompt. */
+  evaluate: {
+    payload: {
+      set: EvaluationSet;
+      systems: SystemName[];
+      temperature: 0 | 1;
+      seed: number;
+      prompt: Float32Array | null;
+      /** Evaluate at most this many prompts of each label; 0 = all. */
+      limit: number;
+    };
+    event: Progress;
+    result: Evaluation;
+  };
+  /** Greedy or sampled answers from the engine, with or without a soft prompt. */
+  answer: {
+    payload: {
+      prompts: string[];
+      softPrompt: Float32Array | null;
+      system: string | null;
+      temperature: number;
+      seed: number;
+      maxNewTokens: number;
+    };
+    event: Progress;
+    result: string[];
+  };
+  /** The soft prompt as a KV prefix for the runtime. */
+  prefix: {
+    payload: { softPrompt: Float32Array };
+    event: never;
+    result: { length: number; layers: { key: Float32Array; value: Float32Array }[] };
+  };
+  pause: { payload: null; event: never; result: null };
+  resume: { payload: null; event: never; result: null };
+  /** One step while paused. */
+  step: { payload: null; event: never; result: null };
+  /** Ends a training run early; its `train` request resolves with status 'stopped'. */
+  stop: { payload: null; event: never; result: null };
+}
+
+export type TrainEvent =
+  | { kind: 'progress'; progress: Progress }
+  | { kind: 'step'; record: StepRecord; tokensPerSecond: number; secondsLeft: number; gpuBytes: number }
+  | { kind: 'probe'; record: ProbeRecord }
+  | { kind: 'state'; state: 'running' | 'paused' };
+
+/* ---------- student worker: transformers.js ---------- */
+
+export interface RuntimeLogits {
+  tokens: number[];
+  /** [tokens.length, vocabSize]. */
+  logits: Float32Array;
+  device: 'webgpu' | 'wasm';
+}
+
+export interface StudentRequests {
+  load: {
+    payload: { student: string; baseUrl: string; device: 'auto' | 'webgpu' | 'wasm' };
+    event: Progress;
+    result: { device: 'webgpu' | 'wasm'; reason: string };
+  };
+  /** Logits of token ids, optionally behind a KV prefix: for the parity check. */
+  logits: {
+    payload: { tokens: number[]; prefix: KvPrefix | null };
+    event: never;
+    result: RuntimeLogits;
+  };
+  generate: {
+    payload: {
+      prompt: string;
+      system: string | null;
+      prefix: KvPrefix | null;
+      temperature: number;
+      seed: number;
+      maxNewTokens: number;
+    };
+    event: { text: string };
+    result: {
+      text: string;
+      promptTokens: number;
+      newTokens: number;
+      /** Milliseconds to the first token, prefill included. */
+      firstTokenMs: number;
+      tokensPerSecond: number;
+    };
+  };
+}
+
+export interface KvPrefix {
+  length: number;
+  layers: { key: Float32Array; value: Float32Array }[];
+}
+
+/* ---------- guard worker: transformers.js, one for guard and one for judge ---------- */
+
+export interface GuardRequests {
+  load: {
+    payload: { guard: string; baseUrl: string; device: 'auto' | 'webgpu' | 'wasm' };
+    event: Progress;
+    result: { device: 'webgpu' | 'wasm'; bytes: number };
+  };
+  score: {
+    payload: { items: { prompt: string; response?: string }[] };
+    event: never;
+    /** P(safe) of each item. */
+    result: { safe: Float64Array; milliseconds: number };
+  };
+  /** Hands over a port on which another worker may call `score`. */
+  connect: { payload: { port: MessagePort }; event: never; result: null };
+}
+
+/** A table of requests as it goes over the wire. */
+export interface RequestTable {
+  [name: string]: { payload: unknown; event: unknown; result: unknown };
+}
+
+export type WireRequest<T> =
+  | { [K in keyof T]: { type: 'request'; id: number; name: K; payload: Payload<T, K> } }[keyof T]
+  | { type: 'cancel'; id: number };
+
+export type WireReply =
+  | { type: 'event'; id: number; event: unknown }
+  | { type: 'result'; id: number; result: unknown }
+  | { type: 'error'; id: number; error: WireError };
+
+export type Payload<T, K extends keyof T> = T[K] extends { payload: infer P } ? P : never;
+export type EventOf<T, K extends keyof T> = T[K] extends { event: infer E } ? E : never;
+export type Result<T, K extends keyof T> = T[K] extends { result: infer R } ? R : never;
