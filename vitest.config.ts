@@ -11,7 +11,8 @@ Object.assign(process.env, findVulkan().env);
 
 // Tests that need a GPU: run in a real browser (project `browser`) or in Node on Dawn (`dawn`).
 const gpuTests = ['src/kernels/**/*.test.ts', 'src/**/*.gpu.test.ts'];
-const componentTests = ['src/lib/**/*.svelte.test.ts'];
+// Tests that need a page: components, and the runtime as it is bundled.
+const pageTests = ['src/lib/**/*.svelte.test.ts', 'src/**/*.browser.test.ts'];
 
 const shared = {
   plugins: [svelte({ configFile: false, preprocess: vitePreprocess() })],
@@ -28,14 +29,23 @@ export default defineConfig({
           name: 'node',
           environment: 'node',
           include: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'tests/unit/**/*.test.ts'],
-          exclude: [...gpuTests, ...componentTests],
+          exclude: [...gpuTests, ...pageTests],
         },
       },
       {
         ...shared,
+        // Named here so that Vite does not find them late and reload a running test.
+        optimizeDeps: {
+          include: [
+            '@bufbuild/protobuf/wire',
+            '@huggingface/tokenizers',
+            '@huggingface/transformers',
+            'onnxruntime-web/webgpu',
+          ],
+        },
         test: {
           name: 'browser',
-          include: [...gpuTests, ...componentTests],
+          include: [...gpuTests, ...pageTests],
           // Kernels on a software adapter share two cores with the compiler of their pipelines.
           testTimeout: 120_000,
           fileParallelism: false,

@@ -1,0 +1,1 @@
+"""Hand-written grammar of the classroom domain: intents, phrases, slots and answers."""

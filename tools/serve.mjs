@@ -1,0 +1,213 @@
+/**
+ * The static server of `npm start` and of the end-to-end tests: loopback only, right types, byte
+ * ranges, the content security policy as a header (workers obey nothing else), optional sub-path.
+ *
+ *   node tools/serve.mjs [--root build] [--port 4173] [--base /sub/]
+ */
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join, resolve, sep } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { policy } from './csp.mjs';
+
+/** @type {Record<string, string>} */
+const TYPES = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.ico': 'image/x-icon',
+  '.jpg': 'image/jpeg',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.jsonl': 'application/jsonl; charset=utf-8',
+  '.md': 'text/markdown; charset=utf-8',
+  '.mjs': 'text/javascript; charset=utf-8',
+  '.onnx': 'application/octet-stream',
+  '.png': 'image/png',
+  '.svg': 'image/svg+xml',
+  '.txt': 'text/plain; charset=utf-8',
+  '.wasm': 'application/wasm',
+  '.webmanifest': 'application/manifest+json',
+  '.webp': 'image/webp',
+  '.woff2': 'font/woff2',
+};
+
+/**
+ * A page's inline start script is allowed by hashes that differ from page to page; its own <meta>
+ * names them, so the header repeats that policy instead of contradicting it.
+ * @param {string} html
+ */
+export function policyOfPage(html) {
+  const meta = /<meta http-equiv="content-security-policy" content="([^"]*)"/i.exec(html);
+  return meta ? meta[1].replaceAll('&#39;', "'") : policy;
+}
+
+/**
+ * `bytes=a-b`, `bytes=a-` or `bytes=-n` of a file of `size` bytes, both ends included.
+ * @param {string | undefined} header
+ * @param {number} size
+ * @returns {{ start: number, end: number } | 'unsatisfiable' | undefined}
+ */
+export function parseRange(header, size) {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
+  if (!match || (match[1] === '' && match[2] === '')) return undefined;
+  const start = match[1] === '' ? Math.max(0, size - Number(match[2])) : Number(match[1]);
+  const end = match[1] === '' || match[2] === '' ? size - 1 : Math.min(Number(match[2]), size - 1);
+  return start > end || start >= size ? 'unsatisfiable' : { start, end };
+}
+
+/**
+ * @param {{ root: string, base?: string }} options `base` is the path the site is mounted on, with
+ *   slashes at both ends.
+ */
+export function createStaticServer({ root, base = '/' }) {
+  const folder = resolve(root);
+
+  /** @param {string} pathname @returns {Promise<{ file: string, size: number } | { redirect: string } | undefined>} */
+  async function find(pathname) {
+    if (pathname === base.slice(0, -1)) return { redirect: base };
+    if (!pathname.startsWith(base)) return undefined;
+    const relative = pathname.slice(base.length);
+    const file = join(folder, relative);
+    const isInside = file === folder || file.startsWith(folder + sep) || file === folder + sep;
+    if (!isInside || relative.split('/').some((part) => part.startsWith('.'))) return undefined;
+    const info = await stat(file).catch(() => undefined);
+    if (info?.isFile()) return { file, size: info.size };
+    if (!info?.isDirectory()) return undefined;
+    if (!pathname.endsWith('/')) return { redirect: `${pathname}/` };
+    const index = join(file, 'index.html');
+    const page = await stat(index).catch(() => undefined);
+    return page && { file: index, size: page.size };
+  }
+
+  return createServer(async (request, response) => {
+    try {
+      const { pathname, search } = new URL(request.url ?? '/', 'http://localhost');
+      response.setHeader('X-Content-Type-Options', 'nosniff');
+      response.setHeader('Referrer-Policy', 'no-referrer');
+      response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+      response.setHeader('Content-Security-Policy', policy);
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        response.writeHead(405, { Allow: 'GET, HEAD' }).end();
+        return;
+      }
+      const found = await find(decodeURIComponent(pathname));
+      if (!found) {
+        response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8' });
+        response.end('Not found. The start page is ' + base + '\n');
+        return;
+      }
+      if ('redirect' in found) {
+        response.writeHead(308, { Location: found.redirect + search }).end();
+        return;
+      }
+      const { file, size } = found;
+      const type = extname(file).toLowerCase();
+      const isImmutable = pathname.startsWith(`${base}_app/immutable/`);
+      response.setHeader('Content-Type', TYPES[type] ?? 'application/octet-stream');
+      response.setHeader(
+        'Cache-Control',
+        isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache',
+      );
+      if (type === '.html') {
+        const html = await readFile(file);
+        response.setHeader('Content-Security-Policy', policyOfPage(html.toString('utf8')));
+        response.writeHead(200, { 'Content-Length': html.length });
+        response.end(request.method === 'HEAD' ? undefined : html);
+        return;
+      }
+      response.setHeader('Accept-Ranges', 'bytes');
+      const range = parseRange(request.headers.range, size);
+      if (range === 'unsatisfiable') {
+        response.writeHead(416, { 'Content-Range': `bytes */${size}` }).end();
+        return;
+      }
+      const { start, end } = range ?? { start: 0, end: size - 1 };
+      if (range) response.setHeader('Content-Range', `bytes ${start}-${end}/${size}`);
+      response.writeHead(range ? 206 : 200, { 'Content-Length': end - start + 1 });
+      if (request.method === 'HEAD' || size === 0) {
+        response.end();
+        return;
+      }
+      createReadStream(file, { start, end })
+        .on('error', () => response.destroy())
+        .pipe(response);
+    } catch {
+      if (!response.headersSent) response.writeHead(400);
+      response.end();
+    }
+  });
+}
+
+/**
+ * Starts the server on loopback; port 0 takes a free one.
+ * @param {{ root: string, base?: string, port: number }} options
+ * @returns {Promise<{ url: string, close: () => Promise<void> }>}
+ */
+export async function serve({ root, base = '/', port }) {
+  const server = createStaticServer({ root, base });
+  await new Promise((done, fail) => {
+    server.once('error', fail);
+    server.listen(port, '127.0.0.1', () => done(undefined));
+  });
+  const address = server.address();
+  const actual = typeof address === 'object' && address ? address.port : port;
+  return {
+    url: `http://127.0.0.1:${actual}${base}`,
+    close: () =>
+      new Promise((done) => {
+        server.close(() => done(undefined));
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/**
+ * Port from text such as $PORT.
+ * @param {string} value
+ */
+export function parsePort(value) {
+  const port = Number(value);
+  if (!/^\d+$/.test(value) || port > 65535) {
+    throw new Error(`PORT must be a number from 0 to 65535, not "${value}".`);
+  }
+  return port;
+}
+
+/**
+ * Serves until the process is ended, and says where; a port in use is one sentence and exit 1.
+ * @param {{ root: string, base?: string, port: number }} options
+ */
+export async function serveForever(options) {
+  try {
+    const { url } = await serve(options);
+    console.log(`Retort is ready at ${url}`);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    const reason =
+      code === 'EADDRINUSE'
+        ? `Port ${options.port} is already in use. Close the program that uses it or choose another port, for example PORT=${options.port + 1} npm start.`
+        : code === 'EACCES'
+          ? `This user may not open port ${options.port}. Choose a port above 1023, for example PORT=4173 npm start.`
+          : `Could not serve on port ${options.port}: ${error instanceof Error ? error.message : error}`;
+    console.error(reason);
+    process.exit(1);
+  }
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    const { values } = parseArgs({
+      options: {
+        root: { type: 'string', default: 'build' },
+        port: { type: 'string', default: process.env.PORT ?? '4173' },
+        base: { type: 'string', default: '/' },
+      },
+    });
+    await serveForever({ root: values.root, base: values.base, port: parsePort(values.port) });
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(2);
+  }
+}
