@@ -1,0 +1,81 @@
+/** RMSNorm over rows, forward and backward. Formula in rmsnorm.wgsl. */
+import { bind, spread, type Gpu, type Op, type Span } from './gpu';
+import { lanesFor, positive, withLanes } from './reduce-lanes';
+import source from './rmsnorm.wgsl?raw';
+
+export interface RmsNormShape {
+  /** Width of a row. */
+  dim: number;
+  /** Added to the mean square; from the model's configuration. */
+  eps: number;
+  /** `thread`: one invocation a row; else invocations a row. Default: chosen from the adapter. */
+  lanes?: number | 'thread';
+}
+
+export interface RmsNormForward {
+  /** [rows, dim], not `y`. */
+  x: GPUBuffer;
+  /** [dim] */
+  weight: GPUBuffer;
+  /** [rows, dim], written. */
+  y: GPUBuffer;
+  span: Span;
+}
+
+export interface RmsNormBackward {
+  /** Input of the forward pass [rows, dim]. */
+  x: GPUBuffer;
+  /** [dim] */
+  weight: GPUBuffer;
+  /** Gradient of the output [rows, dim]. */
+  dy: GPUBuffer;
+  /** Gradient of the input [rows, dim]; must be neither `x` nor `dy`. */
+  dx: GPUBuffer;
+  /** true: dx += (dx holds the residual stream's gradient); false: dx =. */
+  accumulate: boolean;
+  span: Span;
+}
+
+export interface RmsNormKernel {
+  bind(args: RmsNormForward): Op;
+  bindBackward(args: RmsNormBackward): Op;
+}
+
+/** One invocation a row needs this many rows side by side to fill a workgroup. */
+const ROWS_PER_GROUP = 16;
+
+/** @throws RangeError on a width below 1 or a negative `eps`. */
+export async function createRmsNorm(gpu: Gpu, shape: RmsNormShape): Promise<RmsNormKernel> {
+  const { dim, eps } = shape;
+  positive('dim', dim);
+  if (!(eps >= 0)) throw new RangeError(`eps is ${eps}; it must not be negative.`);
+  const lanes = shape.lanes ?? (gpu.description.isFallbackAdapter ? 'thread' : lanesFor(gpu, dim));
+  const rowPerThread = lanes === 'thread';
+  const code = (flags: { BACKWARD: boolean; ACCUMULATE: boolean }): string =>
+    withLanes(
+      gpu,
+      source,
+      lanes === 'thread' ? ROWS_PER_GROUP : lanes,
+      { DIM: dim, EPS_F: eps },
+      { VEC4: dim % 4 === 0, ROW_PER_THREAD: rowPerThread, ...flags },
+    );
+  const [forward, overwrite, accumulate] = await Promise.all([
+    gpu.pipeline('rmsnorm', code({ BACKWARD: false, ACCUMULATE: false })),
+    gpu.pipeline('rmsnorm backward', code({ BACKWARD: true, ACCUMULATE: false })),
+    gpu.pipeline('rmsnorm backward, adding', code({ BACKWARD: true, ACCUMULATE: true })),
+  ]);
+  const grid = (span: Span) => () =>
+    spread(rowPerThread ? Math.ceil(span.rows / ROWS_PER_GROUP) : span.rows);
+  return {
+    bind: ({ x, weight, y, span }) =>
+      bind(gpu, 'rmsnorm', forward, [x, weight, y, span.buffer], grid(span)),
+    bindBackward: ({ x, weight, dy, dx, accumulate: adds, span }) =>
+      bind(
+        gpu,
+        'rmsnorm backward',
+        adds ? accumulate : overwrite,
+        [x, weight, dy, dx, span.buffer],
+        grid(span),
+      ),
+  };
+}
