@@ -1,0 +1,81 @@
+/**
+ * What the method asks of an engine. src/engine satisfies it structurally; tests satisfy it with a
+ * small reference model. Shapes: n virtual tokens, `dim` values each.
+ */
+import type {
+  Divergence,
+  Generated,
+  GenerateOptions,
+  GenerateRequest,
+  StepMetrics,
+  TeacherPath,
+  Tokens,
+  TrainExample,
+} from '../engine/types';
+
+/** A prompt and its response paths, without targets. */
+export interface PathsOfPrompt {
+  prompt: Tokens;
+  paths: readonly Tokens[];
+}
+
+export interface TrainerOptions {
+  virtualTokens: number;
+  objective: Divergence;
+  /** Most packed positions of one call: prompts and paths, virtual tokens not counted. */
+  maxRows: number;
+  /** Most path positions of one call. */
+  maxLossRows: number;
+  /** Global gradient norm above which gradients are scaled down. */
+  clipNorm: number;
+}
+
+export interface StudentEngine {
+  readonly dim: number;
+  readonly vocabSize: number;
+  /** Longest sequence, virtual tokens included. */
+  readonly maxPositions: number;
+  /** Input embeddings, [tokens.length, dim]. */
+  embeddingRows(tokens: Tokens): Promise<Float32Array>;
+  generate(requests: readonly GenerateRequest[], options: GenerateOptions): Promise<Generated[]>;
+  /** Teacher-forced log-probabilities of the path tokens, one array an item, [path.length]. */
+  score(
+    items: readonly { prompt: Tokens; path: Tokens }[],
+    softPrompt?: Float32Array,
+  ): Promise<Float32Array[]>;
+  createTrainer(options: TrainerOptions): Promise<PromptTrainer>;
+}
+
+/** Adam's state, so that a run can go on from a checkpoint exactly. */
+export interface OptimiserState {
+  /** First and second moments, [n, dim] each. */
+  first: Float32Array;
+  second: Float32Array;
+  updates: number;
+}
+
+export interface PromptTrainer {
+  /** Sets the master values, [n, dim], and resets the optimiser. */
+  setPrompt(values: Float32Array): void;
+  /** Master values, [n, dim]. */
+  readPrompt(): Promise<Float32Array>;
+  /** The frozen student, without the prompt, along all paths: [examples][paths]. */
+  teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]>;
+  /** One optimiser step; `teacher[i][j]` belongs to `examples[i].paths[j]`. */
+  step(
+    examples: readonly TrainExample[],
+    teacher: readonly (readonly TeacherPath[])[],
+    options: { learningRate: number; fakeQuantise: boolean },
+  ): Promise<StepMetrics>;
+  /** Forward only: the divergence at each position of each path, [examples][paths][T]. */
+  divergence(
+    examples: readonly TrainExample[],
+    teacher: readonly (readonly TeacherPath[])[],
+  ): Promise<Float32Array[][]>;
+  /** Optional: the optimiser's state, for checkpoints. */
+  readState?(): Promise<OptimiserState>;
+  /** Optional: call after `setPrompt`. */
+  writeState?(state: OptimiserState): void;
+  readonly gpuBytes: number;
+  destroy(): void;
+}
