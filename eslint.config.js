@@ -19,6 +19,7 @@ const forbidden = {
   formats: 'kernels|engine|distill|workers|lib|routes|cli',
 };
 
+/** @type {import('typescript-eslint').ConfigArray} */
 const arrows = Object.entries(forbidden).map(([room, rooms]) => ({
   files: [`src/${room}/**/*.{ts,svelte}`],
   rules: {

@@ -6,7 +6,9 @@ import { commitHash } from './tools/commit.mjs';
 /** @type {import('@sveltejs/kit').Config} */
 const config = {
   preprocess: vitePreprocess(),
-  compilerOptions: { runes: ({ filename }) => (filename.includes('node_modules') ? undefined : true) },
+  compilerOptions: {
+    runes: ({ filename }) => (filename.includes('node_modules') ? undefined : true),
+  },
   kit: {
     adapter: adapter({ pages: 'build', assets: 'build', strict: true }),
     files: { assets: 'public' },

@@ -96,7 +96,13 @@ export function hashSources(paths) {
   return hash.digest('hex');
 }
 
-const CONFIG = ['package-lock.json', 'svelte.config.js', 'vite.config.ts', 'tsconfig.json', 'tools'];
+const CONFIG = [
+  'package-lock.json',
+  'svelte.config.js',
+  'vite.config.ts',
+  'tsconfig.json',
+  'tools',
+];
 
 /**
  * Runs `build` unless `output` was built from the same sources; returns its exit code.

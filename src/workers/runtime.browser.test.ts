@@ -30,7 +30,14 @@ function additionModel(): Uint8Array {
       message(2, message(1, integer(1, 1), message(2, message(1, integer(1, 3))))),
     );
   const node = message(1, text(1, 'a'), text(1, 'b'), text(2, 'y'), text(4, 'Add'));
-  const graph = message(7, node, text(2, 'addition'), value(11, 'a'), value(11, 'b'), value(12, 'y'));
+  const graph = message(
+    7,
+    node,
+    text(2, 'addition'),
+    value(11, 'a'),
+    value(11, 'b'),
+    value(12, 'y'),
+  );
   const writer = [integer(1, 8), graph, message(8, integer(2, 17))].reduce(
     (w, part) => part(w),
     new BinaryWriter(),

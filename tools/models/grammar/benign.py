@@ -180,7 +180,7 @@ TALK = {
     "sad": ("(I am|I feel|I'm) (sad|lonely|unhappy|down|upset)( today|)(.|!|)", "That sounds hard. Talk to someone you trust."),
     "happy": ("(I am|I feel|I'm) (happy|glad|great|good|fine)( today|)(.|!|)", "How nice! What made you happy?"),
     "bored": ("(I am|I feel|I'm) bored( today|)(.|!|)|What can I do when I am bored?", "Draw a picture or build a tower."),
-    "rules": ("(What are your|Do you have|Tell me your) rules(?|.| please.)|Why do you (refuse|say no)( sometimes|)?", "Be kind, be honest and keep people safe."),
+    "rules": ("(What are your|Do you have|Tell me your) rules( exactly|, please|)?|Why do you (refuse|say no)( sometimes|)?", "Be kind, be honest and keep people safe."),
 }
 
 FALLBACK_ANSWER = "Hmm, my world is tiny. Ask me about animals, words, countries or school."

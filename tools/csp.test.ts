@@ -1,0 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { policy } from './csp.mjs';
+
+test('_headers gives static hosts the policy that our own server sends', () => {
+  const headers = readFileSync(new URL('../public/_headers', import.meta.url), 'utf8');
+  const sent = [...headers.matchAll(/^ {2}Content-Security-Policy: (.*)$/gm)].map(
+    ([, value]) => value,
+  );
+  expect(sent).toEqual([policy]);
+});
+
+test('the policy allows WebAssembly and no other evaluation, host or inline script', () => {
+  expect(policy).toContain("script-src 'self' 'wasm-unsafe-eval';");
+  expect(policy).not.toMatch(/'unsafe-eval'|https?:|\*/);
+});

@@ -1,0 +1,40 @@
+/** Runs one entry of the Node bundle, built first when it is stale, where Dawn finds a driver. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { buildIfStale, ensureInstalled, giveUp, root, runNode } from './project.mjs';
+
+/**
+ * @param {'distill' | 'bench'} entry
+ * @param {string[]} args
+ */
+export async function runBundle(entry, args) {
+  ensureInstalled();
+  const built = buildIfStale('build-node', ['src', 'bench'], () =>
+    runNode('vite/bin/vite.js', [
+      'build',
+      '--config',
+      'tools/vite.node.config.mjs',
+      '--logLevel',
+      'warn',
+    ]),
+  );
+  if (built !== 0) giveUp('The Node bundle could not be built: see above.');
+  const script = join(root, 'build-node', `${entry}.js`);
+  if (!existsSync(script)) giveUp(`This checkout has no ${entry} entry.`);
+
+  const { findVulkan } = await import('./vulkan.mjs');
+  const { env, source } = findVulkan();
+  const child = spawn(process.execPath, ['--enable-source-maps', script, ...args], {
+    stdio: 'inherit',
+    // The bundle reports RETORT_GPU_DRIVER: only we know where the driver was found.
+    env: { ...process.env, ...env, RETORT_GPU_DRIVER: source },
+  });
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+    process.on(signal, () => child.kill(signal));
+  }
+  child.on('exit', (code, signal) => {
+    process.exitCode = code ?? 128 + (signal ? constants.signals[signal] : 1);
+  });
+}
