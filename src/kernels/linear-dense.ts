@@ -1,0 +1,122 @@
+/** Linear layer with frozen f32 weights: forward and the gradient of its input. */
+import type { Gpu, Op, Span } from './gpu';
+import source from './linear-dense.wgsl?raw';
+import { LINEAR_VARIANTS, Product, requireMultiple, type LinearVariant } from './linear.tile';
+
+/** How the weight lies in memory: rows of outputs [N, K], or rows of inputs [K, N]. */
+export type DenseLayout = 'out_in' | 'in_out';
+
+export interface LinearDenseShape {
+  /** K. */
+  inFeatures: number;
+  /** N. */
+  outFeatures: number;
+  layout: DenseLayout;
+  /** The forward adds a bias [N]. Default false. */
+  bias?: boolean;
+  /** Pipelines to make; default all four. */
+  variants?: readonly LinearVariant[];
+}
+
+export interface DenseWeight {
+  /** f32 [N, K] or [K, N], as `layout` says. */
+  data: GPUBuffer;
+  /** f32 [N]. */
+  bias?: GPUBuffer;
+}
+
+export interface LinearDenseForward {
+  /** [rows, K] */
+  x: GPUBuffer;
+  weight: DenseWeight;
+  /** [rows, N], added to the product; another buffer than `y`. */
+  residual?: GPUBuffer;
+  /** [rows, N], overwritten on the span. */
+  y: GPUBuffer;
+  span: Span;
+}
+
+export interface LinearDenseBackward {
+  /** [rows, N] */
+  dy: GPUBuffer;
+  weight: DenseWeight;
+  /** [rows, K] */
+  dx: GPUBuffer;
+  /** Add to what `dx` holds instead of overwriting it. */
+  accumulate: boolean;
+  span: Span;
+}
+
+export interface LinearDenseKernel {
+  readonly shape: Readonly<LinearDenseShape>;
+  /** y = x · Wᵀ (+ bias) (+ residual) on the rows of the span. */
+  bindForward(args: LinearDenseForward): Op;
+  /** dx (+)= dy · W on the rows of the span. */
+  bindBackward(args: LinearDenseBackward): Op;
+  release(): void;
+}
+
+/**
+ * Makes the pipelines of `shape.variants`. Layers of different sizes share compiled pipelines.
+ * @throws RangeError on sizes that are no positive integers.
+ */
+export async function createLinearDense(
+  gpu: Gpu,
+  shape: LinearDenseShape,
+): Promise<LinearDenseKernel> {
+  const { inFeatures, outFeatures, layout, bias = false } = shape;
+  requireMultiple('inFeatures', inFeatures, 1);
+  requireMultiple('outFeatures', outFeatures, 1);
+
+  const make = async (variant: LinearVariant): Promise<readonly [LinearVariant, Product]> => {
+    const backward = variant.startsWith('backward');
+    const flags = {
+      ACROSS: backward === (layout === 'out_in'),
+      BIAS: bias && !backward,
+      RESIDUAL: variant === 'forward-residual',
+      ACCUMULATE: variant === 'backward-accumulate',
+    };
+    const product = await Product.create(
+      gpu,
+      `linear-dense ${variant} ${layout} ${inFeatures}x${outFeatures}`,
+      source,
+      backward
+        ? { depth: outFeatures, width: inFeatures }
+        : { depth: inFeatures, width: outFeatures },
+      { RESIDUAL_BINDING: 5 + Number(flags.BIAS) },
+      flags,
+    );
+    return [variant, product];
+  };
+  const products = new Map(await Promise.all((shape.variants ?? LINEAR_VARIANTS).map(make)));
+
+  function product(variant: LinearVariant): Product {
+    const found = products.get(variant);
+    if (!found) throw new RangeError(`This linear layer was made without its ${variant} variant.`);
+    return found;
+  }
+
+  return {
+    shape,
+    bindForward({ x, weight, residual, y, span }) {
+      if (Boolean(weight.bias) !== bias) {
+        throw new RangeError('The weight and the layer disagree about a bias.');
+      }
+      const rest = [weight.data];
+      if (weight.bias) rest.push(weight.bias);
+      if (residual) rest.push(residual);
+      return product(residual ? 'forward-residual' : 'forward').bind({ x, y, rest, span });
+    },
+    bindBackward({ dy, weight, dx, accumulate, span }) {
+      return product(accumulate ? 'backward-accumulate' : 'backward').bind({
+        x: dy,
+        y: dx,
+        rest: [weight.data],
+        span,
+      });
+    },
+    release() {
+      for (const made of products.values()) made.release();
+    },
+  };
+}
