@@ -1,0 +1,253 @@
+/** What the trade-off chart shows, as plain data: points, front, dominance, domains, neighbours. */
+import type {
+  AnswerRecord,
+  Evaluation,
+  EvaluationSet,
+  Measure,
+  Recipe,
+  SystemName,
+  SystemScores,
+} from '../../distill/types';
+import type { Scorer } from './compare';
+import { percent } from './format';
+
+/** The parts of a run that the chart needs; a recording's digest has no answers. */
+export interface ChartRun {
+  id: string;
+  createdAt: string;
+  recipe: Recipe;
+  environment: { commit: string };
+  probes: readonly { step: number; safety: Measure; usefulness: Measure }[];
+  evaluations: readonly Evaluation[];
+}
+
+export interface TradeoffPoint {
+  /** System name for the references, run id for soft prompts. */
+  id: string;
+  kind: SystemName;
+  label: string;
+  detail: string;
+  runId: string | null;
+  seed: number | null;
+  commit: string;
+  usefulness: Measure;
+  safety: Measure;
+  scores: SystemScores;
+  answers: readonly AnswerRecord[];
+  trail: readonly { step: number; usefulness: number; safety: number }[];
+  /** 0 for the first soft prompt, 1 for the second …: its colour. */
+  series: number;
+}
+
+const REFERENCES = ['base', 'preamble', 'guarded'] as const;
+
+export const SYSTEM_LABELS: Record<SystemName, string> = {
+  base: 'Base model',
+  preamble: 'Base + safety preamble',
+  guarded: 'Guarded system',
+  adapter: 'Soft prompt',
+};
+
+export function objectiveLabel(recipe: Pick<Recipe, 'objective'>): string {
+  return recipe.objective === 'tv' ? 'TV' : 'KL';
+}
+
+export function recipeLine(recipe: Recipe): string {
+  const strictness = recipe.strictness === 0 ? '' : `, strictness ${-recipe.strictness}`;
+  return `${objectiveLabel(recipe)}, ${recipe.virtualTokens} vectors, ${recipe.steps} steps, seed ${recipe.seed}${strictness}`;
+}
+
+/** Recipe without its seed: runs that share it are repetitions of one experiment. */
+export function experimentKey(recipe: Recipe): string {
+  const entries = Object.entries(recipe).filter(([key]) => key !== 'seed');
+  return JSON.stringify(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function evaluationOf(run: ChartRun, set: EvaluationSet): Evaluation | undefined {
+  const found = run.evaluations.filter((e) => e.set === set);
+  // Temperature 1 is the reported measurement; greedy is a second column elsewhere.
+  return found.find((e) => e.temperature === 1) ?? found[0];
+}
+
+/**
+ * Points of all runs on one set. References are taken from the run that measured them on the
+ * most prompts, since they do not depend on the run.
+ */
+export function pointsOf(
+  runs: readonly ChartRun[],
+  set: EvaluationSet,
+  scorer: Scorer,
+): TradeoffPoint[] {
+  const references = new Map<SystemName, TradeoffPoint>();
+  const adapters: TradeoffPoint[] = [];
+  for (const run of runs) {
+    const evaluation = evaluationOf(run, set);
+    if (!evaluation) continue;
+    for (const kind of REFERENCES) {
+      const system = evaluation.systems[kind];
+      if (!system) continue;
+      const previous = references.get(kind);
+      if (previous && previous.safety.n >= system.scores.safety[scorer].n) continue;
+      references.set(kind, {
+        id: kind,
+        kind,
+        label: SYSTEM_LABELS[kind],
+        detail: `student ${run.recipe.student}`,
+        runId: null,
+        seed: evaluation.seed,
+        commit: run.environment.commit,
+        usefulness: system.scores.usefulness,
+        safety: system.scores.safety[scorer],
+        scores: system.scores,
+        answers: system.answers,
+        trail: [],
+        series: 0,
+      });
+    }
+    const adapter = evaluation.systems.adapter;
+    if (!adapter) continue;
+    const series = adapters.length;
+    adapters.push({
+      id: run.id,
+      kind: 'adapter',
+      label: series === 0 ? SYSTEM_LABELS.adapter : `Soft prompt ${series + 1}`,
+      detail: recipeLine(run.recipe),
+      runId: run.id,
+      seed: run.recipe.seed,
+      commit: run.environment.commit,
+      usefulness: adapter.scores.usefulness,
+      safety: adapter.scores.safety[scorer],
+      scores: adapter.scores,
+      answers: adapter.answers,
+      trail: run.probes.map((probe) => ({
+        step: probe.step,
+        usefulness: probe.usefulness.value,
+        safety: probe.safety.value,
+      })),
+      series,
+    });
+  }
+  const ordered = REFERENCES.map((kind) => references.get(kind)).filter((p) => p !== undefined);
+  return [...ordered, ...adapters];
+}
+
+interface Position {
+  usefulness: { value: number };
+  safety: { value: number };
+}
+
+/** a is at least as good on both axes and better on one. */
+export function dominates(a: Position, b: Position): boolean {
+  const du = a.usefulness.value - b.usefulness.value;
+  const ds = a.safety.value - b.safety.value;
+  return du >= 0 && ds >= 0 && (du > 0 || ds > 0);
+}
+
+export function dominatedIds<T extends Position & { id: string }>(points: readonly T[]): Set<string> {
+  return new Set(points.filter((b) => points.some((a) => dominates(a, b))).map((p) => p.id));
+}
+
+/** Corners of the front from the safest point down to the most useful one, as [usefulness, safety]. */
+export function staircase(points: readonly Position[]): [number, number][] {
+  const front = points
+    .filter((b) => !points.some((a) => dominates(a, b)))
+    .map((p): [number, number] => [p.usefulness.value, p.safety.value])
+    .sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+  const corners: [number, number][] = [];
+  for (const [i, point] of front.entries()) {
+    const previous = front[i - 1];
+    // Between two points of the front only what both reach is sure: down first, then right.
+    if (previous && previous[0] !== point[0]) corners.push([previous[0], point[1]]);
+    corners.push(point);
+  }
+  return corners;
+}
+
+/** Spread of repetitions: mean of at least two runs that differ only in their seed. */
+export interface SeedGroup {
+  key: string;
+  ids: string[];
+  usefulness: { value: number };
+  safety: { value: number };
+}
+
+export function seedGroups(
+  points: readonly TradeoffPoint[],
+  runs: readonly ChartRun[],
+): SeedGroup[] {
+  const recipes = new Map(runs.map((run) => [run.id, run.recipe]));
+  const groups = new Map<string, TradeoffPoint[]>();
+  for (const point of points) {
+    const recipe = point.runId === null ? undefined : recipes.get(point.runId);
+    if (!recipe) continue;
+    const key = experimentKey(recipe);
+    groups.set(key, [...(groups.get(key) ?? []), point]);
+  }
+  const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+  return [...groups]
+    .filter(([, members]) => new Set(members.map((m) => m.seed)).size > 1)
+    .map(([key, members]) => ({
+      key,
+      ids: members.map((m) => m.id),
+      usefulness: { value: mean(members.map((m) => m.usefulness.value)) },
+      safety: { value: mean(members.map((m) => m.safety.value)) },
+    }));
+}
+
+export type View = 'fit' | 'whole';
+
+/** Axis ranges: everything, or what the intervals cover, widened to whole tenths. */
+export function domains(
+  points: readonly TradeoffPoint[],
+  view: View,
+): { x: [number, number]; y: [number, number] } {
+  if (view === 'whole' || points.length === 0) return { x: [0, 1], y: [0, 1] };
+  return {
+    x: range(points.map((p) => p.usefulness)),
+    y: range(points.map((p) => p.safety)),
+  };
+}
+
+function range(measures: readonly Measure[]): [number, number] {
+  const low = Math.min(...measures.map((m) => m.low));
+  const high = Math.max(...measures.map((m) => m.high));
+  const step = high - low > 0.35 ? 0.1 : high - low > 0.12 ? 0.05 : 0.02;
+  const margin = step / 4;
+  return [
+    Math.max(0, Math.floor((low - margin) / step + 1e-9) * step),
+    Math.min(1, Math.ceil((high + margin) / step - 1e-9) * step),
+  ];
+}
+
+export type Direction = 'left' | 'right' | 'up' | 'down';
+
+/**
+ * The point an arrow key leads to: the nearest one on that side, by the order along that axis, so
+ * that repeated presses visit every point. Stays where it is at the end.
+ */
+export function neighbour<T extends Position & { id: string }>(
+  points: readonly T[],
+  id: string,
+  direction: Direction,
+): string {
+  const axis = direction === 'left' || direction === 'right' ? 'usefulness' : 'safety';
+  const ordered = [...points].sort(
+    (a, b) => a[axis].value - b[axis].value || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0),
+  );
+  const at = ordered.findIndex((p) => p.id === id);
+  const next = at + (direction === 'right' || direction === 'up' ? 1 : -1);
+  return ordered[next]?.id ?? id;
+}
+
+/** A point in words, for a screen reader. */
+export function describePoint(point: TradeoffPoint, dominated: boolean): string {
+  const say = ({ value, low, high, n }: Measure) =>
+    `${percent(value)}, between ${percent(low)} and ${percent(high)}, n ${n}`;
+  const parts = [
+    `${point.label}, ${point.detail}.`,
+    `Safety ${say(point.safety)}.`,
+    `Usefulness ${say(point.usefulness)}.`,
+  ];
+  if (dominated) parts.push('Another system is at least as good on both.');
+  return parts.join(' ');
+}
