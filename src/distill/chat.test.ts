@@ -1,0 +1,127 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { ChatTemplateError, ChatTokenizer } from './chat';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const json = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+
+/** The part of transformers.js that renders chats; its Node build needs packages we leave out. */
+interface Reference {
+  apply_chat_template(
+    messages: { role: string; content: string }[],
+    options: { add_generation_prompt: true; return_tensor: false; return_dict: false },
+  ): number[];
+  decode(ids: number[], options: { skip_special_tokens: boolean }): string;
+}
+interface ReferenceModule {
+  PreTrainedTokenizer: new (tokenizer: object, config: object) => Reference;
+}
+const reference = (await import(
+  /* @vite-ignore */ `${root}node_modules/@huggingface/transformers/dist/transformers.web.js`
+)) as ReferenceModule;
+
+/** A word-level tokenizer with a template that has a BOS, a system role and role markers. */
+const words = 'please say hello to the cat no thanks i cannot help with that . ?'.split(' ');
+const specials = ['<s>', '</s>', '<|system|>', '<|user|>', '<|assistant|>', '<unk>'];
+const vocab = Object.fromEntries([...specials, ...words].map((word, id) => [word, id]));
+const tiny = {
+  version: '1.0',
+  added_tokens: specials.map((content, id) => ({
+    id,
+    content,
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  })),
+  normalizer: null,
+  pre_tokenizer: { type: 'Whitespace' },
+  post_processor: null,
+  decoder: null,
+  model: { type: 'WordLevel', vocab, unk_token: '<unk>' },
+};
+const tinyConfig = {
+  bos_token: '<s>',
+  eos_token: { __type: 'AddedToken', content: '</s>' },
+  unk_token: '<unk>',
+  chat_template:
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}" +
+    '{% if add_generation_prompt %}<|assistant|>{% endif %}',
+};
+
+interface Source {
+  name: string;
+  tokenizer: Record<string, unknown>;
+  config: Record<string, unknown>;
+}
+const sources: Source[] = [{ name: 'word-level', tokenizer: tiny, config: tinyConfig }];
+const folders = [
+  `${root}public/models/pocket`,
+  `${root}../shared/data/tokenizers/qwen2.5-0.5b-instruct`,
+  `${root}../shared/data/tokenizers/phi3-vision`,
+];
+const absent = folders.filter((folder) => !existsSync(`${folder}/tokenizer.json`));
+if (absent.length > 0) console.info(`skipped: ${absent.length} tokenizers that are not here`);
+for (const folder of folders) {
+  if (absent.includes(folder)) continue;
+  sources.push({
+    name: folder.split('/').at(-1)!,
+    tokenizer: json(`${folder}/tokenizer.json`),
+    config: json(`${folder}/tokenizer_config.json`),
+  });
+}
+
+const conversations = [
+  { user: 'please say hello to the cat .' },
+  { system: 'no thanks .', user: 'please help ?' },
+  { user: '  spaces,\ttabs and\nlines  ' },
+  { user: 'Ünïcode: 你好, 🐈‍⬛ — “quotes” and 3.14' },
+  { system: 'a {{ brace }} in the system role', user: '{% raw %} in the user role' },
+];
+
+describe.each(sources)('ChatTokenizer on $name', ({ tokenizer, config }) => {
+  const chat = new ChatTokenizer(tokenizer, config);
+  const runtime = new reference.PreTrainedTokenizer(tokenizer, config);
+
+  it.each(conversations)('gives the ids of transformers.js for %j', (conversation) => {
+    const messages = [{ role: 'user', content: conversation.user }];
+    if (conversation.system) messages.unshift({ role: 'system', content: conversation.system });
+    const expected = runtime.apply_chat_template(messages, {
+      add_generation_prompt: true,
+      return_tensor: false,
+      return_dict: false,
+    });
+    expect(chat.encodeChat(conversation)).toEqual(expected);
+    expect(chat.decode(expected)).toBe(runtime.decode(expected, { skip_special_tokens: true }));
+  });
+
+  it('ends an answer with the end-of-answer token and leaves it out of the text', () => {
+    const ids = chat.encodeAnswer('i cannot help with that .');
+    expect(ids.at(-1)).toBe(chat.eosToken);
+    expect(ids.filter((id) => id === chat.eosToken)).toHaveLength(1);
+    expect(chat.specialTokens.has(chat.eosToken)).toBe(true);
+    expect(chat.decode(ids)).toBe(chat.decode(ids.slice(0, -1)));
+    expect(chat.decode([])).toBe('');
+  });
+});
+
+describe('ChatTokenizer', () => {
+  it('knows its special tokens and hashes its template', () => {
+    const chat = new ChatTokenizer(tiny, tinyConfig);
+    expect(chat.encodeChat({ system: 'no', user: 'help' })).toEqual(
+      ['<s>', '<|system|>', 'no', '<|user|>', 'help', '<|assistant|>'].map((w) => vocab[w]),
+    );
+    expect([...chat.specialTokens].sort()).toEqual([0, 1, 2, 3, 4, 5]);
+    const other = { ...tinyConfig, chat_template: `${tinyConfig.chat_template} ` };
+    expect(new ChatTokenizer(tiny, other).templateHash).not.toBe(chat.templateHash);
+    expect(new ChatTokenizer(tiny, tinyConfig).templateHash).toBe(chat.templateHash);
+  });
+
+  it('says what is missing', () => {
+    const { chat_template: _, ...bare } = tinyConfig;
+    expect(() => new ChatTokenizer(tiny, bare)).toThrow(ChatTemplateError);
+    expect(() => new ChatTokenizer(tiny, { ...tinyConfig, eos_token: null })).toThrow(/eos_token/);
+  });
+});
