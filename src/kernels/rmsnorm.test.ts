@@ -17,56 +17,59 @@ const LANES: RmsNormShape['lanes'][] = ['thread', 4, 64];
 
 describe.each(GPU_VARIANTS)('rmsnorm with $name', ({ subgroups }) => {
   describe.each(LANES)('lanes %s', (lanes) => {
-    it.each(SIZES)('agrees with f64 for %i rows of %i and leaves other rows alone', async (n, dim) => {
-      const gpu = await testGpu(subgroups);
-      const start = 2;
-      const total = (n + start + 3) * dim;
-      const x = normals(1, total, 3);
-      const weight = normals(2, dim);
-      const dy = normals(3, total);
-      const before = normals(4, total);
-      const kernel = await createRmsNorm(gpu, { dim, eps: EPS, lanes });
-      const span = new Span(gpu, 'test');
-      span.set(start, n);
-      const buffers = {
-        x: gpu.upload('x', x),
-        weight: gpu.upload('weight', weight),
-        dy: gpu.upload('dy', dy),
-        y: gpu.upload('y', before),
-        dx: gpu.upload('dx', before),
-        sum: gpu.upload('sum', before),
-      };
-      gpu.run([
-        kernel.bind({ ...buffers, span }),
-        kernel.bindBackward({ ...buffers, accumulate: false, span }),
-        kernel.bindBackward({ ...buffers, dx: buffers.sum, accumulate: true, span }),
-      ]);
-      const y = await gpu.readFloats(buffers.y, total);
-      const dx = await gpu.readFloats(buffers.dx, total);
-      const sum = await gpu.readFloats(buffers.sum, total);
+    it.each(SIZES)(
+      'agrees with f64 for %i rows of %i and leaves other rows alone',
+      async (n, dim) => {
+        const gpu = await testGpu(subgroups);
+        const start = 2;
+        const total = (n + start + 3) * dim;
+        const x = normals(1, total, 3);
+        const weight = normals(2, dim);
+        const dy = normals(3, total);
+        const before = normals(4, total);
+        const kernel = await createRmsNorm(gpu, { dim, eps: EPS, lanes });
+        const span = new Span(gpu, 'test');
+        span.set(start, n);
+        const buffers = {
+          x: gpu.upload('x', x),
+          weight: gpu.upload('weight', weight),
+          dy: gpu.upload('dy', dy),
+          y: gpu.upload('y', before),
+          dx: gpu.upload('dx', before),
+          sum: gpu.upload('sum', before),
+        };
+        gpu.run([
+          kernel.bind({ ...buffers, span }),
+          kernel.bindBackward({ ...buffers, accumulate: false, span }),
+          kernel.bindBackward({ ...buffers, dx: buffers.sum, accumulate: true, span }),
+        ]);
+        const y = await gpu.readFloats(buffers.y, total);
+        const dx = await gpu.readFloats(buffers.dx, total);
+        const sum = await gpu.readFloats(buffers.sum, total);
 
-      const inside = [start * dim, (start + n) * dim] as const;
-      const rows = x.slice(...inside);
-      const gradient = rmsNormGradientReference(rows, weight, dy.slice(...inside), dim, EPS);
-      expect(
-        relativeError(y.slice(...inside), rmsNormReference(rows, weight, dim, EPS)),
-      ).toBeLessThan(1e-5);
-      // A row of one element has a gradient of eps size only: there the error counts absolutely.
-      const tolerance = dim === 1 ? Infinity : 1e-5;
-      expect(relativeError(dx.slice(...inside), gradient)).toBeLessThan(tolerance);
-      expect(
-        relativeError(
-          sum.slice(...inside),
-          gradient.map((value, i) => value + before[inside[0] + i]!),
-        ),
-      ).toBeLessThan(1e-5);
-      for (const written of [y, dx, sum]) {
-        expect(written.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
-        expect(written.slice(inside[1])).toEqual(before.slice(inside[1]));
-      }
-      gpu.release(...Object.values(buffers));
-      span.release();
-    });
+        const inside = [start * dim, (start + n) * dim] as const;
+        const rows = x.slice(...inside);
+        const gradient = rmsNormGradientReference(rows, weight, dy.slice(...inside), dim, EPS);
+        expect(
+          relativeError(y.slice(...inside), rmsNormReference(rows, weight, dim, EPS)),
+        ).toBeLessThan(1e-5);
+        // A row of one element has a gradient of eps size only: there the error counts absolutely.
+        const tolerance = dim === 1 ? Infinity : 1e-5;
+        expect(relativeError(dx.slice(...inside), gradient)).toBeLessThan(tolerance);
+        expect(
+          relativeError(
+            sum.slice(...inside),
+            gradient.map((value, i) => value + before[inside[0] + i]!),
+          ),
+        ).toBeLessThan(1e-5);
+        for (const written of [y, dx, sum]) {
+          expect(written.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
+          expect(written.slice(inside[1])).toEqual(before.slice(inside[1]));
+        }
+        gpu.release(...Object.values(buffers));
+        span.release();
+      },
+    );
   });
 });
 
@@ -87,5 +90,7 @@ it('rmsnorm reference gradient agrees with central differences', () => {
 });
 
 it('rmsnorm refuses a width of zero', async () => {
-  await expect(createRmsNorm(await testGpu(true), { dim: 0, eps: EPS })).rejects.toThrow(RangeError);
+  await expect(createRmsNorm(await testGpu(true), { dim: 0, eps: EPS })).rejects.toThrow(
+    RangeError,
+  );
 });

@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { createEmbedding } from './embedding';
+import { embeddingReference } from './embedding.reference';
+import { Span } from './gpu';
+import { GPU_VARIANTS, normals, random, testGpu } from './testing';
+
+describe.each(GPU_VARIANTS)('embedding with $name', ({ subgroups }) => {
+  it.each([
+    [1, 1, 1],
+    [63, 64, 517],
+    [64, 63, 65],
+    [65, 128, 517],
+  ])('copies %i rows of %i from a table of %i and no others', async (rows, dim, vocabulary) => {
+    const gpu = await testGpu(subgroups);
+    const start = 2;
+    const table = normals(1, vocabulary * dim);
+    const next = random(2);
+    const token = Uint32Array.from({ length: start + rows + 1 }, () =>
+      Math.floor(next() * vocabulary),
+    );
+    const before = normals(3, token.length * dim);
+    const kernel = await createEmbedding(gpu, { dim, vocabulary, scale: 2 });
+    const span = new Span(gpu, 'test');
+    span.set(start, rows);
+    const buffers = {
+      table: gpu.upload('table', table),
+      token: gpu.upload('token', token),
+      y: gpu.upload('y', before),
+    };
+    gpu.run([kernel.bind({ ...buffers, span })]);
+    const y = await gpu.readFloats(buffers.y, before.length);
+    const wanted = before.slice();
+    wanted.set(embeddingReference(table, token.slice(start, start + rows), dim, 2), start * dim);
+    expect(y).toEqual(wanted);
+    gpu.release(...Object.values(buffers));
+    span.release();
+  });
+});

@@ -1,0 +1,48 @@
+/** Embedding lookup in a dense f32 table. Formula in embedding.wgsl. */
+import source from './embedding.wgsl?raw';
+import { bind, spread, type Gpu, type Op, type Span } from './gpu';
+import { positive } from './reduce-lanes';
+import { specialise } from './wgsl';
+
+export interface EmbeddingShape {
+  dim: number;
+  /** Rows of the table. */
+  vocabulary: number;
+  /** Multiplies every row (default 1; some models scale their embeddings). */
+  scale?: number;
+}
+
+export interface EmbeddingArgs {
+  /** [vocabulary, dim] */
+  table: GPUBuffer;
+  /** u32 [rows] */
+  token: GPUBuffer;
+  /** [rows, dim], written. */
+  y: GPUBuffer;
+  span: Span;
+}
+
+export interface EmbeddingKernel {
+  bind(args: EmbeddingArgs): Op;
+}
+
+const GROUP = 64;
+
+/** @throws RangeError on a size below 1. */
+export async function createEmbedding(gpu: Gpu, shape: EmbeddingShape): Promise<EmbeddingKernel> {
+  const { dim, vocabulary, scale = 1 } = shape;
+  positive('dim', dim);
+  positive('vocabulary', vocabulary);
+  const vec4 = dim % 4 === 0;
+  const pipeline = await gpu.pipeline(
+    'embedding',
+    specialise(source, { DIM: dim, VOCABULARY: vocabulary, SCALE_F: scale, GROUP }, { VEC4: vec4 }),
+  );
+  const perRow = vec4 ? dim / 4 : dim;
+  return {
+    bind: ({ table, token, y, span }) =>
+      bind(gpu, 'embedding', pipeline, [table, token, y, span.buffer], () =>
+        spread(Math.ceil((span.rows * perRow) / GROUP)),
+      ),
+  };
+}
