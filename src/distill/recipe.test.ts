@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest';
+import {
+  clampRecipe,
+  DEFAULT_RECIPE,
+  learningRateAt,
+  parseRecipe,
+  quantisesAt,
+  RECIPE_RANGES,
+  RecipeError,
+} from './recipe';
+
+describe('parseRecipe', () => {
+  it('fills what is not given', () => {
+    expect(parseRecipe({})).toEqual(DEFAULT_RECIPE);
+    expect(parseRecipe({ objective: 'kl', steps: 5, seed: undefined })).toEqual({
+      ...DEFAULT_RECIPE,
+      objective: 'kl',
+      steps: 5,
+    });
+  });
+
+  it.each([
+    ['steps', 0],
+    ['steps', 1.5],
+    ['steps', '300'],
+    ['learningRate', NaN],
+    ['learningRate', 0],
+    ['guardClip', 0.5],
+    ['seed', -1],
+    ['objective', 'rkl'],
+    ['student', '../secrets'],
+    ['student', ''],
+    ['colour', 1],
+  ])('refuses %s = %s and names the field', (field, value) => {
+    let error: unknown;
+    try {
+      parseRecipe({ [field]: value });
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toBeInstanceOf(RecipeError);
+    expect((error as RecipeError).field).toBe(field);
+    expect((error as RecipeError).message).toContain(field);
+  });
+
+  it('takes the default and both ends of every range', () => {
+    for (const [field, { min, max }] of Object.entries(RECIPE_RANGES)) {
+      for (const value of [min, max]) {
+        expect(parseRecipe({ [field]: value })).toMatchObject({ [field]: value });
+      }
+    }
+  });
+});
+
+describe('clampRecipe', () => {
+  it('moves numbers to where they can be run', () => {
+    const wild = { ...DEFAULT_RECIPE, steps: 1e9, batchSize: 3.4, warmup: -1, strictness: NaN };
+    expect(clampRecipe(wild)).toEqual({
+      ...DEFAULT_RECIPE,
+      steps: 100_000,
+      batchSize: 3,
+      warmup: 0,
+      strictness: 0,
+    });
+  });
+});
+
+describe('schedule', () => {
+  const recipe = { ...DEFAULT_RECIPE, steps: 100, warmup: 0.1, learningRate: 1, quantiseLast: 0.1 };
+  const rates = Array.from({ length: 100 }, (_, step) => learningRateAt(recipe, step));
+
+  it('rises over the warm-up, peaks, and falls as a cosine to nearly nothing', () => {
+    expect(rates[0]).toBeCloseTo(1 / 11, 12);
+    expect(rates[9]).toBeCloseTo(10 / 11, 12);
+    expect(rates[10]).toBe(1);
+    expect(rates[55]).toBeCloseTo(0.5, 12);
+    expect(rates[99]).toBeLessThan(0.001);
+    for (let step = 11; step < 100; step++) expect(rates[step]).toBeLessThan(rates[step - 1]!);
+  });
+
+  it('never asks for a rate of 0, even in a run of one step', () => {
+    expect(learningRateAt({ ...recipe, steps: 1 }, 0)).toBe(1);
+    expect(rates.every((rate) => rate > 0)).toBe(true);
+  });
+
+  it('quantises exactly the last tenth', () => {
+    expect(quantisesAt(recipe, 89)).toBe(false);
+    expect(quantisesAt(recipe, 90)).toBe(true);
+    expect(quantisesAt({ ...recipe, quantiseLast: 0 }, 99)).toBe(false);
+  });
+});

@@ -1,0 +1,136 @@
+/**
+ * Recipes: the default one, checks of one that comes from a form, a link or a command line, and the
+ * learning-rate schedule.
+ */
+import type { Recipe } from './types';
+
+/** A recipe field that cannot be used; `field` names it, the message says what would be right. */
+export class RecipeError extends Error {
+  override readonly name = 'RecipeError';
+  constructor(
+    readonly field: keyof Recipe,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export const DEFAULT_RECIPE: Readonly<Recipe> = {
+  student: 'pocket',
+  objective: 'tv',
+  virtualTokens: 16,
+  steps: 300,
+  batchSize: 16,
+  learningRate: 0.02,
+  warmup: 0.05,
+  clipNorm: 1,
+  seed: 0,
+  strictness: 0,
+  guardTemperature: 1,
+  guardClip: 1e-3,
+  maxNewTokens: 48,
+  quantiseLast: 0.1,
+};
+
+interface Range {
+  min: number;
+  max: number;
+  integer: boolean;
+}
+
+/** What each number may be; forms read their limits here too. */
+export const RECIPE_RANGES: Readonly<
+  Record<Exclude<keyof Recipe, 'student' | 'objective'>, Readonly<Range>>
+> = {
+  virtualTokens: { min: 1, max: 128, integer: true },
+  steps: { min: 1, max: 100_000, integer: true },
+  batchSize: { min: 1, max: 64, integer: true },
+  learningRate: { min: 1e-6, max: 1, integer: false },
+  warmup: { min: 0, max: 0.9, integer: false },
+  clipNorm: { min: 1e-6, max: 1e6, integer: false },
+  seed: { min: 0, max: 0xffffffff, integer: true },
+  strictness: { min: -10, max: 10, integer: false },
+  guardTemperature: { min: 0.1, max: 10, integer: false },
+  guardClip: { min: 1e-6, max: 0.49, integer: false },
+  maxNewTokens: { min: 4, max: 256, integer: true },
+  quantiseLast: { min: 0, max: 1, integer: false },
+};
+
+/** Pages that only ever take one model from us name it with letters, digits, dots and dashes. */
+const STUDENT_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
+
+/**
+ * A full recipe from the given fields; the rest are the default's.
+ * @throws RecipeError for an unknown field, a wrong type or a number out of range.
+ */
+export function parseRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
+  const recipe: Recipe = { ...DEFAULT_RECIPE };
+  for (const [field, value] of Object.entries(fields)) {
+    if (value === undefined) continue;
+    if (field === 'student') {
+      if (typeof value !== 'string' || !STUDENT_NAME.test(value)) {
+        throw new RecipeError(field, 'student must be the name of a model folder.');
+      }
+      recipe.student = value;
+    } else if (field === 'objective') {
+      if (value !== 'tv' && value !== 'kl') {
+        throw new RecipeError(field, `objective must be tv or kl, not ${String(value)}.`);
+      }
+      recipe.objective = value;
+    } else if (isNumberField(field)) {
+      recipe[field] = checkNumber(field, value);
+    } else {
+      throw new RecipeError(field as keyof Recipe, `A recipe has no field ${field}.`);
+    }
+  }
+  return recipe;
+}
+
+/** The nearest recipe that can be run: numbers are clamped and rounded, not refused. */
+export function clampRecipe(recipe: Recipe): Recipe {
+  const clamped: Recipe = { ...recipe };
+  for (const field of numberFields) {
+    const { min, max, integer } = RECIPE_RANGES[field];
+    const value = Number.isFinite(recipe[field]) ? recipe[field] : DEFAULT_RECIPE[field];
+    clamped[field] = Math.min(max, Math.max(min, integer ? Math.round(value) : value));
+  }
+  return parseRecipe({ ...clamped });
+}
+
+type NumberField = keyof typeof RECIPE_RANGES;
+const numberFields = Object.keys(RECIPE_RANGES) as NumberField[];
+
+function isNumberField(field: string): field is NumberField {
+  return Object.hasOwn(RECIPE_RANGES, field);
+}
+
+function checkNumber(field: NumberField, value: unknown): number {
+  const { min, max, integer } = RECIPE_RANGES[field];
+  const kind = integer ? 'a whole number' : 'a number';
+  const wrong =
+    typeof value !== 'number' ||
+    !Number.isFinite(value) ||
+    value < min ||
+    value > max ||
+    (integer && !Number.isInteger(value));
+  if (wrong) {
+    throw new RecipeError(
+      field,
+      `${field} must be ${kind} from ${min} to ${max}, not ${String(value)}.`,
+    );
+  }
+  return value;
+}
+
+/** Learning rate of `step` (from 0): a linear rise over the warm-up, then a cosine to 0. */
+export function learningRateAt(recipe: Recipe, step: number): number {
+  const rise = Math.round(recipe.warmup * recipe.steps);
+  if (step < rise) return (recipe.learningRate * (step + 1)) / (rise + 1);
+  const along = (step - rise) / Math.max(1, recipe.steps - rise);
+  return recipe.learningRate * 0.5 * (1 + Math.cos(Math.PI * along));
+}
+
+/** Whether `step` (from 0) trains through the link's quantisation. */
+export function quantisesAt(recipe: Recipe, step: number): boolean {
+  return step >= recipe.steps - Math.round(recipe.quantiseLast * recipe.steps);
+}
