@@ -1,0 +1,145 @@
+import { UnsupportedModelError } from './errors';
+import type { OnnxAttribute, OnnxModel, OnnxNode } from './proto';
+import { elementCount, type TensorRef } from './tensor';
+
+/**
+ * A graph that is read by claiming: a walk from the embedding to the logits claims each node it
+ * understands, and what is left over at the end is a reason to refuse the model.
+ */
+export class Graph {
+  private readonly producers = new Map<string, OnnxNode>();
+  private readonly readers = new Map<string, OnnxNode[]>();
+  private readonly claimed = new Set<OnnxNode>();
+  private readonly inputNames: Set<string>;
+
+  constructor(readonly model: OnnxModel) {
+    this.inputNames = new Set(model.inputs.map((input) => input.name));
+    for (const node of model.nodes) {
+      for (const output of node.outputs) if (output) this.producers.set(output, node);
+      for (const input of node.inputs) {
+        if (!input) continue;
+        const readers = this.readers.get(input);
+        if (readers === undefined) this.readers.set(input, [node]);
+        else if (!readers.includes(node)) readers.push(node);
+      }
+    }
+  }
+
+  producer(tensor: string): OnnxNode | undefined {
+    return this.producers.get(tensor);
+  }
+
+  consumers(tensor: string): readonly OnnxNode[] {
+    return this.readers.get(tensor) ?? [];
+  }
+
+  isInput(tensor: string): boolean {
+    return this.inputNames.has(tensor);
+  }
+
+  isOutput(tensor: string): boolean {
+    return this.model.outputs.some((output) => output.name === tensor);
+  }
+
+  claim(node: OnnxNode): void {
+    this.claimed.add(node);
+  }
+
+  /**
+   * The constant behind a tensor name: an initializer, a Constant node, or a Reshape of one to the
+   * same number of elements, whose new dimensions are not looked at. Claims what it passes.
+   */
+  constant(tensor: string): TensorRef | undefined {
+    const initializer = this.model.initializers.get(tensor);
+    if (initializer) return initializer;
+    const node = this.producer(tensor);
+    if (node === undefined) return undefined;
+    if (isOp(node, 'Constant')) {
+      const value = node.attributes.get('value');
+      if (value?.kind !== 'tensor') return undefined;
+      this.claim(node);
+      return value.value;
+    }
+    if (isOp(node, 'Reshape')) {
+      const data = this.constant(node.inputs[0] ?? '');
+      if (data === undefined || this.constant(node.inputs[1] ?? '') === undefined) return undefined;
+      this.claim(node);
+      return data;
+    }
+    return undefined;
+  }
+
+  /** Like {@link constant}, refusing the model where it is not one. */
+  weight(node: OnnxNode, index: number, what: string): TensorRef {
+    const name = node.inputs[index] ?? '';
+    const ref = this.constant(name);
+    if (ref === undefined) throw unsupported(node, `its ${what} "${name}" is no stored tensor`);
+    return ref;
+  }
+
+  /** Claims everything that `tensor` is computed from; only these operators and graph inputs. */
+  claimPlumbing(tensor: string, operators: ReadonlySet<string>, inputs: ReadonlySet<string>): void {
+    if (tensor === '' || this.model.initializers.has(tensor)) return;
+    if (this.isInput(tensor)) {
+      if (inputs.has(tensor)) return;
+      throw new UnsupportedModelError(
+        `The graph uses its input "${tensor}" in an unexpected place.`,
+      );
+    }
+    const node = this.producer(tensor);
+    if (node === undefined) {
+      throw new UnsupportedModelError(`The tensor "${tensor}" comes from nowhere.`);
+    }
+    if (this.claimed.has(node)) return;
+    if (node.domain !== '' || !operators.has(node.opType)) {
+      throw unsupported(node, 'it is not expected among the mask and position operators');
+    }
+    this.claim(node);
+    for (const input of node.inputs) this.claimPlumbing(input, operators, inputs);
+  }
+
+  /** Refuses the model where a node has not been claimed; unread constants do no harm. */
+  assertAllClaimed(): void {
+    const left = this.model.nodes.filter(
+      (node) => !this.claimed.has(node) && !isOp(node, 'Constant'),
+    );
+    const [first] = left;
+    if (first === undefined) return;
+    const more = left.length > 1 ? ` ${left.length - 1} more nodes are not understood either.` : '';
+    throw new UnsupportedModelError(
+      `${describe(first)} is not part of any decoder structure this app knows.${more}`,
+    );
+  }
+}
+
+export const MICROSOFT = 'com.microsoft';
+
+export function isOp(node: OnnxNode, opType: string, domain = ''): boolean {
+  return node.opType === opType && node.domain === domain;
+}
+
+export function describe(node: OnnxNode): string {
+  return `The node "${node.name}" (${node.domain ? `${node.domain}.` : ''}${node.opType})`;
+}
+
+export function unsupported(node: OnnxNode, reason: string): UnsupportedModelError {
+  return new UnsupportedModelError(`${describe(node)} is not supported: ${reason}.`);
+}
+
+/** The attribute as a number; `otherwise` where it is absent. */
+export function numberAttribute(node: OnnxNode, name: string, otherwise: number): number {
+  const attribute: OnnxAttribute | undefined = node.attributes.get(name);
+  if (attribute === undefined) return otherwise;
+  if (attribute.kind === 'int' || attribute.kind === 'float') return attribute.value;
+  throw unsupported(node, `its attribute "${name}" is no number`);
+}
+
+/** Refuses the node unless the tensor has exactly `count` elements. */
+export function assertCount(node: OnnxNode, ref: TensorRef, count: number, shape: string): void {
+  if (elementCount(ref.dims) !== count) {
+    throw unsupported(
+      node,
+      `its tensor "${ref.name}" is [${ref.dims.join(', ')}] where ${shape} was expected`,
+    );
+  }
+}

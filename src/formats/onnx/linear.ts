@@ -1,0 +1,188 @@
+import { assertCount, type Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
+import type { OnnxNode } from './proto';
+import { DataType, sliceRows, type TensorRef } from './tensor';
+
+/** A frozen linear layer y = x·Wᵀ + bias, as the file stores it. */
+export type Linear = Int4Linear | DenseLinear;
+
+/**
+ * Block-quantised weights of MatMulNBits: byte j of block b of output row n holds elements 2j (low
+ * nibble) and 2j + 1 (high nibble) of that block; w = (q − zeroPoint) · scale.
+ */
+export interface Int4Linear {
+  kind: 'int4';
+  outFeatures: number;
+  inFeatures: number;
+  /** Inputs that share a scale. */
+  blockSize: number;
+  /** uint8 [outFeatures, inFeatures / blockSize, blockSize / 2]. */
+  data: TensorRef;
+  /** float32 or float16 [outFeatures, inFeatures / blockSize]; may be negative. */
+  scales: TensorRef;
+  /** uint8 [outFeatures, ⌈blocks / 2⌉], low nibble = even block. Absent: 8 everywhere. */
+  zeroPoints?: TensorRef;
+  /** float32 or float16 [outFeatures]. */
+  bias?: TensorRef;
+  /**
+   * MatMulNBits `accuracy_level`; 4 lets CPU kernels round activations to int8, so that runtime
+   * logits differ from these weights' exact ones.
+   */
+  accuracyLevel: number;
+}
+
+export interface DenseLinear {
+  kind: 'dense';
+  /** How `data` lies: [outFeatures, inFeatures] or [inFeatures, outFeatures]. */
+  layout: 'out_in' | 'in_out';
+  outFeatures: number;
+  inFeatures: number;
+  dtype: 'f32' | 'f16';
+  data: TensorRef;
+  bias?: TensorRef;
+}
+
+/** A linear layer in the graph and the tensors at its two ends. */
+export interface LinearSite {
+  linear: Linear;
+  input: string;
+  output: string;
+}
+
+/** 'f32' or 'f16'; other types are refused. */
+export function floatType(node: OnnxNode, ref: TensorRef): 'f32' | 'f16' {
+  if (ref.dataType === DataType.float32) return 'f32';
+  if (ref.dataType === DataType.float16) return 'f16';
+  throw unsupported(node, `its tensor "${ref.name}" has data type ${ref.dataType}`);
+}
+
+export function isLinearOp(node: OnnxNode): boolean {
+  return isOp(node, 'MatMulNBits', MICROSOFT) || isOp(node, 'MatMul');
+}
+
+/** Reads and claims the linear layer that starts at `node`, with an Add of a stored bias if any. */
+export function readLinear(graph: Graph, node: OnnxNode): LinearSite {
+  const linear = isOp(node, 'MatMulNBits', MICROSOFT)
+    ? readInt4(graph, node)
+    : readDense(graph, node);
+  graph.claim(node);
+  const input = node.inputs[0] ?? '';
+  const output = node.outputs[0] ?? '';
+  const [next, ...others] = graph.consumers(output);
+  if (next === undefined || others.length > 0 || !isOp(next, 'Add')) {
+    return { linear, input, output };
+  }
+  const biasName = next.inputs[0] === output ? next.inputs[1] : next.inputs[0];
+  const bias = graph.constant(biasName ?? '');
+  // Adding a computed tensor is a residual connection, which is not the layer's own.
+  if (bias === undefined) return { linear, input, output };
+  if (linear.bias) throw unsupported(next, 'it adds a second bias');
+  assertCount(next, bias, linear.outFeatures, `[${linear.outFeatures}]`);
+  floatType(next, bias);
+  graph.claim(next);
+  return { linear: { ...linear, bias }, input, output: next.outputs[0] ?? '' };
+}
+
+function readInt4(graph: Graph, node: OnnxNode): Int4Linear {
+  const outFeatures = numberAttribute(node, 'N', 0);
+  const inFeatures = numberAttribute(node, 'K', 0);
+  const blockSize = numberAttribute(node, 'block_size', 0);
+  const bits = numberAttribute(node, 'bits', 4);
+  if (bits !== 4) throw unsupported(node, `it has ${bits}-bit weights; 4 bits are readable`);
+  const power = blockSize >= 16 && Number.isInteger(Math.log2(blockSize));
+  if (!power || inFeatures % blockSize !== 0 || outFeatures < 1 || inFeatures < 1) {
+    throw unsupported(
+      node,
+      `N = ${outFeatures}, K = ${inFeatures} do not fit blocks of ${blockSize}`,
+    );
+  }
+  const blocks = inFeatures / blockSize;
+  const data = graph.weight(node, 1, 'weight');
+  assertCount(
+    node,
+    data,
+    (outFeatures * inFeatures) / 2,
+    `[${outFeatures}, ${blocks}, ${blockSize / 2}]`,
+  );
+  assertBytes(node, data);
+  const scales = graph.weight(node, 2, 'scales');
+  assertCount(node, scales, outFeatures * blocks, `[${outFeatures}, ${blocks}]`);
+  floatType(node, scales);
+  const linear: Int4Linear = {
+    kind: 'int4',
+    outFeatures,
+    inFeatures,
+    blockSize,
+    data,
+    scales,
+    accuracyLevel: numberAttribute(node, 'accuracy_level', 0),
+  };
+  if (node.inputs[3]) {
+    linear.zeroPoints = graph.weight(node, 3, 'zero points');
+    const packed = Math.ceil(blocks / 2);
+    assertCount(node, linear.zeroPoints, outFeatures * packed, `[${outFeatures}, ${packed}]`);
+    assertBytes(node, linear.zeroPoints);
+  }
+  if (node.inputs[4]) throw unsupported(node, 'it reorders its inputs (g_idx)');
+  if (node.inputs[5]) {
+    linear.bias = graph.weight(node, 5, 'bias');
+    assertCount(node, linear.bias, outFeatures, `[${outFeatures}]`);
+    floatType(node, linear.bias);
+  }
+  return linear;
+}
+
+function readDense(graph: Graph, node: OnnxNode): DenseLinear {
+  const name = node.inputs[1] ?? '';
+  const transpose = graph.producer(name);
+  const transposed = transpose !== undefined && isOp(transpose, 'Transpose');
+  const data = transposed ? graph.weight(transpose, 0, 'weight') : graph.weight(node, 1, 'weight');
+  if (transposed) {
+    const perm = transpose.attributes.get('perm');
+    const swaps = perm === undefined || (perm.kind === 'ints' && perm.value.join() === '1,0');
+    if (!swaps) throw unsupported(transpose, 'its permutation is no transpose of a matrix');
+    graph.claim(transpose);
+  }
+  const [first, second] = data.dims;
+  if (first === undefined || second === undefined || data.dims.length !== 2) {
+    throw unsupported(node, `its weight "${data.name}" is [${data.dims.join(', ')}], no matrix`);
+  }
+  return {
+    kind: 'dense',
+    layout: transposed ? 'out_in' : 'in_out',
+    outFeatures: transposed ? first : second,
+    inFeatures: transposed ? second : first,
+    dtype: floatType(node, data),
+    data,
+  };
+}
+
+function assertBytes(node: OnnxNode, ref: TensorRef): void {
+  if (ref.dataType !== DataType.uint8) {
+    throw unsupported(node, `its tensor "${ref.name}" has data type ${ref.dataType}, not uint8`);
+  }
+}
+
+/**
+ * Output rows [start, start + count) of a layer as a layer of its own: a view into the same bytes.
+ * This is how a packed q | k | v projection becomes three.
+ */
+export function sliceOutputs(node: OnnxNode, linear: Linear, start: number, count: number): Linear {
+  const rows = linear.outFeatures;
+  const cut = (ref: TensorRef): TensorRef => sliceRows(ref, rows, start, count);
+  const bias = linear.bias ? { bias: cut(linear.bias) } : {};
+  if (linear.kind === 'int4') {
+    const zeroPoints = linear.zeroPoints ? { zeroPoints: cut(linear.zeroPoints) } : {};
+    return {
+      ...linear,
+      outFeatures: count,
+      data: cut(linear.data),
+      scales: cut(linear.scales),
+      ...zeroPoints,
+      ...bias,
+    };
+  }
+  if (linear.layout === 'in_out') {
+    throw unsupported(node, 'it is a packed projection in an unquantised layout');
+  }
+  return { ...linear, outFeatures: count, data: cut(linear.data), ...bias };
+}

@@ -1,0 +1,170 @@
+import { type ByteSource, ByteSourceError } from '../byte-source';
+import { OnnxFormatError } from './errors';
+
+/** TensorProto.DataType numbers that appear in decoder files. */
+export const DataType = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  uint32: 12,
+  uint64: 13,
+  bfloat16: 16,
+  uint4: 21,
+  int4: 22,
+} as const;
+
+const BITS: ReadonlyMap<number, number> = new Map<number, number>([
+  [DataType.float32, 32],
+  [DataType.uint8, 8],
+  [DataType.int8, 8],
+  [DataType.uint16, 16],
+  [DataType.int16, 16],
+  [DataType.int32, 32],
+  [DataType.int64, 64],
+  [DataType.bool, 8],
+  [DataType.float16, 16],
+  [DataType.float64, 64],
+  [DataType.uint32, 32],
+  [DataType.uint64, 64],
+  [DataType.bfloat16, 16],
+  [DataType.uint4, 4],
+  [DataType.int4, 4],
+]);
+
+/** Where the little-endian bytes of a tensor are. Offsets count from the start of the file. */
+export type TensorStorage =
+  | { kind: 'model'; offset: number }
+  | { kind: 'external'; location: string; offset: number }
+  | { kind: 'inline'; bytes: Uint8Array };
+
+/** A tensor that has not been read: what it is and where its bytes lie. */
+export interface TensorRef {
+  readonly name: string;
+  readonly dims: readonly number[];
+  /** A number of {@link DataType}. */
+  readonly dataType: number;
+  readonly byteLength: number;
+  readonly storage: TensorStorage;
+}
+
+/** The model file and, by the location written in it, its external data files. */
+export interface ModelFiles {
+  readonly model: ByteSource;
+  readonly external: ReadonlyMap<string, ByteSource>;
+}
+
+/** Elements of a tensor of these dimensions; 1 for a scalar. */
+export function elementCount(dims: readonly number[]): number {
+  return dims.reduce((product, dim) => product * dim, 1);
+}
+
+/** Bytes that `dims` of `dataType` take. Throws {@link OnnxFormatError} on types without a size. */
+export function tensorBytes(name: string, dims: readonly number[], dataType: number): number {
+  const bits = BITS.get(dataType);
+  if (bits === undefined) {
+    throw new OnnxFormatError(`Tensor "${name}" has data type ${dataType}, which is not readable.`);
+  }
+  const bytes = Math.ceil((elementCount(dims) * bits) / 8);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new OnnxFormatError(`Tensor "${name}" has impossible dimensions [${dims.join(', ')}].`);
+  }
+  return bytes;
+}
+
+/**
+ * Rows [start, start + count) of a tensor whose first dimension is `rows` (also when it is stored
+ * flat): a view, as rows are contiguous.
+ */
+export function sliceRows(ref: TensorRef, rows: number, start: number, count: number): TensorRef {
+  const rowBytes = ref.byteLength / rows;
+  if (!Number.isInteger(rowBytes) || start < 0 || count < 0 || start + count > rows) {
+    throw new OnnxFormatError(
+      `Tensor "${ref.name}" cannot give rows ${start} to ${start + count} of ${rows}.`,
+    );
+  }
+  const byteLength = count * rowBytes;
+  const shift = start * rowBytes;
+  const dims =
+    ref.dims[0] === rows
+      ? [count, ...ref.dims.slice(1)]
+      : [(elementCount(ref.dims) / rows) * count];
+  const { storage } = ref;
+  return {
+    name: ref.name,
+    dims,
+    dataType: ref.dataType,
+    byteLength,
+    storage:
+      storage.kind === 'inline'
+        ? { kind: 'inline', bytes: storage.bytes.subarray(shift, shift + byteLength) }
+        : { ...storage, offset: storage.offset + shift },
+  };
+}
+
+/** The tensor's little-endian bytes; a view where the source gives one. */
+export async function readTensor(ref: TensorRef, files: ModelFiles): Promise<Uint8Array> {
+  const { storage } = ref;
+  if (storage.kind === 'inline') return storage.bytes;
+  const source = storage.kind === 'model' ? files.model : files.external.get(storage.location);
+  if (source === undefined) {
+    const location = storage.kind === 'external' ? storage.location : '';
+    throw new ByteSourceError(
+      `The model keeps "${ref.name}" in the file "${location}", which is missing.`,
+    );
+  }
+  return source.read(storage.offset, ref.byteLength);
+}
+
+/** A float32, float16 or bfloat16 tensor as float32, flat in its own order. */
+export async function readFloats(ref: TensorRef, files: ModelFiles): Promise<Float32Array> {
+  const bytes = await readTensor(ref, files);
+  switch (ref.dataType) {
+    case DataType.float32:
+      return new Float32Array(aligned(bytes));
+    case DataType.float16:
+      return float16ToFloat32(new Uint16Array(aligned(bytes)));
+    case DataType.bfloat16: {
+      const words = Uint32Array.from(new Uint16Array(aligned(bytes)), (bits) => bits << 16);
+      return new Float32Array(words.buffer);
+    }
+    default:
+      throw new OnnxFormatError(
+        `Tensor "${ref.name}" has data type ${ref.dataType}; a float type was expected.`,
+      );
+  }
+}
+
+/** A whole copy of its own buffer, so that typed arrays of wider elements can lie over it. */
+export function aligned(bytes: Uint8Array): ArrayBuffer {
+  const copy = new Uint8Array(bytes.byteLength);
+  copy.set(bytes);
+  return copy.buffer;
+}
+
+/** IEEE 754 half precision, bit patterns to values; exact. */
+export function float16ToFloat32(bits: Uint16Array): Float32Array {
+  const values = new Float32Array(bits.length);
+  const words = new Uint32Array(values.buffer);
+  for (let i = 0; i < bits.length; i++) {
+    const half = bits[i]!;
+    const sign = (half & 0x8000) << 16;
+    const exponent = (half >> 10) & 0x1f;
+    const mantissa = half & 0x3ff;
+    if (exponent === 0) {
+      // Subnormal halves are normal floats: mantissa · 2⁻²⁴.
+      values[i] = mantissa * 2 ** -24;
+      words[i] = (words[i]! | sign) >>> 0;
+    } else {
+      const wide = exponent === 31 ? 0xff : exponent + 112;
+      words[i] = (sign | (wide << 23) | (mantissa << 13)) >>> 0;
+    }
+  }
+  return values;
+}

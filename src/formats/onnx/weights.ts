@@ -1,0 +1,75 @@
+import type { EmbeddingTable } from './decoder';
+import type { DenseLinear, Int4Linear, Linear } from './linear';
+import { aligned, type ModelFiles, readFloats, readTensor } from './tensor';
+
+/** An int4 layer in memory, in the layout of Int4Linear. */
+export interface Int4Weights {
+  /** [outFeatures, inFeatures / 8]; nibble i (bits 4i to 4i + 3) of word w is input 8w + i. */
+  data: Uint32Array;
+  /** [outFeatures, inFeatures / blockSize]. */
+  scales: Float32Array;
+  /** [outFeatures, ⌈blocks / 2⌉], low nibble = even block; null means 8 everywhere. */
+  zeroPoints: Uint8Array | null;
+  /** [outFeatures]. */
+  bias: Float32Array | null;
+}
+
+/** Reads an int4 layer; halves become floats, packed weights stay as they are. */
+export async function readInt4(linear: Int4Linear, files: ModelFiles): Promise<Int4Weights> {
+  const { data, scales, zeroPoints, bias } = linear;
+  return {
+    data: new Uint32Array(aligned(await readTensor(data, files))),
+    scales: await readFloats(scales, files),
+    zeroPoints: zeroPoints ? await readTensor(zeroPoints, files) : null,
+    bias: bias ? await readFloats(bias, files) : null,
+  };
+}
+
+/** A dense layer's weights as float32 [outFeatures, inFeatures], whatever the file's layout. */
+export async function readDense(linear: DenseLinear, files: ModelFiles): Promise<Float32Array> {
+  const values = await readFloats(linear.data, files);
+  if (linear.layout === 'out_in') return values;
+  const { outFeatures: rows, inFeatures: columns } = linear;
+  const turned = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      turned[row * columns + column] = values[column * rows + row]!;
+    }
+  }
+  return turned;
+}
+
+/** w = (q − zeroPoint) · scale, as float32 [outFeatures, inFeatures]. */
+export function dequantise(linear: Int4Linear, weights: Int4Weights): Float32Array {
+  const { outFeatures, inFeatures, blockSize } = linear;
+  const blocks = inFeatures / blockSize;
+  const zeroStride = Math.ceil(blocks / 2);
+  const values = new Float32Array(outFeatures * inFeatures);
+  for (let row = 0; row < outFeatures; row++) {
+    for (let block = 0; block < blocks; block++) {
+      const scale = weights.scales[row * blocks + block]!;
+      const zeros = weights.zeroPoints?.[row * zeroStride + (block >> 1)];
+      const zero = zeros === undefined ? 8 : (zeros >> (4 * (block & 1))) & 15;
+      const start = row * inFeatures + block * blockSize;
+      for (let index = start; index < start + blockSize; index++) {
+        const level = (weights.data[index >> 3]! >>> (4 * (index & 7))) & 15;
+        values[index] = (level - zero) * scale;
+      }
+    }
+  }
+  return values;
+}
+
+/** Any layer's weights as float32 [outFeatures, inFeatures]. */
+export async function readMatrix(linear: Linear, files: ModelFiles): Promise<Float32Array> {
+  if (linear.kind === 'dense') return readDense(linear, files);
+  return dequantise(linear, await readInt4(linear, files));
+}
+
+/** The whole embedding as float32 [vocabSize, dim], dequantised where it is int4. */
+export async function readEmbedding(
+  table: EmbeddingTable,
+  files: ModelFiles,
+): Promise<Float32Array> {
+  return table.kind === 'dense' ? readFloats(table.data, files) : readMatrix(table.table, files);
+}
