@@ -1,3 +1,4 @@
+import { sveltekit } from '@sveltejs/kit/vite';
 import { svelte, vitePreprocess } from '@sveltejs/vite-plugin-svelte';
 import { playwright } from '@vitest/browser-playwright';
 import { fileURLToPath } from 'node:url';
@@ -28,12 +29,15 @@ export default defineConfig({
         test: {
           name: 'node',
           environment: 'node',
+          testTimeout: 30_000,
           include: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'tests/unit/**/*.test.ts'],
           exclude: [...gpuTests, ...pageTests],
         },
       },
       {
         ...shared,
+        // Components of src/lib import $app/paths and $app/state.
+        plugins: [sveltekit()],
         // Named here so that Vite does not find them late and reload a running test.
         optimizeDeps: {
           include: [
@@ -41,6 +45,7 @@ export default defineConfig({
             '@huggingface/tokenizers',
             '@huggingface/transformers',
             'onnxruntime-web/webgpu',
+            'vitest-browser-svelte',
           ],
         },
         test: {

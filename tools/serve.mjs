@@ -176,24 +176,43 @@ export function parsePort(value) {
 }
 
 /**
+ * One sentence for a port that could not be opened.
+ * @param {unknown} error
+ * @param {number} port
+ */
+function explain(error, port) {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') {
+    return `Port ${port} is already in use. Close the program that uses it or choose another port, for example PORT=${port + 1} npm start.`;
+  }
+  if (code === 'EACCES') {
+    return `This user may not open port ${port}. Choose a port above 1023, for example PORT=4173 npm start.`;
+  }
+  return `Could not serve on port ${port}: ${error instanceof Error ? error.message : error}`;
+}
+
+/**
  * Serves until the process is ended, and says where; a port in use is one sentence and exit 1.
  * @param {{ root: string, base?: string, port: number }} options
  */
 export async function serveForever(options) {
-  try {
-    const { url } = await serve(options);
-    console.log(`Retort is ready at ${url}`);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    const reason =
-      code === 'EADDRINUSE'
-        ? `Port ${options.port} is already in use. Close the program that uses it or choose another port, for example PORT=${options.port + 1} npm start.`
-        : code === 'EACCES'
-          ? `This user may not open port ${options.port}. Choose a port above 1023, for example PORT=4173 npm start.`
-          : `Could not serve on port ${options.port}: ${error instanceof Error ? error.message : error}`;
-    console.error(reason);
+  const { url } = await serve(options).catch((error) => {
+    console.error(explain(error, options.port));
     process.exit(1);
-  }
+  });
+  console.log(`Retort is ready at ${url}`);
+}
+
+/**
+ * Ends the process with a sentence when the port is taken, before anything slow is done.
+ * @param {number} port
+ */
+export async function requireFreePort(port) {
+  const probe = await serve({ root: '.', port }).catch((error) => {
+    console.error(explain(error, port));
+    process.exit(1);
+  });
+  await probe.close();
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from grammar import benign as B
 from grammar.borderline import STYLES
-from grammar.frames import FRAMES, GUARD_FRAMES
+from grammar.frames import FRAMES, MANY
 from grammar.harmful import BODIES, CATEGORIES, OPENERS, REFUSALS, SLOTS, WRAPPERS
 from grammar.preambles import NEUTRAL, OPEN, SAFE
 
@@ -154,25 +154,35 @@ class Example:
 
 
 def put(frame: str, phrase: str) -> str:
-    text = frame.format(phrase)
-    return text[0].upper() + text[1:] if frame.startswith("{}") else text
+    return frame.replace("{}", phrase)
+
+
+@lru_cache
+def many(kind: str) -> tuple[str, ...]:
+    held = {f.lower().strip(".?") for f in FRAMES[kind][1]}
+    return tuple(f for line in MANY[kind].split("\n") for f in expand(line) if f.lower().strip(".?") not in held)
+
+
+@lru_cache
+def many_lines(kind: str) -> tuple[tuple[str, ...], ...]:
+    known = set(many(kind))
+    return tuple(tuple(f for f in expand(line) if f in known) for line in MANY[kind].split("\n"))
 
 
 class Sampler:
-    """Draws examples; one seed, one stream."""
+    """Draws examples; one seed, one stream. `many_share` of the frames come from the wide grammar."""
 
-    def __init__(self, seed: int, extra_frames: bool = False):
+    def __init__(self, seed: int, many_share: float = 0.35):
         self.rng = random.Random(seed)
-        self.extra = extra_frames
+        self.many_share = many_share
         self.by_label = {lab: [i for i in intents() if i.label == lab] for lab in ("harmful", "borderline", "benign")}
 
     def frame(self, kind: str, held: bool) -> str:
         if kind == "q":
             return "{}"
-        frames = FRAMES[kind][1 if held else 0]
-        if self.extra and not held and self.rng.random() < 0.3:
-            frames = GUARD_FRAMES[kind]
-        return self.rng.choice(frames)
+        if not held and self.rng.random() < self.many_share:
+            return self.rng.choice(self.rng.choice(many_lines(kind)))
+        return self.rng.choice(FRAMES[kind][1 if held else 0])
 
     def wrap(self, prompt: str, share: float) -> tuple[str, str | None]:
         if self.rng.random() >= share:
@@ -214,7 +224,7 @@ SIZES = {
 
 def build_split(split: str) -> list[Example]:
     """A fixed test or recipe set: intents take turns, so that each has nearly the same count."""
-    sampler = Sampler(digest(DATA_SEED, split) % 2**31)
+    sampler = Sampler(digest(DATA_SEED, split) % 2**31, many_share=0.2)
     out: list[Example] = []
     seen: set[str] = set()
     for label, count in SIZES[split].items():

@@ -22,7 +22,7 @@ CHAT_TEMPLATE = (
 
 def texts(seed: int, count: int) -> list[str]:
     """Text of the training split only."""
-    sampler = corpus.Sampler(seed, extra_frames=True)
+    sampler = corpus.Sampler(seed)
     out = list(corpus.SAFE + corpus.OPEN + corpus.NEUTRAL + corpus.REFUSALS) * 20
     out += [b for bodies in corpus.BODIES.values() for b in bodies] * 20 + corpus.OPENERS * 20
     for label in ("harmful", "borderline", "benign", "benign"):

@@ -91,6 +91,15 @@ def evaluate(model: Llama, tok: Student, split: str, system: str | None = None, 
     return score(rows, answers), rows, answers
 
 
+def load(folder: Path) -> Llama:
+    state = torch.load(folder / "weights.pt")
+    vocab, hidden = state["model.embed_tokens.weight"].shape
+    layers = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("model.layers."))
+    model = Llama(Config(vocab_size=vocab, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=3 * hidden))
+    model.load_state_dict(state)
+    return model
+
+
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--out", type=Path, required=True)
