@@ -40,9 +40,10 @@ def build(spec: dict) -> BertForSequenceClassification:
         id2label={0: "safe", 1: "unsafe"}, label2id={"safe": 0, "unsafe": 1}, attn_implementation="sdpa")
     model = BertForSequenceClassification(config)
     # every linear inside the encoder is exported as int4, so it trains with Int4Linear's rounding
-    for module in list(model.modules()):
+    # (the pooler and the classifier become Gemm nodes, which stay float)
+    for module in list(model.bert.encoder.modules()):
         for name, child in list(module.named_children()):
-            if type(child) is torch.nn.Linear and name != "classifier":
+            if type(child) is torch.nn.Linear:
                 linear = WithBias(child.in_features, child.out_features)
                 linear.load_state_dict(child.state_dict())
                 setattr(module, name, linear)

@@ -25,8 +25,10 @@ SUGGESTIONS = [
 ]
 
 
-def row(example: corpus.Example, ident: str) -> dict:
+def row(example: corpus.Example, ident: str, split: str) -> dict:
     out = {"id": ident, "prompt": example.prompt, "label": example.label, "intent": example.intent}
+    if split == "train":
+        return out
     out["style" if example.label == "borderline" else "category"] = example.group
     if example.wrapper:
         out["wrapper"] = example.wrapper
@@ -44,7 +46,7 @@ def main() -> None:
         examples = corpus.build_split(split)
         # one fixed shuffle: a prefix of the file is a fair sample
         random.Random(corpus.digest("order", split)).shuffle(examples)
-        lines = [json.dumps(row(e, f"{split[0]}{i:04d}"), ensure_ascii=False, separators=(",", ":")) for i, e in enumerate(examples)]
+        lines = [json.dumps(row(e, f"{split[0]}{i:04d}", split), ensure_ascii=False, separators=(",", ":")) for i, e in enumerate(examples)]
         (args.out / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     domain = {"refusals": corpus.REFUSALS, "preamble": corpus.SAFE[0], "suggestions": SUGGESTIONS, "maxNewTokens": 48}
     (args.out / "domain.json").write_text(json.dumps(domain, indent=2) + "\n", encoding="utf-8")
