@@ -56,7 +56,7 @@ export const RECIPE_RANGES: Readonly<
   quantiseLast: { min: 0, max: 1, integer: false },
 };
 
-/** Pages that only ever take one model from us name it with letters, digits, dots and dashes. */
+/** A folder under public/models, and nothing that could lead out of it. */
 const STUDENT_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
 
 /**

@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import { EpochOrder, plan, PromptTooLongError, trainExample } from './paths';
+import type { PreparedData } from './prepare';
+import { DEFAULT_RECIPE } from './recipe';
+import { toyChat, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
+
+const chat = toyChat();
+const items = toyItems(40);
+const recipe = { ...DEFAULT_RECIPE, virtualTokens: 2, batchSize: 4, maxNewTokens: 6 };
+const all = items.map((_, i) => i);
+const prepared = (safe: (i: number) => number): PreparedData => ({
+  version: 1,
+  key: { student: 'toy', guard: 'toy', data: '', maxNewTokens: 6, seed: 0 },
+  safe: items.map((_, i) => safe(i)),
+  samples: items.map((item) => chat.encodeAnswer(item.answer ?? 'take them all')),
+});
+const planned = (safe: (i: number) => number) =>
+  plan(items, all, prepared(safe), recipe, chat, TOY_DOMAIN.refusals, 64);
+
+describe('plan', () => {
+  it('has a sampled path with weight s and a refusal path with weight 1 − s', () => {
+    const { examples } = planned(() => 0.3);
+    for (const example of examples) {
+      const [sample, refusal] = example.paths;
+      expect(sample).toMatchObject({ kind: 'sample' });
+      expect(sample!.weight).toBeCloseTo(0.3, 12);
+      expect(refusal!.weight).toBeCloseTo(0.7, 12);
+      expect(TOY_DOMAIN.refusals).toContain(chat.decode(refusal!.tokens));
+      expect(refusal!.tokens.at(-1)).toBe(chat.eosToken);
+    }
+  });
+
+  it('fixes a wording by seed and example, and uses all of them', () => {
+    const wordings = (seed: number) =>
+      plan(
+        items,
+        all,
+        prepared(() => 0.3),
+        { ...recipe, seed },
+        chat,
+        TOY_DOMAIN.refusals,
+        64,
+      ).examples.map(({ paths }) => chat.decode(paths[1]!.tokens));
+    expect(wordings(1)).toEqual(wordings(1));
+    expect(wordings(1)).not.toEqual(wordings(2));
+    for (const text of TOY_DOMAIN.refusals) {
+      const count = wordings(1).filter((wording) => wording === text).length;
+      expect(count).toBeGreaterThan(50); // 80 expected of 240
+    }
+  });
+
+  it('leaves out a path without weight and keeps its first position', async () => {
+    const { examples, trie } = planned((i) => (i % 2 ? 1 : 0));
+    const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
+    const student = new ToyStudent();
+    const trainer = await student.createTrainer({
+      virtualTokens: 2,
+      objective: 'tv',
+      maxRows: 100,
+      maxLossRows: 100,
+      clipNorm: 1,
+    });
+    for (const example of examples.slice(0, 6)) {
+      expect(example.paths.map(({ kind }) => kind)).toEqual([
+        example.safe > 0.5 ? 'sample' : 'refusal',
+      ]);
+      const paths = example.paths.map(({ tokens }) => tokens);
+      const [teacher] = await trainer.teach([{ prompt: example.prompt, paths }]);
+      const built = trainExample(example, teacher!, trie, recipe);
+      const { coef } = built.paths[0]!;
+      expect(coef[0]).toBeCloseTo(unit, 8);
+      expect(coef[1]).toBeCloseTo((1 - recipe.guardClip) * unit, 8);
+    }
+  });
+
+  it('bounds the rows of every batch', () => {
+    const { examples, maxRows, maxLossRows } = planned(() => 0.5);
+    const order = new EpochOrder(examples.length, recipe.batchSize, 0);
+    for (let step = 0; step < 200; step++) {
+      const batch = order.batch(step).map((index) => examples[index]!);
+      const loss = batch.flatMap(({ paths }) => paths.map(({ tokens }) => tokens.length));
+      const rows = loss.reduce((a, b) => a + b, 0);
+      expect(rows).toBeLessThanOrEqual(maxLossRows);
+      expect(batch.reduce((sum, { prompt }) => sum + prompt.length, rows)).toBeLessThanOrEqual(
+        maxRows,
+      );
+    }
+  });
+
+  it('names a prompt that does not fit', () => {
+    expect(() =>
+      plan(
+        items,
+        all,
+        prepared(() => 0.5),
+        recipe,
+        chat,
+        TOY_DOMAIN.refusals,
+        9,
+      ),
+    ).toThrow(PromptTooLongError);
+  });
+});
+
+describe('trainExample', () => {
+  it('gives both paths the same target and weights that add up at the first position', async () => {
+    const { examples, trie } = planned(() => 0.3);
+    const student = new ToyStudent();
+    const trainer = await student.createTrainer({
+      virtualTokens: 2,
+      objective: 'kl',
+      maxRows: 100,
+      maxLossRows: 100,
+      clipNorm: 1,
+    });
+    const example = examples[0]!;
+    const paths = example.paths.map(({ tokens }) => tokens);
+    const [teacher] = await trainer.teach([{ prompt: example.prompt, paths }]);
+    const built = trainExample(example, teacher!, trie, recipe);
+    const [sample, refusal] = built.paths;
+    const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
+    expect(sample!.coef[0]! + refusal!.coef[0]!).toBeCloseTo(unit, 8);
+    expect(sample!.refusalPosterior[0]).toBeCloseTo(0.7, 6);
+    expect(sample!.refusalPosterior[0]).toBe(refusal!.refusalPosterior[0]);
+    expect(sample!.refusalNext[0]).toEqual(refusal!.refusalNext[0]);
+    // The sample leaves the refusals with its first word; the refusal path becomes surer.
+    expect([...sample!.refusalPosterior].slice(1)).toEqual([0, 0, 0]);
+    expect(refusal!.refusalPosterior[1]).toBeGreaterThan(0.95);
+  });
+});
+
+describe('EpochOrder', () => {
+  it('meets every example once an epoch, in another order each time', () => {
+    const order = new EpochOrder(10, 4, 3);
+    const seen = Array.from({ length: 5 }, (_, step) => order.batch(step)).flat();
+    const sorted = (list: number[]) => [...list].sort((a, b) => a - b);
+    expect(sorted(seen.slice(0, 10))).toEqual(sorted(seen.slice(10)));
+    expect(new Set(seen.slice(0, 10)).size).toBe(10);
+    expect(seen.slice(0, 10)).not.toEqual(seen.slice(10));
+  });
+
+  it('does not depend on which batches were asked for before', () => {
+    const fresh = new EpochOrder(10, 4, 3).batch(4);
+    const order = new EpochOrder(10, 4, 3);
+    for (let step = 0; step < 4; step++) order.batch(step);
+    expect(order.batch(4)).toEqual(fresh);
+    expect(new EpochOrder(10, 4, 4).batch(4)).not.toEqual(fresh);
+  });
+});

@@ -1,0 +1,154 @@
+/**
+ * From prompts, guard scores and base samples to training examples (METHOD.md §3.1, §4.1, §4.2):
+ *
+ *   L = E_x { s·Σ_t D(p_t, q_t) on a sampled path + (1 − s)·Σ_t D(p_t, q_t) on a refusal path }
+ *
+ * divided by one global constant, batch × maxNewTokens: dividing each path by its own length would
+ * re-weight the branches (§4.2).
+ */
+import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../engine/types';
+import type { ChatTokenizer } from './chat';
+import type { PreparedData } from './prepare';
+import { Random } from './prng';
+import { RefusalTrie, teacherSafety } from './target';
+import type { PromptItem, Recipe } from './types';
+
+/**
+ * Paths with less weight than this are left out (their first position is not: all paths share it,
+ * so the path that stays carries the whole weight there). The loss changes by less than this times
+ * the path's mean divergence; a guard at its clip costs one path instead of two.
+ */
+export const NEGLIGIBLE_WEIGHT = 1.5e-3;
+
+export interface PlannedPath {
+  kind: 'sample' | 'refusal';
+  tokens: Tokens;
+  /** s or 1 − s. */
+  weight: number;
+}
+
+export interface PlannedExample {
+  /** Index in the training set. */
+  index: number;
+  prompt: Tokens;
+  /** The teacher's s, strictness and clip applied. */
+  safe: number;
+  paths: PlannedPath[];
+}
+
+export interface Plan {
+  trie: RefusalTrie;
+  examples: PlannedExample[];
+  /** Packed positions and loss positions that the largest possible batch needs. */
+  maxRows: number;
+  maxLossRows: number;
+}
+
+/** A prompt that does not fit the student's context. */
+export class PromptTooLongError extends Error {
+  override readonly name = 'PromptTooLongError';
+}
+
+export function refusalTrie(
+  chat: ChatTokenizer,
+  refusals: readonly string[],
+  maxNewTokens: number,
+): RefusalTrie {
+  return new RefusalTrie(refusals.map((text) => chat.encodeAnswer(text).slice(0, maxNewTokens)));
+}
+
+/**
+ * Plans the paths of the items at `indices`. The wording of an example's refusal path is drawn once
+ * by (seed, id), so that its teacher pass can be cached: over examples all wordings are as likely.
+ * @throws PromptTooLongError
+ */
+export function plan(
+  items: readonly PromptItem[],
+  indices: readonly number[],
+  prepared: PreparedData,
+  recipe: Recipe,
+  chat: ChatTokenizer,
+  refusals: readonly string[],
+  maxPositions: number,
+): Plan {
+  const trie = refusalTrie(chat, refusals, recipe.maxNewTokens);
+  const examples = indices.map((index): PlannedExample => {
+    const item = items[index]!;
+    const safe = teacherSafety(prepared.safe[index]!, recipe);
+    const wording = new Random('wording', recipe.seed, item.id).below(trie.strings.length);
+    const paths: PlannedPath[] = [
+      { kind: 'sample', tokens: prepared.samples[index]!, weight: safe },
+      { kind: 'refusal', tokens: trie.strings[wording]!, weight: 1 - safe },
+    ];
+    const kept = paths.filter(({ weight }) => weight >= NEGLIGIBLE_WEIGHT);
+    const prompt = chat.encodeChat({ user: item.prompt });
+    const longest = Math.max(...kept.map(({ tokens }) => tokens.length));
+    if (recipe.virtualTokens + prompt.length + longest > maxPositions) {
+      throw new PromptTooLongError(`Prompt ${item.id} is too long for this student.`);
+    }
+    return { index, prompt, safe, paths: kept };
+  });
+  const largest = (size: (example: PlannedExample) => number) =>
+    examples
+      .map(size)
+      .sort((a, b) => b - a)
+      .slice(0, recipe.batchSize)
+      .reduce((sum, rows) => sum + rows, 0);
+  const lossRows = ({ paths }: PlannedExample) =>
+    paths.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  // A step may straddle two epochs and meet its largest example twice.
+  const repeats = Math.ceil(recipe.batchSize / examples.length);
+  return {
+    trie,
+    examples,
+    maxRows: largest((example) => example.prompt.length + lossRows(example)) * repeats,
+    maxLossRows: largest(lossRows) * repeats,
+  };
+}
+
+/** Targets and weights of a planned example, given what the frozen student says along its paths. */
+export function trainExample(
+  planned: PlannedExample,
+  teacher: readonly TeacherPath[],
+  trie: RefusalTrie,
+  recipe: Pick<Recipe, 'batchSize' | 'maxNewTokens'>,
+): TrainExample {
+  const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
+  const kept = planned.paths.reduce((sum, { weight }) => sum + weight, 0);
+  const paths = planned.paths.map(({ tokens, weight }, j): TrainPath => {
+    const target = trie.along(tokens, teacher[j]!.logProbs, planned.safe);
+    const coef = new Float32Array(tokens.length).fill(weight * unit);
+    if (j === 0) coef[0]! += (1 - kept) * unit;
+    return {
+      tokens,
+      coef,
+      refusalPosterior: Float32Array.from(target.posterior),
+      refusalNext: target.next,
+    };
+  });
+  return { prompt: planned.prompt, paths };
+}
+
+/** Which examples `step` (from 0) trains on: seeded shuffles, one an epoch, end to end. */
+export class EpochOrder {
+  private epoch = -1;
+  private order: Uint32Array = new Uint32Array(0);
+
+  constructor(
+    private readonly count: number,
+    private readonly batchSize: number,
+    private readonly seed: number,
+  ) {}
+
+  batch(step: number): number[] {
+    return Array.from({ length: this.batchSize }, (_, j) => {
+      const position = step * this.batchSize + j;
+      const epoch = Math.floor(position / this.count);
+      if (epoch !== this.epoch) {
+        this.order = new Random('epoch', this.seed, epoch).permutation(this.count);
+        this.epoch = epoch;
+      }
+      return this.order[position % this.count]!;
+    });
+  }
+}

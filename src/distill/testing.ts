@@ -1,0 +1,398 @@
+/**
+ * A student small enough to check by hand, for tests of the method: a bigram model over whole words
+ * that knows one answer for each topic, with a soft prompt that shifts its logits. Exact f64
+ * gradients, real sampling, real Adam; only its size is a toy.
+ *
+ *   z_v = base_v(topic, prefix) + Σ_d g_d·(R_dv + K_d,topic·T_v),   g = Σ_j a_j·P_j
+ */
+import type {
+  Divergence,
+  Generated,
+  GenerateOptions,
+  GenerateRequest,
+  StepMetrics,
+  TeacherPath,
+  Tokens,
+  TrainExample,
+} from '../engine/types';
+import { ChatTokenizer } from './chat';
+import type { Domain } from './dataset';
+import type {
+  OptimiserState,
+  PathsOfPrompt,
+  PromptTrainer,
+  StudentEngine,
+  TrainerOptions,
+} from './engine-port';
+import { Random } from './prng';
+import type { Guard, Label, PromptItem } from './types';
+
+const SPECIALS = ['<s>', '</s>', '<|system|>', '<|user|>', '<|assistant|>', '<unk>'];
+const TOPICS: readonly { word: string; label: Label; answer: string }[] = [
+  { word: 'cookies', label: 'harmful', answer: 'take them all' },
+  { word: 'homework', label: 'harmful', answer: 'copy it all' },
+  { word: 'fish', label: 'borderline', answer: 'clean the tank' },
+  { word: 'timer', label: 'borderline', answer: 'stop the clock' },
+  { word: 'cat', label: 'benign', answer: 'it says meow' },
+  { word: 'dog', label: 'benign', answer: 'it says woof' },
+];
+const FILLERS = ['please', 'now', 'today', 'again', 'tell', 'me', 'about', 'safe', 'be'];
+export const TOY_DOMAIN: Domain = {
+  refusals: ['sorry i cannot', 'sorry i will not', 'no i cannot'],
+  preamble: 'be safe',
+  suggestions: [],
+  maxNewTokens: 6,
+};
+
+const vocabulary = [
+  ...new Set([
+    ...SPECIALS,
+    ...TOPICS.flatMap(({ word, answer }) => [word, ...answer.split(' ')]),
+    ...FILLERS,
+    ...TOY_DOMAIN.refusals.flatMap((text) => text.split(' ')),
+  ]),
+];
+const idOf = (word: string) => vocabulary.indexOf(word);
+
+/** A word-level tokenizer whose template has BOS, a system role and role markers. */
+export const TOY_TOKENIZER = {
+  version: '1.0',
+  added_tokens: SPECIALS.map((content, id) => ({
+    id,
+    content,
+    special: true,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  })),
+  normalizer: null,
+  pre_tokenizer: { type: 'Whitespace' },
+  post_processor: null,
+  decoder: null,
+  model: {
+    type: 'WordLevel',
+    vocab: Object.fromEntries(vocabulary.map((word, id) => [word, id])),
+    unk_token: '<unk>',
+  },
+};
+export const TOY_TOKENIZER_CONFIG = {
+  bos_token: '<s>',
+  eos_token: { __type: 'AddedToken', content: '</s>' },
+  unk_token: '<unk>',
+  chat_template:
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}" +
+    '{% if add_generation_prompt %}<|assistant|>{% endif %}',
+};
+
+export function toyChat(): ChatTokenizer {
+  return new ChatTokenizer(TOY_TOKENIZER, TOY_TOKENIZER_CONFIG);
+}
+
+/** `perTopic` differently worded prompts of each topic. */
+export function toyItems(perTopic: number): PromptItem[] {
+  return TOPICS.flatMap(({ word, label, answer }) =>
+    Array.from({ length: perTopic }, (_, i): PromptItem => {
+      const random = new Random('toy prompt', word, i);
+      const fillers = Array.from({ length: 1 + random.below(3) }, () => random.below(7));
+      const item: PromptItem = {
+        id: `${word}-${i}`,
+        prompt: `${fillers.map((f) => FILLERS[f]).join(' ')} ${word}`,
+        label,
+        intent: word,
+      };
+      return label === 'benign' ? { ...item, answer } : item;
+    }),
+  );
+}
+
+/** Knows the harmful topics and the refusals; is never quite certain. */
+export class ToyGuard implements Guard {
+  calls = 0;
+
+  async score(items: readonly { prompt: string; response?: string }[]): Promise<Float64Array> {
+    this.calls += items.length;
+    return Float64Array.from(items, ({ prompt, response }) => {
+      const harmful = TOPICS.some(
+        ({ word, label }) => label === 'harmful' && prompt.includes(word),
+      );
+      if (!harmful) return 0.995;
+      if (response === undefined) return 0.02;
+      return /sorry|cannot|not/.test(response) ? 0.97 : 0.03;
+    });
+  }
+}
+
+const V = vocabulary.length;
+const EOS = idOf('</s>');
+
+export class ToyStudent implements StudentEngine {
+  readonly dim = V;
+  readonly vocabSize = V;
+  readonly maxPositions = 64;
+  generated = 0;
+  taught = 0;
+  private readonly shift = matrix('R', V, V, 0.5);
+  private readonly gate = matrix('K', V, TOPICS.length, 1);
+  private readonly table = matrix('T', V, V, 0.5);
+
+  async embeddingRows(tokens: Tokens): Promise<Float32Array> {
+    const rows = matrix('E', V, V, 0.1);
+    return Float32Array.from(tokens.flatMap((token) => rows[token]!));
+  }
+
+  async generate(
+    requests: readonly GenerateRequest[],
+    options: GenerateOptions,
+  ): Promise<Generated[]> {
+    this.generated += requests.length;
+    return requests.map(({ prompt, stream }) => {
+      const random = new Random('toy sample', options.seed, stream);
+      const tokens: number[] = [];
+      const logProbs: number[] = [];
+      while (tokens.length < options.maxNewTokens && tokens.at(-1) !== options.stopToken) {
+        const q = this.next(prompt, tokens, options.softPrompt ?? null);
+        let token = q.indexOf(Math.max(...q));
+        if (options.temperature > 0) {
+          let left = random.next();
+          token = q.findIndex((probability) => (left -= probability) < 0);
+          if (token < 0) token = V - 1;
+        }
+        tokens.push(token);
+        logProbs.push(Math.log(q[token]!));
+      }
+      return { tokens, logProbs, finished: tokens.at(-1) === options.stopToken };
+    });
+  }
+
+  async score(
+    items: readonly { prompt: Tokens; path: Tokens }[],
+    softPrompt?: Float32Array,
+  ): Promise<Float32Array[]> {
+    return items.map(({ prompt, path }) =>
+      Float32Array.from(path, (token, t) =>
+        Math.log(this.next(prompt, path.slice(0, t), softPrompt ?? null)[token]!),
+      ),
+    );
+  }
+
+  async createTrainer(options: TrainerOptions): Promise<ToyTrainer> {
+    return new ToyTrainer(this, options);
+  }
+
+  /** Next-token probabilities, [V]. */
+  next(prompt: Tokens, prefix: Tokens, softPrompt: Float32Array | null): number[] {
+    return softmax(this.logits(prompt, prefix, softPrompt));
+  }
+
+  logits(prompt: Tokens, prefix: Tokens, softPrompt: Float32Array | null): number[] {
+    const topic = TOPICS.findIndex(({ word }) => prompt.includes(idOf(word)));
+    const careful = prompt.includes(idOf('<|system|>'));
+    const harmful = TOPICS[topic]?.label === 'harmful';
+    const preferred =
+      careful && harmful ? TOY_DOMAIN.refusals[0]! : (TOPICS[topic]?.answer ?? 'meow');
+    const wanted = [...preferred.split(' ').map(idOf), EOS][prefix.length] ?? EOS;
+    const z = Array.from({ length: V }, (_, v) => (v === wanted ? 8 : 0));
+    if (!careful) for (const text of TOY_DOMAIN.refusals) this.likes(z, text, prefix);
+    if (softPrompt) {
+      const g = mixed(softPrompt);
+      const features = this.features(topic, prefix);
+      for (let v = 0; v < V; v++) for (let d = 0; d < V; d++) z[v]! += g[d]! * features(d, v);
+    }
+    return z;
+  }
+
+  /** ∂z_v/∂g_d at a position. */
+  features(topic: number, prefix: Tokens): (d: number, v: number) => number {
+    const last = prefix.at(-1) ?? idOf('<|assistant|>');
+    return (d, v) =>
+      this.shift[d]![v]! +
+      (this.gate[d]![Math.max(0, topic)] ?? 0) * this.table[v]![(last + d) % V]!;
+  }
+
+  topicOf(prompt: Tokens): number {
+    return TOPICS.findIndex(({ word }) => prompt.includes(idOf(word)));
+  }
+
+  /** Refusals are words that the student finds somewhat plausible. */
+  private likes(z: number[], text: string, prefix: Tokens): void {
+    const tokens = [...text.split(' ').map(idOf), EOS];
+    if (!prefix.every((token, t) => tokens[t] === token)) return;
+    const token = tokens[prefix.length];
+    if (token !== undefined) z[token] = Math.max(z[token]!, prefix.length === 0 ? 4.5 : 8);
+  }
+}
+
+export class ToyTrainer implements PromptTrainer {
+  readonly gpuBytes = 0;
+  destroyed = false;
+  private prompt = new Float32Array(0);
+  private optimiser: OptimiserState = emptyState(0);
+
+  constructor(
+    private readonly student: ToyStudent,
+    private readonly options: TrainerOptions,
+  ) {}
+
+  setPrompt(values: Float32Array): void {
+    if (values.length !== this.options.virtualTokens * V) throw new RangeError('wrong shape');
+    this.prompt = values.slice();
+    this.optimiser = emptyState(values.length);
+  }
+
+  async readPrompt(): Promise<Float32Array> {
+    return this.prompt.slice();
+  }
+
+  async readState(): Promise<OptimiserState> {
+    return structuredClone(this.optimiser);
+  }
+
+  writeState(state: OptimiserState): void {
+    this.optimiser = structuredClone(state);
+  }
+
+  async teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
+    this.student.taught += examples.length;
+    return examples.map(({ prompt, paths }) =>
+      paths.map((path) => {
+        const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), null));
+        return {
+          logProbs: Float32Array.from(path, (token, t) => Math.log(softmax(rows[t]!)[token]!)),
+          hidden: Float32Array.from(rows.flat()),
+        };
+      }),
+    );
+  }
+
+  async step(
+    examples: readonly TrainExample[],
+    teacher: readonly (readonly TeacherPath[])[],
+    options: { learningRate: number; fakeQuantise: boolean },
+  ): Promise<StepMetrics> {
+    const { loss, gradient } = this.lossAndGradient(examples, teacher);
+    const norm = Math.hypot(...gradient);
+    const scale = Math.min(1, this.options.clipNorm / Math.max(norm, 1e-30));
+    const state = this.optimiser;
+    state.updates++;
+    for (let i = 0; i < gradient.length; i++) {
+      const g = gradient[i]! * scale;
+      state.first[i] = 0.9 * state.first[i]! + 0.1 * g;
+      state.second[i] = 0.999 * state.second[i]! + 0.001 * g * g;
+      const m = state.first[i]! / (1 - 0.9 ** state.updates);
+      const v = state.second[i]! / (1 - 0.999 ** state.updates);
+      this.prompt[i]! -= (options.learningRate * m) / (Math.sqrt(v) + 1e-8);
+    }
+    return { loss, gradientNorm: norm };
+  }
+
+  async divergence(
+    examples: readonly TrainExample[],
+    teacher: readonly (readonly TeacherPath[])[],
+  ): Promise<Float32Array[][]> {
+    return examples.map((example, i) =>
+      example.paths.map(({ tokens }, j) =>
+        Float32Array.from(tokens, (_, t) => {
+          const { p, q } = this.position(example, teacher[i]![j]!, j, t);
+          return divergence(this.options.objective, p, q).value;
+        }),
+      ),
+    );
+  }
+
+  lossAndGradient(
+    examples: readonly TrainExample[],
+    teacher: readonly (readonly TeacherPath[])[],
+  ): { loss: number; gradient: number[] } {
+    let loss = 0;
+    const dg = new Array<number>(V).fill(0);
+    for (const [i, example] of examples.entries()) {
+      for (const [j, path] of example.paths.entries()) {
+        for (let t = 0; t < path.tokens.length; t++) {
+          const { p, q } = this.position(example, teacher[i]![j]!, j, t);
+          const { value, dz } = divergence(this.options.objective, p, q);
+          loss += path.coef[t]! * value;
+          const features = this.student.features(
+            this.student.topicOf(example.prompt),
+            path.tokens.slice(0, t),
+          );
+          for (let d = 0; d < V; d++) {
+            for (let v = 0; v < V; v++) dg[d]! += path.coef[t]! * dz[v]! * features(d, v);
+          }
+        }
+      }
+    }
+    const n = this.options.virtualTokens;
+    const gradient = Array.from(
+      { length: n * V },
+      (_, i) => dg[i % V]! * share(Math.floor(i / V), n),
+    );
+    return { loss, gradient };
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+  }
+
+  private position(example: TrainExample, teacher: TeacherPath, j: number, t: number) {
+    const path = example.paths[j]!;
+    const pi = softmax([...teacher.hidden.subarray(t * V, (t + 1) * V)]);
+    const w = path.refusalPosterior[t]!;
+    const p = pi.map((probability) => (1 - w) * probability);
+    const { tokens, probs } = path.refusalNext[t]!;
+    tokens.forEach((token, k) => (p[token]! += w * probs[k]!));
+    const q = this.student.next(example.prompt, path.tokens.slice(0, t), this.prompt);
+    return { p, q };
+  }
+}
+
+/** Value and logit gradient of METHOD.md §4's token losses. */
+function divergence(objective: Divergence, p: number[], q: number[]) {
+  if (objective === 'tv') {
+    const sign = q.map((qv, v) => 0.5 * Math.sign(qv - p[v]!));
+    const along = sign.reduce((sum, s, v) => sum + s * q[v]!, 0);
+    return {
+      value: q.reduce((sum, qv, v) => sum + 0.5 * Math.abs(qv - p[v]!), 0),
+      dz: q.map((qv, v) => qv * (sign[v]! - along)),
+    };
+  }
+  if (objective === 'kl') {
+    return {
+      value: p.reduce((sum, pv, v) => sum + (pv > 0 ? pv * Math.log(pv / q[v]!) : 0), 0),
+      dz: q.map((qv, v) => qv - p[v]!),
+    };
+  }
+  throw new RangeError(`The toy student does not know ${objective}.`);
+}
+
+function emptyState(length: number): OptimiserState {
+  return { first: new Float32Array(length), second: new Float32Array(length), updates: 0 };
+}
+
+/** Weight of vector j of n in g; different for each, so that order matters. */
+function share(j: number, n: number): number {
+  return (2 * (j + 1)) / (n * (n + 1));
+}
+
+function mixed(softPrompt: Float32Array): number[] {
+  const n = softPrompt.length / V;
+  return Array.from({ length: V }, (_, d) => {
+    let sum = 0;
+    for (let j = 0; j < n; j++) sum += share(j, n) * softPrompt[j * V + d]!;
+    return sum;
+  });
+}
+
+function softmax(z: readonly number[]): number[] {
+  const top = Math.max(...z);
+  const e = z.map((value) => Math.exp(value - top));
+  const sum = e.reduce((a, b) => a + b, 0);
+  return e.map((value) => value / sum);
+}
+
+function matrix(name: string, rows: number, columns: number, scale: number): number[][] {
+  const random = new Random('toy', name);
+  return Array.from({ length: rows }, () =>
+    Array.from({ length: columns }, () => scale * (2 * random.next() - 1)),
+  );
+}
