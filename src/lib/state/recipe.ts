@@ -1,36 +1,12 @@
 /** The controls of a recipe: bounds, words, presets, and what changed between two recipes. */
+import { DEFAULT_RECIPE, RECIPE_RANGES } from '../../distill/recipe';
 import type { Recipe } from '../../distill/types';
 
-/** The default recipe: its guard scores and base samples ship with the models. */
-export const DEFAULT_RECIPE: Recipe = {
-  student: 'pocket',
-  objective: 'tv',
-  virtualTokens: 16,
-  steps: 300,
-  batchSize: 16,
-  learningRate: 0.01,
-  warmup: 0.05,
-  clipNorm: 1,
-  seed: 0,
-  strictness: 0,
-  guardTemperature: 1,
-  guardClip: 0.001,
-  maxNewTokens: 48,
-  quantiseLast: 0.1,
-};
-
-export type NumberKey = {
-  [K in keyof Recipe]: Recipe[K] extends number ? K : never;
-}[keyof Recipe];
+export type NumberKey = keyof typeof RECIPE_RANGES;
 
 export interface NumberField {
   key: NumberKey;
   label: string;
-  unit?: string;
-  min: number;
-  max: number;
-  /** Whole numbers only. */
-  integer: boolean;
   help: string;
 }
 
@@ -38,42 +14,26 @@ export const FIELDS: readonly NumberField[] = [
   {
     key: 'virtualTokens',
     label: 'Virtual tokens',
-    min: 1,
-    max: 64,
-    integer: true,
     help: 'Trained vectors before the question. 16 fit into a chat link.',
   },
   {
     key: 'steps',
     label: 'Steps',
-    min: 1,
-    max: 5000,
-    integer: true,
-    help: 'Updates of the soft prompt. 300 are enough for the pocket student.',
+    help: 'Updates of the soft prompt. 300 do for the pocket student.',
   },
   {
     key: 'learningRate',
     label: 'Learning rate',
-    min: 0.00001,
-    max: 1,
-    integer: false,
-    help: 'Adam’s step size at its peak; rises at first, then falls as a cosine.',
+    help: 'Adam’s step at its peak; rises first, then falls as a cosine.',
   },
   {
     key: 'batchSize',
     label: 'Batch',
-    unit: 'questions a step',
-    min: 1,
-    max: 64,
-    integer: true,
-    help: 'Each question is learned on a refusal path and on a sampled path.',
+    help: 'Questions a step; each has a refusal path and a sampled path.',
   },
   {
     key: 'seed',
     label: 'Seed',
-    min: 0,
-    max: 2 ** 31 - 1,
-    integer: true,
     help: 'The same seed repeats the run on the same device.',
   },
 ];
@@ -107,9 +67,9 @@ export function presetRecipe(preset: Preset): Recipe {
 /** What is wrong with a field, as a sentence; null when nothing is. */
 export function fieldProblem(field: NumberField, value: number): string | null {
   if (!Number.isFinite(value)) return `${field.label} needs a number.`;
-  if (field.integer && !Number.isInteger(value)) return `${field.label} must be a whole number.`;
-  if (value < field.min || value > field.max)
-    return `${field.label} must lie between ${field.min} and ${field.max}.`;
+  const { min, max, integer } = RECIPE_RANGES[field.key];
+  if (integer && !Number.isInteger(value)) return `${field.label} must be a whole number.`;
+  if (value < min || value > max) return `${field.label} must lie between ${min} and ${max}.`;
   return null;
 }
 

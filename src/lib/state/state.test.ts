@@ -3,7 +3,8 @@ import type { StepRecord } from '../../distill/types';
 import type { Progress } from '../../workers/protocol';
 import { amount, narrate, trend } from './narration';
 import { finishPhases, foldPhase, shareDone, type PhaseRow } from './phases';
-import { DEFAULT_RECIPE, FIELDS, PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './recipe';
+import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { FIELDS, PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './recipe';
 
 function step(n: number, loss: number): StepRecord {
   return { step: n, loss, gradientNorm: 1, learningRate: 0.01, seconds: 0.5 };
@@ -17,7 +18,7 @@ describe('recipe', () => {
   it('names what is wrong with a field', () => {
     const tokens = FIELDS.find((f) => f.key === 'virtualTokens');
     if (!tokens) throw new Error('no such field');
-    expect(fieldProblem(tokens, 0)).toBe('Virtual tokens must lie between 1 and 64.');
+    expect(fieldProblem(tokens, 0)).toBe('Virtual tokens must lie between 1 and 128.');
     expect(fieldProblem(tokens, 1.5)).toBe('Virtual tokens must be a whole number.');
     expect(fieldProblem(tokens, NaN)).toBe('Virtual tokens needs a number.');
     expect(fieldProblem(tokens, 16)).toBeNull();

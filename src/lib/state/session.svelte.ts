@@ -1,0 +1,172 @@
+/**
+ * The tab's workers, made when first needed and shared by all pages: engine (trainer), runtime
+ * (student), guard and judge. A worker that failed is dropped, so that trying again starts afresh.
+ */
+import { base } from '$app/paths';
+import type { EventOf, Payload, Progress, Result, TrainerReady } from '../../workers/protocol';
+import type { GuardRequests, StudentRequests, TrainerRequests } from '../../workers/protocol';
+import {
+  createGuardClient,
+  createStudentClient,
+  createTrainerClient,
+  type WorkerClient,
+} from '../../workers/client';
+import { siteRoot, STUDENT } from './bundle';
+import { finishPhases, foldPhase, type PhaseRow, type Source } from './phases';
+
+export type GuardName = 'guard' | 'judge';
+
+/** Fixed token ids on which engine and runtime must agree before anything is trained. */
+const PARITY_TOKENS = Array.from({ length: 24 }, (_, i) => 5 + ((i * 37) % 400));
+
+interface CallOptions<E> {
+  signal?: AbortSignal;
+  onEvent?: (event: E) => void;
+}
+
+class Session {
+  phases = $state.raw<PhaseRow[]>([]);
+  engine = $state.raw<TrainerReady | null>(null);
+  runtime = $state.raw<Result<StudentRequests, 'load'> | null>(null);
+  guards = $state.raw<Partial<Record<GuardName, Result<GuardRequests, 'load'>>>>({});
+
+  #trainer: WorkerClient<TrainerRequests> | null = null;
+  #student: WorkerClient<StudentRequests> | null = null;
+  #guards: Partial<Record<GuardName, WorkerClient<GuardRequests>>> = {};
+  #loading = new Map<Source, Promise<void>>();
+
+  get root(): string {
+    return siteRoot(base);
+  }
+
+  report(source: Source, progress: Progress): void {
+    this.phases = foldPhase(this.phases, source, progress);
+  }
+
+  clearPhases(): void {
+    this.phases = [];
+  }
+
+  /** Loads each named worker that is not loaded yet; several at a time. */
+  async load(sources: readonly Source[], signal?: AbortSignal): Promise<void> {
+    await Promise.all(sources.map((source) => this.#once(source, signal)));
+  }
+
+  async trainer<K extends keyof TrainerRequests & string>(
+    name: K,
+    payload: Payload<TrainerRequests, K>,
+    options: CallOptions<EventOf<TrainerRequests, K>> = {},
+  ): Promise<Result<TrainerRequests, K>> {
+    return this.#trainerClient().request(name, payload, options);
+  }
+
+  async student<K extends keyof StudentRequests & string>(
+    name: K,
+    payload: Payload<StudentRequests, K>,
+    options: CallOptions<EventOf<StudentRequests, K>> = {},
+  ): Promise<Result<StudentRequests, K>> {
+    return this.#studentClient().request(name, payload, options);
+  }
+
+  async score(
+    guard: GuardName,
+    items: Payload<GuardRequests, 'score'>['items'],
+    signal?: AbortSignal,
+  ): Promise<Result<GuardRequests, 'score'>> {
+    return this.#guardClient(guard).request('score', { items }, signal ? { signal } : {});
+  }
+
+  #trainerClient() {
+    return (this.#trainer ??= createTrainerClient());
+  }
+
+  #studentClient() {
+    return (this.#student ??= createStudentClient());
+  }
+
+  #guardClient(name: GuardName) {
+    return (this.#guards[name] ??= createGuardClient(name));
+  }
+
+  #once(source: Source, signal?: AbortSignal): Promise<void> {
+    const running = this.#loading.get(source);
+    if (running) return running;
+    const loading = this.#open(source, signal).then(
+      () => {
+        this.phases = finishPhases(this.phases, source);
+      },
+      (error: unknown) => {
+        this.#drop(source);
+        throw error;
+      },
+    );
+    this.#loading.set(source, loading);
+    return loading;
+  }
+
+  async #open(source: Source, signal?: AbortSignal): Promise<void> {
+    const options = {
+      ...(signal ? { signal } : {}),
+      onEvent: (progress: Progress) => this.report(source, progress),
+    };
+    switch (source) {
+      case 'student':
+        this.runtime = await this.#studentClient().request(
+          'load',
+          { student: STUDENT, baseUrl: this.root, device: 'auto' },
+          options,
+        );
+        return;
+      case 'guard':
+      case 'judge': {
+        const ready = await this.#guardClient(source).request(
+          'load',
+          { guard: source, baseUrl: this.root, device: 'auto' },
+          options,
+        );
+        this.guards = { ...this.guards, [source]: ready };
+        return;
+      }
+      case 'trainer': {
+        // No parity, no training: the runtime's logits come first.
+        await this.#once('student', signal);
+        const runtimeLogits = await this.#studentClient().request('logits', {
+          tokens: PARITY_TOKENS,
+          prefix: null,
+        });
+        this.engine = await this.#trainerClient().request(
+          'load',
+          { student: STUDENT, baseUrl: this.root, runtimeLogits },
+          options,
+        );
+        return;
+      }
+      default:
+        source satisfies never;
+    }
+  }
+
+  #drop(source: Source): void {
+    this.#loading.delete(source);
+    this.phases = this.phases.filter((row) => row.source !== source || row.state === 'done');
+    if (source === 'trainer') {
+      this.#trainer?.dispose();
+      this.#trainer = null;
+      this.engine = null;
+    } else if (source === 'student') {
+      this.#student?.dispose();
+      this.#student = null;
+      this.runtime = null;
+    } else {
+      this.#guards[source]?.dispose();
+      delete this.#guards[source];
+    }
+  }
+
+  /** Drops the engine's worker with all its GPU memory; the next load starts a new one. */
+  restartEngine(): void {
+    this.#drop('trainer');
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,209 @@
+/** One training run as the lab sees it: from Start to scored and kept. Survives page changes. */
+import type { EvaluationSet, ProbeRecord, Recipe, RunRecord, StepRecord } from '../../distill/types';
+import type { TrainEvent } from '../../workers/protocol';
+import { isCancelled, problemOf, type Problem } from './errors';
+import { narrate } from './narration';
+import { probeBoard } from './probe-board.svelte';
+import { runs } from './runs.svelte';
+import { session } from './session.svelte';
+import { WakeLock } from './wake-lock';
+
+export type TrainingState =
+  | 'idle'
+  | 'loading'
+  | 'running'
+  | 'paused'
+  | 'stopping'
+  | 'scoring'
+  | 'done'
+  | 'failed';
+
+/** How much is measured when a run ends: prompts of each label; 0 means all. */
+export type ScoreLimit = 0 | 40;
+
+const NARRATE_EVERY_MS = 10_000;
+
+class Training {
+  state = $state<TrainingState>('idle');
+  /** The recipe of the present or last run. */
+  recipe = $state.raw<Recipe | null>(null);
+  steps = $state.raw<StepRecord[]>([]);
+  probes = $state.raw<ProbeRecord[]>([]);
+  tokensPerSecond = $state(0);
+  secondsLeft = $state(0);
+  gpuBytes = $state(0);
+  run = $state.raw<RunRecord | null>(null);
+  problem = $state.raw<Problem | null>(null);
+  /** What a screen reader is told, politely and seldom. */
+  announcement = $state('');
+  scoring = $state.raw<EvaluationSet | null>(null);
+
+  #abort: AbortController | null = null;
+  #wakeLock = new WakeLock();
+  #narrator: ReturnType<typeof setInterval> | undefined;
+  #ended: Promise<void> = Promise.resolve();
+
+  get busy(): boolean {
+    return ['loading', 'running', 'paused', 'stopping', 'scoring'].includes(this.state);
+  }
+
+  /** Starts a run; with `single`, it pauses at once and makes its first step. */
+  start(recipe: Recipe, limit: ScoreLimit, single = false): Promise<void> {
+    if (this.busy) return this.#ended;
+    this.#ended = this.#runAll(recipe, limit, single);
+    return this.#ended;
+  }
+
+  async pause(): Promise<void> {
+    await this.#tell('pause');
+  }
+
+  async resume(): Promise<void> {
+    await this.#tell('resume');
+  }
+
+  async step(): Promise<void> {
+    await this.#tell('step');
+  }
+
+  /** Ends the run and keeps what it has learned. Before the first step it only cancels. */
+  async stop(): Promise<void> {
+    if (this.state === 'loading' || this.state === 'scoring') {
+      this.#abort?.abort();
+    } else if (this.state === 'running' || this.state === 'paused') {
+      this.state = 'stopping';
+      await this.#tell('stop');
+    }
+    await this.#ended;
+  }
+
+  /** Stops what runs, keeps nothing of it, and starts over with another recipe. */
+  async restart(recipe: Recipe, limit: ScoreLimit): Promise<void> {
+    this.#abort?.abort();
+    await this.#ended;
+    await this.start(recipe, limit);
+  }
+
+  async #tell(name: 'pause' | 'resume' | 'step' | 'stop'): Promise<void> {
+    try {
+      await session.trainer(name, null);
+    } catch (error) {
+      if (!isCancelled(error)) this.problem = problemOf(error);
+    }
+  }
+
+  async #runAll(recipe: Recipe, limit: ScoreLimit, single: boolean): Promise<void> {
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.recipe = { ...recipe };
+    this.steps = [];
+    this.probes = [];
+    this.run = null;
+    this.problem = null;
+    this.tokensPerSecond = this.secondsLeft = this.gpuBytes = 0;
+    session.clearPhases();
+    this.#enter('loading', 'Loading.');
+    try {
+      await Promise.all([session.load(['trainer', 'guard', 'judge'], abort.signal), runs.load()]);
+      abort.signal.throwIfAborted();
+      await this.#wakeLock.acquire();
+      const trained = session.trainer(
+        'train',
+        { recipe: $state.snapshot(recipe) },
+        { signal: abort.signal, onEvent: (event) => this.#take(event) },
+      );
+      this.#enter('running', 'Training started.');
+      if (single) {
+        await this.pause();
+        await this.step();
+      }
+      this.run = await trained;
+      await runs.save(this.run);
+      this.#wakeLock.release();
+      await this.#score(['wording', 'intent'], limit, abort.signal);
+      this.#enter('done', this.#summary());
+    } catch (error) {
+      if (isCancelled(error) || abort.signal.aborted) {
+        this.#enter(this.run ? 'done' : 'idle', 'Stopped.');
+      } else {
+        this.problem = problemOf(error);
+        this.#enter('failed', `${this.problem.title}. ${this.problem.message}`);
+        session.restartEngine();
+      }
+    } finally {
+      this.#wakeLock.release();
+      this.scoring = null;
+    }
+  }
+
+  async #score(
+    sets: readonly EvaluationSet[],
+    limit: ScoreLimit,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (const set of sets) {
+      const run = this.run;
+      if (!run || run.evaluations.some((e) => e.set === set)) continue;
+      this.scoring = set;
+      this.#enter('scoring', `Measuring all four systems on the ${set} set.`);
+      const evaluation = await session.trainer(
+        'evaluate',
+        {
+          set,
+          systems: ['base', 'preamble', 'guarded', 'adapter'],
+          temperature: 1,
+          seed: run.recipe.seed,
+          prompt: run.prompt.slice(),
+          limit,
+        },
+        { signal, onEvent: (progress) => session.report('trainer', progress) },
+      );
+      this.run = { ...run, evaluations: [...run.evaluations, evaluation] };
+      await runs.save(this.run);
+    }
+  }
+
+  #take(event: TrainEvent): void {
+    switch (event.kind) {
+      case 'progress':
+        session.report('trainer', event.progress);
+        return;
+      case 'step':
+        this.steps = [...this.steps, event.record];
+        this.tokensPerSecond = event.tokensPerSecond;
+        this.secondsLeft = event.secondsLeft;
+        this.gpuBytes = event.gpuBytes;
+        return;
+      case 'probe':
+        this.probes = [...this.probes, event.record];
+        void probeBoard.fill(event.record.samples);
+        return;
+      case 'state':
+        if (this.state !== 'stopping') this.#enter(event.state, `Training is ${event.state}.`);
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #summary(): string {
+    const scores = this.run?.evaluations[0]?.systems.adapter?.scores;
+    const words = narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
+    if (!scores) return `Finished. ${words}`;
+    const share = (value: number) => Math.round(value * 100);
+    return `Finished and measured: safety ${share(scores.safety.judge.value)} of 100, usefulness ${share(scores.usefulness.value)} of 100.`;
+  }
+
+  #enter(state: TrainingState, words: string): void {
+    this.state = state;
+    this.announcement = words;
+    clearInterval(this.#narrator);
+    if (state === 'running') {
+      this.#narrator = setInterval(() => {
+        this.announcement = narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
+      }, NARRATE_EVERY_MS);
+    }
+  }
+}
+
+export const training = new Training();
