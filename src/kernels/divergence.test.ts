@@ -1,0 +1,196 @@
+import { describe, expect, it } from 'vitest';
+import { createDivergence, type Objective } from './divergence';
+import { divergenceReference, targetReference } from './divergence.reference';
+import { Span } from './gpu';
+import {
+  centralDifferences,
+  GPU_VARIANTS,
+  normals,
+  random,
+  relativeError,
+  testGpu,
+} from './testing';
+
+const OBJECTIVES: Objective[] = ['tv', 'kl', 'reverse-kl', 'js'];
+
+interface Problem {
+  vocabulary: number;
+  rows: number;
+  student: Float32Array;
+  teacher: Float32Array;
+  coef: Float32Array;
+  w: Float32Array;
+  rhoStart: Uint32Array;
+  rhoToken: Uint32Array;
+  rhoProb: Float32Array;
+}
+
+/** Random rows; every w of 0, 1 and between, zero to three refusal tokens a row (some repeated). */
+function problem(rows: number, vocabulary: number, scale: number): Problem {
+  const next = random(rows * 1000 + vocabulary);
+  const pick = (): number => Math.floor(next() * vocabulary);
+  const w = Float32Array.from({ length: rows }, (_, r) => [0, 1, 0.3, 0.999, next()][r % 5]!);
+  const rhoStart = new Uint32Array(rows + 1);
+  const rhoToken: number[] = [];
+  const rhoProb: number[] = [];
+  for (let r = 0; r < rows; r++) {
+    const count = w[r] === 0 ? r % 2 : 1 + (r % 3);
+    for (let k = 0; k < count; k++) {
+      rhoToken.push(pick());
+      rhoProb.push(1 / count);
+    }
+    rhoStart[r + 1] = rhoToken.length;
+  }
+  const clamp = (values: Float32Array): Float32Array =>
+    values.map((value) => Math.max(-80, Math.min(80, value)));
+  return {
+    vocabulary,
+    rows,
+    student: clamp(normals(vocabulary, rows * vocabulary, scale)),
+    teacher: clamp(normals(vocabulary + 1, rows * vocabulary, scale)),
+    coef: normals(vocabulary + 2, rows),
+    w,
+    rhoStart,
+    rhoToken: Uint32Array.from(rhoToken.length ? rhoToken : [0]),
+    rhoProb: Float32Array.from(rhoProb.length ? rhoProb : [0]),
+  };
+}
+
+function expected(objective: Objective, at: Problem): { loss: Float64Array; slope: Float64Array } {
+  const { vocabulary } = at;
+  const loss = new Float64Array(at.rows);
+  const slope = new Float64Array(at.rows * vocabulary);
+  for (let r = 0; r < at.rows; r++) {
+    const row = [r * vocabulary, (r + 1) * vocabulary] as const;
+    const entries = [at.rhoStart[r]!, at.rhoStart[r + 1]!] as const;
+    const p = targetReference(at.teacher.subarray(...row), at.w[r]!, {
+      token: at.rhoToken.subarray(...entries),
+      prob: at.rhoProb.subarray(...entries),
+    });
+    const { value, gradient } = divergenceReference(objective, at.student.subarray(...row), p);
+    loss[r] = value;
+    slope.set(
+      gradient.map((d) => d * at.coef[r]!),
+      row[0],
+    );
+  }
+  return { loss, slope };
+}
+
+async function onGpu(
+  subgroups: boolean,
+  objective: Objective,
+  at: Problem,
+  [start, rows]: [number, number],
+  lanes?: number,
+): Promise<{ loss: Float32Array; slope: Float32Array }> {
+  const gpu = await testGpu(subgroups);
+  const kernel = await createDivergence(gpu, { vocabulary: at.vocabulary, objective, lanes });
+  const span = new Span(gpu, 'test');
+  span.set(start, rows);
+  const buffers = {
+    studentLogits: gpu.upload('student', at.student),
+    teacherLogits: gpu.upload('teacher', at.teacher),
+    coef: gpu.upload('coef', at.coef),
+    w: gpu.upload('w', at.w),
+    rhoStart: gpu.upload('rhoStart', at.rhoStart),
+    rhoToken: gpu.upload('rhoToken', at.rhoToken),
+    rhoProb: gpu.upload('rhoProb', at.rhoProb),
+    rowLoss: gpu.upload('rowLoss', new Float32Array(at.rows).fill(-1)),
+  };
+  gpu.run([kernel.bind({ ...buffers, span })]);
+  const result = {
+    loss: await gpu.readFloats(buffers.rowLoss, at.rows),
+    slope: await gpu.readFloats(buffers.studentLogits, at.student.length),
+  };
+  gpu.release(...Object.values(buffers));
+  span.release();
+  return result;
+}
+
+describe.each(GPU_VARIANTS)('divergence with $name', ({ subgroups }) => {
+  describe.each(OBJECTIVES)('%s', (objective) => {
+    it.each([
+      [1, 1, 4],
+      [5, 63, 4],
+      [63, 64, 4],
+      [64, 65, 64],
+      [65, 517, 4],
+      [10, 517, 64],
+      [10, 2048, 4],
+      [5, 2048, 256],
+      [5, 32001, undefined],
+    ])('agrees with f64 on %i rows of %i tokens', async (rows, vocabulary, lanes) => {
+      const at = problem(rows, vocabulary, 3);
+      const wanted = expected(objective, at);
+      const got = await onGpu(subgroups, objective, at, [0, rows], lanes);
+      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
+      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(1e-5);
+    });
+
+    it('stays accurate for logits up to ±80', async () => {
+      const at = problem(20, 517, 40);
+      const wanted = expected(objective, at);
+      const got = await onGpu(subgroups, objective, at, [0, at.rows]);
+      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
+      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(1e-5);
+    });
+
+    it('is zero, with a zero gradient, where student and target agree', async () => {
+      const at = problem(4, 64, 3);
+      at.teacher.set(at.student);
+      at.w.fill(0);
+      const got = await onGpu(subgroups, objective, at, [0, at.rows]);
+      for (const value of [...got.loss, ...got.slope]) expect(Math.abs(value)).toBeLessThan(1e-6);
+    });
+
+    it('touches no row outside its span', async () => {
+      const at = problem(9, 65, 3);
+      const got = await onGpu(subgroups, objective, at, [3, 4]);
+      const wanted = expected(objective, at);
+      const inside = [3 * 65, 7 * 65] as const;
+      expect(relativeError(got.slope.slice(...inside), wanted.slope.slice(...inside))).toBeLessThan(
+        1e-5,
+      );
+      expect(got.slope.slice(0, inside[0])).toEqual(at.student.slice(0, inside[0]));
+      expect(got.slope.slice(inside[1])).toEqual(at.student.slice(inside[1]));
+      expect([...got.loss].map((value) => value === -1)).toEqual(
+        [...Array(9).keys()].map((r) => r < 3 || r >= 7),
+      );
+    });
+  });
+
+  it('keeps the gradient of a student that is nearly certain', async () => {
+    const at = problem(1, 64, 1);
+    at.student[7] = 20;
+    at.teacher[9] = 5;
+    for (const objective of OBJECTIVES) {
+      const got = await onGpu(subgroups, objective, at, [0, 1]);
+      expect(relativeError(got.slope, expected(objective, at).slope)).toBeLessThan(1e-5);
+    }
+  });
+});
+
+describe.each(OBJECTIVES)('divergence reference of %s', (objective) => {
+  it('has the gradient of central differences, away from ties', () => {
+    const at = problem(6, 23, 1.5);
+    for (let r = 0; r < at.rows; r++) {
+      const entries = [at.rhoStart[r]!, at.rhoStart[r + 1]!] as const;
+      const student = at.student.slice(r * 23, (r + 1) * 23);
+      const p = targetReference(
+        at.teacher.slice(r * 23, (r + 1) * 23),
+        // Reverse KL at w = 1 sits on its floor, which has no derivative to speak of.
+        objective === 'reverse-kl' ? Math.min(at.w[r]!, 0.9) : at.w[r]!,
+        { token: at.rhoToken.slice(...entries), prob: at.rhoProb.slice(...entries) },
+      );
+      const { gradient } = divergenceReference(objective, student, p);
+      const differences = centralDifferences(
+        (z) => divergenceReference(objective, z, p).value,
+        student,
+        [...student.keys()],
+        1e-6,
+      );
+      expect(relativeError(gradient, differences)).toBeLessThan(1e-3);
+    }
+  });
+});
