@@ -1,4 +1,5 @@
 import { type ByteSource, ByteSourceError } from '../byte-source';
+import { float16ToFloat32 } from '../float16';
 import { OnnxFormatError } from './errors';
 
 /** TensorProto.DataType numbers that appear in decoder files. */
@@ -146,25 +147,4 @@ export function aligned(bytes: Uint8Array): ArrayBuffer {
   const copy = new Uint8Array(bytes.byteLength);
   copy.set(bytes);
   return copy.buffer;
-}
-
-/** IEEE 754 half precision, bit patterns to values; exact. */
-export function float16ToFloat32(bits: Uint16Array): Float32Array {
-  const values = new Float32Array(bits.length);
-  const words = new Uint32Array(values.buffer);
-  for (let i = 0; i < bits.length; i++) {
-    const half = bits[i]!;
-    const sign = (half & 0x8000) << 16;
-    const exponent = (half >> 10) & 0x1f;
-    const mantissa = half & 0x3ff;
-    if (exponent === 0) {
-      // Subnormal halves are normal floats: mantissa · 2⁻²⁴.
-      values[i] = mantissa * 2 ** -24;
-      words[i] = (words[i]! | sign) >>> 0;
-    } else {
-      const wide = exponent === 31 ? 0xff : exponent + 112;
-      words[i] = (sign | (wide << 23) | (mantissa << 13)) >>> 0;
-    }
-  }
-  return values;
 }
