@@ -1,0 +1,183 @@
+import { describe, expect, it } from 'vitest';
+import type { AttentionShape } from './attention';
+import { createAttentionBackward } from './attention-backward';
+import { mixedBatch, packBatch, type PackedBatch } from './attention.batches';
+import { attentionGradientReference, attentionReference } from './attention.reference';
+import { Span } from './gpu';
+import { GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
+
+const shapes: AttentionShape[] = [
+  { heads: 1, kvHeads: 1, headDim: 8, scale: 0.35 },
+  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
+  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
+  { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
+];
+const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
+const pocket = shapes[1]!;
+const UNTOUCHED = 7;
+
+function inputsFor({ heads, kvHeads, headDim }: AttentionShape, batch: PackedBatch) {
+  return {
+    q: normals(1, batch.rows * heads * headDim, 2),
+    k: normals(2, batch.rows * kvHeads * headDim),
+    v: normals(3, batch.rows * kvHeads * headDim),
+    keys: batch.keys,
+    self: batch.self,
+    dO: normals(4, batch.rows * heads * headDim),
+  };
+}
+
+type Inputs = ReturnType<typeof inputsFor>;
+
+interface RunOptions {
+  partitions?: number;
+  /** Rows of dQ; all by default. */
+  queries?: [number, number];
+  /** Key rows of the text kernel; all behind the prefix by default. */
+  text?: [number, number];
+  /** Whether the prefix kernel runs (default true). */
+  prefix?: boolean;
+}
+
+/** dQ, dK and dV from the kernels; entries that nothing wrote are UNTOUCHED. */
+async function run(
+  subgroups: boolean,
+  shape: AttentionShape,
+  batch: PackedBatch,
+  inputs: Inputs,
+  options: RunOptions = {},
+) {
+  const gpu = await testGpu(subgroups);
+  const kernel = await createAttentionBackward(gpu, { ...shape, partitions: options.partitions });
+  const { o, lse } = attentionReference(shape, inputs);
+  const upload = (data: ArrayLike<number>) => gpu.upload('input', Float32Array.from(data));
+  const filled = (length: number) => upload(new Float32Array(length).fill(UNTOUCHED));
+  const buffers = {
+    q: upload(inputs.q),
+    k: upload(inputs.k),
+    v: upload(inputs.v),
+    dO: upload(inputs.dO),
+    o: upload(o),
+    lse: upload(lse),
+    stats: gpu.storage('stats', lse.length * 8),
+    keys: gpu.upload('keys', batch.keys),
+    self: gpu.upload('self', batch.self),
+    queryEnd: gpu.upload('queryEnd', batch.queryEnd),
+    partial: filled(kernel.partialBytes(batch.prefix) / 4),
+    dQ: filled(inputs.q.length),
+    dK: filled(inputs.k.length),
+    dV: filled(inputs.v.length),
+  };
+  const span = (start: number, rows: number) => {
+    const made = new Span(gpu, 'test');
+    made.set(start, rows);
+    return made;
+  };
+  const spans = {
+    all: span(0, batch.rows),
+    queries: span(...(options.queries ?? [0, batch.rows])),
+    text: span(...(options.text ?? [batch.prefix, batch.rows - batch.prefix])),
+    prefix: span(0, batch.prefix),
+  };
+  const prefixOps = kernel.bindPrefix({ ...buffers, span: spans.prefix, queries: spans.all });
+  gpu.run([
+    kernel.bindStats({ ...buffers, span: spans.all }),
+    kernel.bindQuery({ ...buffers, span: spans.queries }),
+    kernel.bindText({ ...buffers, span: spans.text }),
+    ...((options.prefix ?? true) ? prefixOps : []),
+  ]);
+  const result = {
+    dQ: await gpu.readFloats(buffers.dQ, inputs.q.length),
+    dK: await gpu.readFloats(buffers.dK, inputs.k.length),
+    dV: await gpu.readFloats(buffers.dV, inputs.v.length),
+  };
+  gpu.release(...Object.values(buffers));
+  Object.values(spans).forEach((s) => s.release());
+  return result;
+}
+
+function expectClose(
+  actual: Awaited<ReturnType<typeof run>>,
+  expected: ReturnType<typeof attentionGradientReference>,
+) {
+  for (const name of ['dQ', 'dK', 'dV'] as const)
+    expect(relativeError(actual[name], expected[name]), name).toBeLessThan(1e-5);
+}
+
+describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
+  describe.each(shapes.map(named))('$heads heads on $kvHeads, head size $headDim', (shape) => {
+    it.each([1, 63, 64, 65])('equals the reference on a packed batch of %i rows', async (rows) => {
+      const batch = mixedBatch(rows);
+      const inputs = inputsFor(shape, batch);
+      const expected = attentionGradientReference(shape, inputs, inputs.dO);
+      expectClose(await run(subgroups, shape, batch, inputs), expected);
+    });
+  });
+
+  it.each([1, 3, 100])('sums a prefix of 17 rows over %i partitions', async (partitions) => {
+    const batch = packBatch(17, [[5, 3, 4], [6], [2, 9]]);
+    const inputs = inputsFor(pocket, batch);
+    const expected = attentionGradientReference(pocket, inputs, inputs.dO);
+    expectClose(await run(subgroups, pocket, batch, inputs, { partitions }), expected);
+  });
+
+  it('skips queries that do not see the prefix', async () => {
+    const batch = packBatch(4, [[5, 3], [6]]);
+    for (let i = 7; i < 12; i++) batch.keys[4 * i] = i % 3;
+    const inputs = inputsFor(pocket, batch);
+    const expected = attentionGradientReference(pocket, inputs, inputs.dO);
+    expectClose(await run(subgroups, pocket, batch, inputs), expected);
+  });
+
+  it('gives the same bits twice', async () => {
+    const batch = mixedBatch(65);
+    const inputs = inputsFor(pocket, batch);
+    const once = await run(subgroups, pocket, batch, inputs);
+    expect(await run(subgroups, pocket, batch, inputs)).toEqual(once);
+  });
+
+  it('stays finite where a key that a row does not see scores far above those it sees', async () => {
+    const batch = mixedBatch(64);
+    const inputs = inputsFor(pocket, batch);
+    // Later rows align more and more with every query, so that hidden keys overflow exp.
+    inputs.q = inputs.q.map((x) => Math.abs(x));
+    inputs.k = inputs.k.map((x, i) => Math.abs(x) * (Math.floor(i / 64) % 7 === 6 ? 100 : 0.1));
+    const expected = attentionGradientReference(pocket, inputs, inputs.dO);
+    const actual = await run(subgroups, pocket, batch, inputs);
+    for (const name of ['dQ', 'dK', 'dV'] as const)
+      expect(relativeError(actual[name], expected[name]), name).toBeLessThan(1e-3);
+  });
+
+  it('leaves rows outside the spans alone', async () => {
+    const batch = mixedBatch(65);
+    const inputs = inputsFor(pocket, batch);
+    const expected = attentionGradientReference(pocket, inputs, inputs.dO);
+    const actual = await run(subgroups, pocket, batch, inputs, {
+      queries: [3, 58],
+      text: [9, 50],
+      prefix: false,
+    });
+    const check = (name: 'dQ' | 'dK' | 'dV', width: number, from: number, to: number) => {
+      const inside = [from * width, to * width] as const;
+      expect(
+        relativeError(actual[name].slice(...inside), expected[name].slice(...inside)),
+        name,
+      ).toBeLessThan(1e-5);
+      const outside = [...actual[name].slice(0, inside[0]), ...actual[name].slice(inside[1])];
+      expect(
+        outside.every((x) => x === UNTOUCHED),
+        name,
+      ).toBe(true);
+    };
+    check('dQ', 128, 3, 61);
+    check('dK', 64, 9, 59);
+    check('dV', 64, 9, 59);
+  });
+
+  it('refuses to split query rows into no parts', async () => {
+    const gpu = await testGpu(subgroups);
+    await expect(createAttentionBackward(gpu, { ...pocket, partitions: 0 })).rejects.toThrow(
+      RangeError,
+    );
+  });
+});

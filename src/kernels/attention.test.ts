@@ -1,0 +1,151 @@
+import { describe, expect, it } from 'vitest';
+import { createAttention, type AttentionShape } from './attention';
+import { mixedBatch, packBatch } from './attention.batches';
+import {
+  attentionGradientReference,
+  attentionReference,
+  type AttentionInputs,
+} from './attention.reference';
+import { Span } from './gpu';
+import { centralDifferences, GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
+
+const shapes: AttentionShape[] = [
+  { heads: 1, kvHeads: 1, headDim: 8, scale: 0.35 },
+  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
+  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
+  { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
+];
+const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
+
+function inputsFor(
+  { heads, kvHeads, headDim }: AttentionShape,
+  { keys, self }: { keys: Uint32Array; self: Uint32Array },
+  poolRows: number,
+) {
+  return {
+    q: normals(1, self.length * heads * headDim, 2),
+    k: normals(2, poolRows * kvHeads * headDim),
+    v: normals(3, poolRows * kvHeads * headDim),
+    keys,
+    self,
+  };
+}
+
+async function run(
+  subgroups: boolean,
+  shape: AttentionShape,
+  inputs: AttentionInputs,
+  method: 'bind' | 'bindDecode' = 'bind',
+  [start, rows] = [0, inputs.self.length],
+) {
+  const gpu = await testGpu(subgroups);
+  const kernel = await createAttention(gpu, shape);
+  const upload = (data: ArrayLike<number>) => gpu.upload('input', Float32Array.from(data));
+  const width = shape.heads * shape.headDim;
+  const buffers = {
+    q: upload(inputs.q),
+    k: upload(inputs.k),
+    v: upload(inputs.v),
+    keys: gpu.upload('keys', inputs.keys),
+    self: gpu.upload('self', inputs.self),
+    o: upload(new Float32Array(inputs.self.length * width).fill(7)),
+    lse: upload(new Float32Array(inputs.self.length * shape.heads).fill(7)),
+  };
+  const span = new Span(gpu, 'queries');
+  span.set(start, rows);
+  gpu.run([kernel[method]({ ...buffers, span })]);
+  const o = await gpu.readFloats(buffers.o, inputs.self.length * width);
+  const lse = await gpu.readFloats(buffers.lse, inputs.self.length * shape.heads);
+  gpu.release(...Object.values(buffers));
+  span.release();
+  return { o, lse };
+}
+
+describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
+  describe.each(shapes.map(named))('$heads heads on $kvHeads, head size $headDim', (shape) => {
+    it.each([1, 63, 64, 65])('equals the reference on a packed batch of %i rows', async (rows) => {
+      const batch = mixedBatch(rows);
+      const inputs = inputsFor(shape, batch, rows);
+      const expected = attentionReference(shape, inputs);
+      const { o, lse } = await run(subgroups, shape, inputs);
+      expect(relativeError(o, expected.o)).toBeLessThan(1e-5);
+      expect(relativeError(lse, expected.lse)).toBeLessThan(1e-5);
+    });
+  });
+
+  const pocket = shapes[1]!;
+
+  it('decodes rows whose segments lie anywhere in the pool', async () => {
+    // Five sequences of different lengths, three of one prompt; pool rows in no order.
+    const keys = Uint32Array.from(
+      [
+        [6, 6, 19, 100],
+        [6, 6, 19, 40],
+        [6, 6, 19, 130],
+        [6, 19, 20, 70],
+        [0, 0, 0, 20],
+      ].flat(),
+    );
+    const inputs = inputsFor(pocket, { keys, self: Uint32Array.of(103, 40, 149, 71, 29) }, 150);
+    const expected = attentionReference(pocket, inputs);
+    for (const method of ['bind', 'bindDecode'] as const) {
+      const { o, lse } = await run(subgroups, pocket, inputs, method);
+      expect(relativeError(o, expected.o)).toBeLessThan(1e-5);
+      expect(relativeError(lse, expected.lse)).toBeLessThan(1e-5);
+    }
+  });
+
+  it('stays exact where scores are large and far below zero', async () => {
+    const batch = mixedBatch(63);
+    const inputs = inputsFor(pocket, batch, 63);
+    inputs.q = inputs.q.map((x) => 100 * Math.abs(x));
+    inputs.k = inputs.k.map((x) => -Math.abs(x));
+    const { o, lse } = await run(subgroups, pocket, inputs);
+    const expected = attentionReference(pocket, inputs);
+    expect(relativeError(lse, expected.lse)).toBeLessThan(1e-5);
+    // Scores near −2,000 carry an f32 rounding of 1e-4 each.
+    expect(relativeError(o, expected.o)).toBeLessThan(1e-3);
+  });
+
+  it('leaves rows outside the span alone', async () => {
+    const batch = mixedBatch(65);
+    const inputs = inputsFor(pocket, batch, 65);
+    const expected = attentionReference(pocket, inputs);
+    const { o, lse } = await run(subgroups, pocket, inputs, 'bind', [3, 58]);
+    const width = pocket.heads * pocket.headDim;
+    expect(relativeError(o.slice(3 * width, 61 * width), expected.o.slice(3 * width, 61 * width))) //
+      .toBeLessThan(1e-5);
+    const outside = [...o.slice(0, 3 * width), ...o.slice(61 * width)];
+    expect(outside.every((x) => x === 7)).toBe(true);
+    expect([...lse.slice(0, 3 * 4), ...lse.slice(61 * 4)].every((x) => x === 7)).toBe(true);
+  });
+
+  it('refuses head counts that do not divide', async () => {
+    const gpu = await testGpu(subgroups);
+    await expect(createAttention(gpu, { ...pocket, kvHeads: 3 })).rejects.toThrow(RangeError);
+    await expect(createAttention(gpu, { ...pocket, headDim: 6 })).rejects.toThrow(RangeError);
+  });
+});
+
+describe('attention reference', () => {
+  it('has the gradient that central differences give', () => {
+    const shape = { heads: 4, kvHeads: 2, headDim: 4, scale: 0.5 };
+    const batch = packBatch(2, [[3, 2, 2], [2]]);
+    const inputs = inputsFor(shape, batch, batch.rows);
+    const dO = normals(4, inputs.q.length);
+    const gradient = attentionGradientReference(shape, inputs, dO);
+    const names = { q: 'dQ', k: 'dK', v: 'dV' } as const;
+    for (const name of ['q', 'k', 'v'] as const) {
+      const numeric = centralDifferences(
+        (x) =>
+          attentionReference(shape, { ...inputs, [name]: x }).o.reduce(
+            (f, o, i) => f + o * dO[i]!,
+            0,
+          ),
+        inputs[name],
+        inputs[name].map((_, i) => i) as unknown as number[],
+      );
+      expect(relativeError(gradient[names[name]], numeric)).toBeLessThan(1e-6);
+    }
+  });
+});
