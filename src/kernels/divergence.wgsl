@@ -7,7 +7,8 @@
 // student [rows, VOCABULARY] becomes coef * dD/dz; teacher [rows, VOCABULARY] is scratch; row_loss = D.
 // One workgroup a row. An invocation reads and writes the same elements in every pass, also those of
 // rho, so no barrier guards the storage between passes.
-// RATIO is the flag of the two that need log ratios. Reverse KL is infinite where p = 0 < q: p is floored at 1e-37 inside the logarithm.
+// Flags: TV, KL, or RATIO (reverse KL; with JS also set, JS). Reverse KL is infinite where p = 0 < q,
+// so p is floored at 1e-37 inside the logarithm.
 
 struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
 
