@@ -101,7 +101,9 @@ const CONFIG = [
   'svelte.config.js',
   'vite.config.ts',
   'tsconfig.json',
-  'tools',
+  'tools/csp.mjs',
+  'tools/commit.mjs',
+  'tools/vite.node.config.mjs',
 ];
 
 /**
