@@ -1,0 +1,93 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DEFAULT_RECIPE } from '../../distill/recipe';
+import type { RunRecord } from '../../distill/types';
+import { clearBlobs, getBlob, saveBlob } from './blobs';
+import { closeDatabase } from './database';
+import { deleteRun, getRun, listRuns, saveRun } from './runs';
+
+function run(id: string, createdAt: string): RunRecord {
+  return {
+    id,
+    createdAt,
+    recipe: { ...DEFAULT_RECIPE },
+    modelId: '0123456789abcdef',
+    environment: { commit: 'c', version: '0', runtime: 'r', adapter: 'a', software: true },
+    steps: [{ step: 0, loss: 0.5, gradientNorm: 1, learningRate: 0.02, seconds: 0.1 }],
+    probes: [],
+    prompt: Float32Array.of(0.25, -1, 0, 3),
+    dim: 2,
+    evaluations: [],
+    seconds: { train: 12 },
+    share: 'AbC',
+    status: 'finished',
+  };
+}
+
+async function forgetAll(): Promise<void> {
+  for (const { id } of await listRuns()) await deleteRun(id);
+  await clearBlobs();
+}
+
+beforeEach(forgetAll);
+afterEach(async () => {
+  await forgetAll();
+  await closeDatabase();
+});
+
+describe('runs', () => {
+  it('are still there, prompt and link included, when the database is opened anew', async () => {
+    const saved = run('a', '2026-01-02T00:00:00.000Z');
+    await saveRun(saved);
+    await closeDatabase();
+    expect(await getRun('a')).toEqual(saved);
+    expect((await getRun('a'))?.prompt).toBeInstanceOf(Float32Array);
+  });
+
+  it('come newest first', async () => {
+    await saveRun(run('old', '2026-01-01T00:00:00.000Z'));
+    await saveRun(run('new', '2026-01-03T00:00:00.000Z'));
+    await saveRun(run('middle', '2026-01-02T00:00:00.000Z'));
+    expect((await listRuns()).map(({ id }) => id)).toEqual(['new', 'middle', 'old']);
+  });
+
+  it('replace one of the same id', async () => {
+    await saveRun(run('a', '2026-01-01T00:00:00.000Z'));
+    await saveRun({ ...run('a', '2026-01-01T00:00:00.000Z'), status: 'stopped' });
+    expect((await listRuns()).map(({ status }) => status)).toEqual(['stopped']);
+  });
+
+  it('can be forgotten', async () => {
+    await saveRun(run('a', '2026-01-01T00:00:00.000Z'));
+    await deleteRun('a');
+    await deleteRun('never there');
+    expect(await getRun('a')).toBeUndefined();
+    expect(await listRuns()).toEqual([]);
+  });
+});
+
+describe('derived data', () => {
+  it('are found by key after the database is opened anew', async () => {
+    await saveBlob('samples', { tokens: Int32Array.of(1, 2, 3) }, 12);
+    await closeDatabase();
+    expect(await getBlob('samples')).toEqual({ tokens: Int32Array.of(1, 2, 3) });
+    expect(await getBlob('other')).toBeUndefined();
+  });
+
+  it('stay within the budget: the oldest go first', async () => {
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
+    for (const key of ['first', 'second', 'third']) {
+      await saveBlob(key, key, 40, 100);
+      await pause();
+    }
+    expect(await getBlob('first')).toBeUndefined();
+    expect(await getBlob('second')).toBe('second');
+    expect(await getBlob('third')).toBe('third');
+  });
+
+  it('larger than the budget are not kept and displace nothing', async () => {
+    await saveBlob('small', 1, 40, 100);
+    await saveBlob('huge', 2, 101, 100);
+    expect(await getBlob('small')).toBe(1);
+    expect(await getBlob('huge')).toBeUndefined();
+  });
+});
