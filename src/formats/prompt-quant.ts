@@ -1,7 +1,7 @@
 /**
  * The quantisation that a share link carries: each row of a soft prompt as levels −7 to 7 times a
  * half-precision scale. Quantising what it gave changes nothing, so a prompt that was trained and
- * scored through it is shared exactly.
+ * scored through it is shared exactly. The kernel `fake-quant` gives the same bits on the GPU.
  */
 import { float16ToFloat32, float32ToFloat16, roundHalfEven } from './float16';
 
@@ -13,6 +13,8 @@ export interface QuantisedRows {
 }
 
 export const MAX_LEVEL = 7;
+/** A product rounds alike on every device; WGSL's division need not. */
+const SEVENTH = Math.fround(1 / MAX_LEVEL);
 
 /**
  * Quantises `values` [n, d]. Throws RangeError where a value is not finite or a row's largest is
@@ -29,7 +31,7 @@ export function quantiseRows(values: Float32Array, n: number, d: number): Quanti
       if (!Number.isFinite(value)) throw new RangeError(`Row ${row} holds ${value}.`);
       largest = Math.max(largest, Math.abs(value));
     }
-    targets[row] = largest / MAX_LEVEL;
+    targets[row] = largest * SEVENTH;
   }
   const scales = float32ToFloat16(targets);
   const steps = float16ToFloat32(scales);
