@@ -200,6 +200,13 @@ export class Gpu {
     return new Uint32Array(await this.read(buffer, count * 4, offset));
   }
 
+  /** Copies `bytes` from the start of one buffer to `offset` of another, in submission order. */
+  copy(from: GPUBuffer, to: GPUBuffer, bytes: number, offset = 0): void {
+    const encoder = this.device.createCommandEncoder({ label: 'copy' });
+    encoder.copyBufferToBuffer(from, 0, to, offset, bytes);
+    this.device.queue.submit([encoder.finish()]);
+  }
+
   /** Records `ops` in order into one pass and submits it. */
   run(ops: readonly Op[], label = 'run'): void {
     const encoder = this.device.createCommandEncoder({ label });

@@ -123,7 +123,13 @@ export interface TrainerRequests {
 
 export type TrainEvent =
   | { kind: 'progress'; progress: Progress }
-  | { kind: 'step'; record: StepRecord; tokensPerSecond: number; secondsLeft: number; gpuBytes: number }
+  | {
+      kind: 'step';
+      record: StepRecord;
+      tokensPerSecond: number;
+      secondsLeft: number;
+      gpuBytes: number;
+    }
   | { kind: 'probe'; record: ProbeRecord }
   | { kind: 'state'; state: 'running' | 'paused' };
 

@@ -1,0 +1,37 @@
+/** The caller's AbortSignal ended the work. */
+export class CancelledError extends Error {
+  override readonly name = 'CancelledError';
+  constructor() {
+    super('Cancelled.');
+  }
+}
+
+/** A prompt and its answer need more positions than the model or the cache has. */
+export class SequenceTooLongError extends Error {
+  override readonly name = 'SequenceTooLongError';
+  constructor(
+    readonly promptTokens: number,
+    readonly newTokens: number,
+    readonly room: number,
+  ) {
+    super(
+      `A prompt of ${promptTokens} tokens and an answer of up to ${newTokens} do not fit the ${room} positions there are. Shorten the prompt.`,
+    );
+  }
+}
+
+/** Two paths of one example give their shared first position different targets. */
+export class TargetMismatchError extends Error {
+  override readonly name = 'TargetMismatchError';
+  constructor(readonly example: number) {
+    super(`The paths of example ${example} disagree about the target of their first token.`);
+  }
+}
+
+/** Loss or gradient stopped being a number: the learning rate is too high for this recipe. */
+export class DivergedError extends Error {
+  override readonly name = 'DivergedError';
+  constructor() {
+    super('Training diverged: the loss is not a number any more. Lower the learning rate.');
+  }
+}

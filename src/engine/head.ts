@@ -1,0 +1,64 @@
+/**
+ * From the residual stream to logits: chosen rows, final norm, LM head. Logits are wide, so they are
+ * made for at most `capacity` rows at a time.
+ */
+import { type Gpu, type Op, Span } from '../kernels/gpu';
+import type { ForwardKernels } from './forward';
+import type { DecoderWeights } from './weights';
+
+/** The most bytes that one logits buffer takes. */
+const LOGITS_BYTES = 32 * 2 ** 20;
+
+/** Rows of logits that fit the budget. */
+export function logitsRows(vocabSize: number, wanted: number): number {
+  return Math.max(1, Math.min(wanted, Math.floor(LOGITS_BYTES / (vocabSize * 4))));
+}
+
+export class HeadStage {
+  /** Row of the residual stream that each logits row is made from, u32 [capacity]. */
+  readonly index: GPUBuffer;
+  /** The chosen rows of the residual stream, [capacity, dim]. */
+  readonly chosen: GPUBuffer;
+  /** After the final norm, [capacity, dim]. */
+  readonly hidden: GPUBuffer;
+  /** [capacity, vocabSize]. */
+  readonly logits: GPUBuffer;
+  readonly span: Span;
+  readonly ops: Op[];
+
+  constructor(
+    private readonly gpu: Gpu,
+    weights: DecoderWeights,
+    kernels: ForwardKernels,
+    residual: GPUBuffer,
+    readonly capacity: number,
+    label: string,
+  ) {
+    const { dim, vocabSize } = weights.config;
+    this.index = gpu.storage(`${label} index`, capacity * 4);
+    this.chosen = gpu.storage(`${label} chosen`, capacity * dim * 4);
+    this.hidden = gpu.storage(`${label} hidden`, capacity * dim * 4);
+    this.logits = gpu.storage(`${label} logits`, capacity * vocabSize * 4);
+    this.span = new Span(gpu, label);
+    const { index, chosen, hidden, logits, span } = this;
+    this.ops = [
+      kernels.rows.bindGather({ x: residual, y: chosen, index, span }),
+      kernels.norm.bind({ x: chosen, weight: weights.finalNorm, y: hidden, span }),
+      weights.head.bindForward({ x: hidden, y: logits, span }),
+    ];
+  }
+
+  /** Chooses the rows of the next run. */
+  choose(rows: Uint32Array): void {
+    if (rows.length > this.capacity) {
+      throw new RangeError(`${rows.length} logits rows do not fit ${this.capacity}.`);
+    }
+    this.gpu.write(this.index, rows);
+    this.span.set(0, rows.length);
+  }
+
+  release(): void {
+    this.gpu.release(this.index, this.chosen, this.hidden, this.logits);
+    this.span.release();
+  }
+}

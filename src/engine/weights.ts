@@ -1,0 +1,199 @@
+/** Frozen weights on the GPU, read tensor by tensor from the model file. */
+import type { DecoderConfig, DecoderModel, DenseTensor, Linear } from '../formats/onnx/decoder';
+import { type ModelFiles, readFloats, readTensor } from '../formats/onnx/tensor';
+import { UnsupportedModelError } from '../formats/onnx/errors';
+import type { Gpu } from '../kernels/gpu';
+import { createLinearDense } from '../kernels/linear-dense';
+import { createLinearInt4 } from '../kernels/linear-int4';
+import type { LinearVariant } from '../kernels/linear.tile';
+import type { Op, Span } from '../kernels/gpu';
+
+/** A frozen linear layer: weights on the GPU, kernels made on demand. */
+export interface LinearLayer {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Compiles what `bind*` will need; kernels of equal shape share their pipelines. */
+  prepare(variants: readonly LinearVariant[]): Promise<void>;
+  /** y = x·Wᵀ (+ residual) on the span's rows. */
+  bindForward(args: { x: GPUBuffer; y: GPUBuffer; residual?: GPUBuffer; span: Span }): Op;
+  /** dx (+)= dy·W on the span's rows. */
+  bindBackward(args: { dy: GPUBuffer; dx: GPUBuffer; accumulate: boolean; span: Span }): Op;
+}
+
+export interface LayerWeights {
+  inputNorm: GPUBuffer;
+  q: LinearLayer;
+  k: LinearLayer;
+  v: LinearLayer;
+  o: LinearLayer;
+  postNorm: GPUBuffer;
+  gate: LinearLayer;
+  up: LinearLayer;
+  down: LinearLayer;
+}
+
+export interface DecoderWeights {
+  config: DecoderConfig;
+  /** Rows of the cos and sin caches: no position may reach this. */
+  positions: number;
+  /** [vocabSize, dim] f32. */
+  embedding: GPUBuffer;
+  layers: LayerWeights[];
+  finalNorm: GPUBuffer;
+  head: LinearLayer;
+  cos: GPUBuffer;
+  sin: GPUBuffer;
+  /** Bytes of all of the above on the GPU. */
+  bytes: number;
+}
+
+/** Called with bytes uploaded so far and in all. */
+export type UploadProgress = (done: number, total: number) => void;
+
+/**
+ * Uploads every tensor of `model`.
+ * @throws UnsupportedModelError on weights that the kernels cannot read (block size other than 32,
+ *   an int4 embedding table).
+ */
+export async function uploadWeights(
+  gpu: Gpu,
+  model: DecoderModel,
+  files: ModelFiles,
+  onProgress?: UploadProgress,
+): Promise<DecoderWeights> {
+  const before = gpu.allocatedBytes;
+  const total = files.model.size + [...files.external.values()].reduce((sum, f) => sum + f.size, 0);
+  const report = () => onProgress?.(Math.min(total, gpu.allocatedBytes - before), total);
+  const dense = async (label: string, tensor: DenseTensor) => {
+    const buffer = gpu.upload(label, await readFloats(tensor.data, files));
+    report();
+    return buffer;
+  };
+  const linear = async (label: string, source: Linear) => {
+    const layer = await uploadLinear(gpu, label, source, files);
+    report();
+    return layer;
+  };
+  if (model.embedding.kind !== 'dense') {
+    throw new UnsupportedModelError('A quantised embedding table cannot be trained through yet.');
+  }
+  const layers: LayerWeights[] = [];
+  for (const [index, layer] of model.layers.entries()) {
+    const name = (role: string) => `layer ${index} ${role}`;
+    layers.push({
+      inputNorm: await dense(name('input norm'), layer.inputNorm),
+      q: await linear(name('q'), layer.q),
+      k: await linear(name('k'), layer.k),
+      v: await linear(name('v'), layer.v),
+      o: await linear(name('o'), layer.o),
+      postNorm: await dense(name('post norm'), layer.postNorm),
+      gate: await linear(name('gate'), layer.gate),
+      up: await linear(name('up'), layer.up),
+      down: await linear(name('down'), layer.down),
+    });
+  }
+  const weights = {
+    config: model.config,
+    positions: model.cachePositions,
+    embedding: await dense('embedding', model.embedding),
+    layers,
+    finalNorm: await dense('final norm', model.finalNorm),
+    head: await linear('head', model.head),
+    cos: await dense('cos', model.cosCache),
+    sin: await dense('sin', model.sinCache),
+  };
+  return { ...weights, bytes: gpu.allocatedBytes - before };
+}
+
+async function uploadLinear(
+  gpu: Gpu,
+  label: string,
+  source: Linear,
+  files: ModelFiles,
+): Promise<LinearLayer> {
+  const { inFeatures, outFeatures } = source;
+  const bias = source.bias && gpu.upload(`${label} bias`, await readFloats(source.bias, files));
+  if (source.kind === 'dense') {
+    const { layout } = source;
+    const weight = { data: gpu.upload(label, await readFloats(source.data, files)), bias };
+    return lazily(inFeatures, outFeatures, weight, (variants) =>
+      createLinearDense(gpu, {
+        inFeatures,
+        outFeatures,
+        layout,
+        bias: bias !== undefined,
+        variants,
+      }),
+    );
+  }
+  if (source.blockSize !== 32) {
+    throw new UnsupportedModelError(
+      `${label} is quantised in blocks of ${source.blockSize}; only blocks of 32 can be trained.`,
+    );
+  }
+  const weight = {
+    data: gpu.upload(label, await readTensor(source.data, files)),
+    scales: gpu.upload(`${label} scales`, await readFloats(source.scales, files)),
+    zeroPoints:
+      source.zeroPoints &&
+      gpu.upload(`${label} zero points`, await readTensor(source.zeroPoints, files)),
+    bias,
+  };
+  return lazily(inFeatures, outFeatures, weight, (variants) =>
+    createLinearInt4(gpu, {
+      inFeatures,
+      outFeatures,
+      zeroPoints: weight.zeroPoints !== undefined,
+      bias: bias !== undefined,
+      variants,
+    }),
+  );
+}
+
+interface LinearKernel<W> {
+  bindForward(args: {
+    x: GPUBuffer;
+    weight: W;
+    residual?: GPUBuffer;
+    y: GPUBuffer;
+    span: Span;
+  }): Op;
+  bindBackward(args: {
+    dy: GPUBuffer;
+    weight: W;
+    dx: GPUBuffer;
+    accumulate: boolean;
+    span: Span;
+  }): Op;
+}
+
+function lazily<W>(
+  inFeatures: number,
+  outFeatures: number,
+  weight: W,
+  create: (variants: readonly LinearVariant[]) => Promise<LinearKernel<W>>,
+): LinearLayer {
+  const kernels = new Map<LinearVariant, LinearKernel<W>>();
+  const kernel = (variant: LinearVariant): LinearKernel<W> => {
+    const found = kernels.get(variant);
+    if (!found) throw new RangeError(`The ${variant} pipeline was not prepared.`);
+    return found;
+  };
+  return {
+    inFeatures,
+    outFeatures,
+    async prepare(variants) {
+      const missing = variants.filter((variant) => !kernels.has(variant));
+      if (missing.length === 0) return;
+      const created = await create(missing);
+      for (const variant of missing) kernels.set(variant, created);
+    },
+    bindForward: (args) =>
+      kernel(args.residual ? 'forward-residual' : 'forward').bindForward({ ...args, weight }),
+    bindBackward: (args) =>
+      kernel(args.accumulate ? 'backward-accumulate' : 'backward').bindBackward({
+        ...args,
+        weight,
+      }),
+  };
+}

@@ -1,0 +1,58 @@
+/** Thrown values as codes and sentences for the page. */
+import type { ErrorCode, WireError } from './protocol';
+
+/** Error class names of the lower rooms and the code that each becomes. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  GpuUnavailableError: 'no-webgpu',
+  GpuLostError: 'gpu-lost',
+  GpuValidationError: 'internal',
+  DownloadError: 'download',
+  ByteSourceError: 'download',
+  IntegrityError: 'integrity',
+  ManifestError: 'integrity',
+  OnnxFormatError: 'unsupported-model',
+  UnsupportedModelError: 'unsupported-model',
+  ParityError: 'parity',
+  RangeError: 'bad-input',
+  RecipeError: 'bad-input',
+  SequenceTooLongError: 'bad-input',
+  DatasetError: 'bad-input',
+  DivergedError: 'bad-input',
+  TargetMismatchError: 'internal',
+  ShareLinkError: 'share-link',
+  CancelledError: 'cancelled',
+  AbortError: 'cancelled',
+};
+
+const OUT_OF_MEMORY = /out of memory|allocation failed|bad_alloc|Array buffer allocation/i;
+
+/** The engine's logits differ from the runtime's: training would optimise another model. */
+export class ParityError extends Error {
+  override readonly name = 'ParityError';
+  constructor(
+    readonly relativeError: number,
+    readonly tolerance: number,
+  ) {
+    super(
+      `The engine and the runtime disagree about this model: relative error ${relativeError.toExponential(1)}, tolerance ${tolerance.toExponential(0)}. Training is refused.`,
+    );
+  }
+}
+
+/** A file that could not be fetched. */
+export class DownloadError extends Error {
+  override readonly name = 'DownloadError';
+}
+
+export function describeError(error: unknown): WireError {
+  if (!(error instanceof Error)) return { code: 'internal', message: String(error) };
+  if (OUT_OF_MEMORY.test(error.message)) {
+    return {
+      code: 'memory',
+      message: 'This device ran out of memory. Close other tabs and try again.',
+    };
+  }
+  const code = CODES[error.name];
+  if (code) return { code, message: error.message };
+  return { code: 'internal', message: `Something unexpected happened: ${error.message}` };
+}

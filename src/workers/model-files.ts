@@ -1,0 +1,160 @@
+/**
+ * One bundled model's files: downloaded with progress, checked against the manifest's sha256, kept
+ * in the Cache API. A file that does not match is never kept and never used.
+ */
+import {
+  type ManifestFile,
+  type ModelManifest,
+  parseManifest,
+  verifyFile,
+} from '../formats/manifest';
+import { DownloadError } from './errors';
+import type { Progress } from './protocol';
+
+const CACHE = 'retort-models-1';
+
+export interface LoadedModel {
+  manifest: ModelManifest;
+  manifestBytes: Uint8Array<ArrayBuffer>;
+  /** By the path in the manifest: `config.json`, `onnx/model_q4.onnx`. */
+  files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  /** Bytes of all files. */
+  bytes: number;
+  /** True where nothing but the manifest was downloaded. */
+  fromCache: boolean;
+}
+
+export interface LoadOptions {
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+/**
+ * @param root address of the models folder, with a slash at its end.
+ * @throws DownloadError, IntegrityError, ManifestError.
+ */
+export async function loadModelFiles(
+  root: string,
+  model: string,
+  { signal, onProgress }: LoadOptions = {},
+): Promise<LoadedModel> {
+  const base = new URL(`${encodeURIComponent(model)}/`, root).href;
+  const manifestBytes = await download(`${base}manifest.json`, signal);
+  const manifest = parseManifest(JSON.parse(new TextDecoder().decode(manifestBytes)));
+  const total = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
+  const cache = await openCache();
+  const files = new Map<string, Uint8Array<ArrayBuffer>>();
+  let done = 0;
+  let fromCache = true;
+  for (const file of manifest.files) {
+    const report = (bytes: number) =>
+      onProgress?.({ phase: 'download', done: done + bytes, total, unit: 'bytes', fromCache });
+    const kept = await cache?.match(cacheKey(base, file));
+    const old = kept && new Uint8Array(await kept.arrayBuffer());
+    let bytes = old && (await matches(file, old)) ? old : null;
+    if (!bytes) {
+      fromCache = false;
+      bytes = await download(base + file.path, signal, report);
+      onProgress?.({ phase: 'verify', done, total, unit: 'bytes' });
+      await verifyFile(file, bytes);
+      await keep(cache, cacheKey(base, file), bytes);
+    }
+    done += bytes.byteLength;
+    files.set(file.path, bytes);
+    report(0);
+  }
+  return { manifest, manifestBytes, files, bytes: total, fromCache };
+}
+
+/** A `fetch` that answers from loaded files only: `…/config.json` by the end of the address. */
+export function fetchFrom(model: LoadedModel): typeof fetch {
+  return async (input) => {
+    const path = String(input instanceof Request ? input.url : input);
+    for (const [name, bytes] of model.files) {
+      if (!path.endsWith(`/${name}`)) continue;
+      return new Response(bytes, {
+        headers: { 'content-length': String(bytes.byteLength) },
+      });
+    }
+    return new Response(null, { status: 404, statusText: 'Not in this model' });
+  };
+}
+
+/** JSON of a loaded file. @throws DownloadError where the model has no such file. */
+export function jsonFile(model: LoadedModel, path: string): unknown {
+  return JSON.parse(new TextDecoder().decode(requireFile(model, path)));
+}
+
+export function requireFile(model: LoadedModel, path: string): Uint8Array<ArrayBuffer> {
+  const bytes = model.files.get(path);
+  if (!bytes) throw new DownloadError(`The model ${model.manifest.id} has no file ${path}.`);
+  return bytes;
+}
+
+/** The hash is part of the key: a new version of a model never meets an old file. */
+function cacheKey(base: string, file: ManifestFile): string {
+  return `${base}${file.path}?sha256=${file.sha256}`;
+}
+
+async function matches(file: ManifestFile, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  return verifyFile(file, bytes).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Private windows and some hosts have no Cache API; then everything is downloaded each time. */
+async function openCache(): Promise<Cache | null> {
+  try {
+    return await caches.open(CACHE);
+  } catch {
+    return null;
+  }
+}
+
+/** A full disk must not stop the run: the model is in memory already. */
+async function keep(
+  cache: Cache | null,
+  key: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
+  try {
+    await cache?.put(key, new Response(bytes));
+  } catch {
+    await cache?.delete(key);
+  }
+}
+
+async function download(
+  url: string,
+  signal?: AbortSignal,
+  onBytes?: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  let response: Response;
+  try {
+    response = await fetch(url, signal ? { signal } : {});
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    throw new DownloadError(`${url} could not be fetched. Is the server still there?`, { cause });
+  }
+  if (!response.ok || !response.body) {
+    throw new DownloadError(`${url} is missing (status ${response.status}).`);
+  }
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  const reader = response.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    size += value.byteLength;
+    onBytes?.(size);
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}

@@ -1,0 +1,183 @@
+/** The frozen student on transformers.js: chat, parity logits, answers behind a KV prefix. */
+import {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  DynamicCache,
+  env,
+  LogitsProcessor,
+  LogitsProcessorList,
+  type PreTrainedModel,
+  type PreTrainedTokenizer,
+  Tensor,
+  TextStreamer,
+} from '@huggingface/transformers';
+import { chooseDevice, type RuntimeDevice } from './device';
+import { describeError } from './errors';
+import { fetchFrom, loadModelFiles } from './model-files';
+import type { KvPrefix, StudentRequests } from './protocol';
+import { configureRuntime, restrictFetch } from './runtime';
+import { type Endpoint, type Handlers, serve } from './serve';
+import { gumbel } from './gumbel';
+
+restrictFetch();
+
+interface Student {
+  tokenizer: PreTrainedTokenizer;
+  model: PreTrainedModel;
+  device: RuntimeDevice;
+  kvHeads: number;
+  headDim: number;
+}
+
+let student: Student | null = null;
+/** One generation at a time: the session cannot do two. */
+let turn: Promise<unknown> = Promise.resolve();
+
+function inTurn<R>(run: () => Promise<R>): Promise<R> {
+  const result = turn.then(run, run);
+  turn = result.catch(() => undefined);
+  return result;
+}
+
+function loaded(): Student {
+  if (!student) throw new RangeError('Load the student before it can answer.');
+  return student;
+}
+
+/** Seeded sampling inside greedy search: argmax(logits / T + Gumbel noise) is a sample at T. */
+class SeededSampling extends LogitsProcessor {
+  private step = 0;
+
+  constructor(
+    private readonly temperature: number,
+    private readonly seed: number,
+  ) {
+    super();
+  }
+
+  override _call(_ids: bigint[][], logits: Tensor): Tensor {
+    const values = logits.data as Float32Array;
+    for (let i = 0; i < values.length; i++) {
+      values[i] = values[i]! / this.temperature + gumbel(this.seed, this.step, i);
+    }
+    this.step++;
+    return logits;
+  }
+}
+
+/** generate() changes the cache in place, so every call gets a fresh one. */
+function cacheOf(prefix: KvPrefix, { kvHeads, headDim }: Student): DynamicCache {
+  const shape = [1, kvHeads, prefix.length, headDim];
+  const entries: Record<string, Tensor> = {};
+  for (const [i, { key, value }] of prefix.layers.entries()) {
+    entries[`past_key_values.${i}.key`] = new Tensor('float32', key, shape);
+    entries[`past_key_values.${i}.value`] = new Tensor('float32', value, shape);
+  }
+  return new DynamicCache(entries);
+}
+
+function integers(values: readonly number[] | number): Tensor {
+  const list = typeof values === 'number' ? new Array<number>(values).fill(1) : values;
+  return new Tensor('int64', BigInt64Array.from(list, BigInt), [1, list.length]);
+}
+
+const handlers: Handlers<StudentRequests> = {
+  load({ student: id, baseUrl, device }, { emit, signal }) {
+    return inTurn(async () => {
+      const choice = await chooseDevice(device);
+      const root = new URL('models/', baseUrl).href;
+      const files = await loadModelFiles(root, id, { signal, onProgress: emit });
+      configureRuntime(env, { modelsPath: '/models/' });
+      env.fetch = fetchFrom(files);
+      emit({ phase: 'compile', done: 0, total: 1, unit: 'items' });
+      const tokenizer = await AutoTokenizer.from_pretrained(id);
+      const model = await AutoModelForCausalLM.from_pretrained(id, {
+        dtype: 'q4',
+        device: choice.device,
+      });
+      const config = model.config as unknown as Record<string, number>;
+      const heads = config['num_attention_heads']!;
+      student = {
+        tokenizer,
+        model,
+        device: choice.device,
+        kvHeads: config['num_key_value_heads'] ?? heads,
+        headDim: config['head_dim'] ?? config['hidden_size']! / heads,
+      };
+      emit({ phase: 'ready', done: 1, total: 1, unit: 'items', fromCache: files.fromCache });
+      return choice;
+    });
+  },
+
+  logits({ tokens, prefix }) {
+    return inTurn(async () => {
+      const { model, device } = loaded();
+      const cache = prefix && cacheOf(prefix, loaded());
+      const { logits } = (await model({
+        input_ids: integers(tokens),
+        attention_mask: integers((prefix?.length ?? 0) + tokens.length),
+        ...(cache ? { past_key_values: cache } : {}),
+      })) as { logits: Tensor };
+      const values = Float32Array.from(logits.data as Float32Array);
+      await cache?.dispose();
+      return { tokens, logits: values, device };
+    });
+  },
+
+  generate({ prompt, system, prefix, temperature, seed, maxNewTokens }, { emit, signal }) {
+    return inTurn(async () => {
+      signal.throwIfAborted();
+      const { model, tokenizer } = loaded();
+      const messages = [
+        ...(system ? [{ role: 'system', content: system }] : []),
+        { role: 'user', content: prompt },
+      ];
+      const inputs = tokenizer.apply_chat_template(messages, {
+        add_generation_prompt: true,
+        return_dict: true,
+      }) as { input_ids: Tensor };
+      const promptTokens = inputs.input_ids.dims[1]!;
+      const start = performance.now();
+      let firstToken = 0;
+      let newTokens = 0;
+      let text = '';
+      const streamer = new TextStreamer(tokenizer, {
+        skip_prompt: true,
+        skip_special_tokens: true,
+        token_callback_function: () => {
+          firstToken ||= performance.now();
+          newTokens++;
+        },
+        callback_function: (piece: string) => {
+          text += piece;
+          emit({ text: piece });
+        },
+      });
+      const processors = new LogitsProcessorList();
+      if (temperature > 0) processors.push(new SeededSampling(temperature, seed));
+      const cache = prefix && cacheOf(prefix, loaded());
+      await model.generate({
+        input_ids: inputs.input_ids,
+        // The mask counts the cached prefix; the tokenizer's own would cut the prompt.
+        attention_mask: integers((prefix?.length ?? 0) + promptTokens),
+        ...(cache ? { past_key_values: cache } : {}),
+        max_new_tokens: maxNewTokens,
+        do_sample: false,
+        logits_processor: processors,
+        streamer,
+      });
+      await cache?.dispose();
+      const end = performance.now();
+      const decodeSeconds = Math.max(1e-6, (end - firstToken) / 1000);
+      return {
+        text: text.trim(),
+        promptTokens,
+        newTokens,
+        firstTokenMs: firstToken - start,
+        tokensPerSecond: Math.max(0, newTokens - 1) / decodeSeconds,
+      };
+    });
+  },
+};
+
+serve<StudentRequests>(self as unknown as Endpoint, handlers, describeError);
