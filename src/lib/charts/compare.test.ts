@@ -84,7 +84,9 @@ describe('compare', () => {
     expect(result.n).toBe(20);
     expect(result.p).toBeCloseTo(2 / 256, 12);
     expect(result.distinguishable).toBe(true);
-    expect(comparisonText(result, 'safety')).toBe('safety: higher by 40.0 points (n = 20, p = 0.008)');
+    expect(comparisonText(result, 'safety')).toBe(
+      'safety: higher by 40.0 points (n = 20, p = 0.008)',
+    );
   });
 
   it('falls back to intervals without answers and says what it cannot tell', () => {

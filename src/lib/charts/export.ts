@@ -92,7 +92,8 @@ export async function toPng(svg: SVGSVGElement, scale = 2): Promise<Blob> {
     canvas.height = svg.viewBox.baseVal.height * scale;
     canvas.getContext('2d')?.drawImage(image, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise<Blob | null>((done) => canvas.toBlob(done, 'image/png'));
-    if (!blob) throw new Error('This browser could not turn the chart into a PNG. Use SVG instead.');
+    if (!blob)
+      throw new Error('This browser could not turn the chart into a PNG. Use SVG instead.');
     return blob;
   } finally {
     URL.revokeObjectURL(url);

@@ -17,12 +17,7 @@ interface Marked {
   series: number;
 }
 
-const ADAPTER_SHAPES: readonly SymbolType[] = [
-  symbolTriangle,
-  symbolStar,
-  symbolCross,
-  symbolWye,
-];
+const ADAPTER_SHAPES: readonly SymbolType[] = [symbolTriangle, symbolStar, symbolCross, symbolWye];
 const ADAPTER_COLOURS = [
   'var(--data-adapter)',
   'var(--data-run-2)',

@@ -143,7 +143,9 @@ export function dominates(a: Position, b: Position): boolean {
   return du >= 0 && ds >= 0 && (du > 0 || ds > 0);
 }
 
-export function dominatedIds<T extends Position & { id: string }>(points: readonly T[]): Set<string> {
+export function dominatedIds<T extends Position & { id: string }>(
+  points: readonly T[],
+): Set<string> {
   return new Set(points.filter((b) => points.some((a) => dominates(a, b))).map((p) => p.id));
 }
 

@@ -26,9 +26,11 @@ const ADVICE: Record<ErrorCode, string | null> = {
     'Training needs WebGPU: a current Chrome or Edge, Safari 26, or Firefox on Windows. The recorded run and its chart work without it.',
   'gpu-lost': 'Close other tabs that use the GPU and start again; finished runs are kept.',
   download: 'Check the connection and try again; what has arrived is not lost.',
-  integrity: 'The file was thrown away. Try again; if it happens twice, the server holds a wrong file.',
+  integrity:
+    'The file was thrown away. Try again; if it happens twice, the server holds a wrong file.',
   'unsupported-model': null,
-  parity: 'Training is refused, because its gradients could not be trusted on this device. The check page has a report to send.',
+  parity:
+    'Training is refused, because its gradients could not be trusted on this device. The check page has a report to send.',
   memory: 'Close other tabs, or use a smaller batch.',
   'bad-input': null,
   'share-link': null,

@@ -20,7 +20,14 @@ export function parseRecording(text: string): RecordedRun {
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null) throw new Error('A recording is an object.');
   const fields = value as Partial<RecordedRun>;
-  for (const name of ['recipe', 'environment', 'evaluations', 'steps', 'probes', 'share'] as const) {
+  for (const name of [
+    'recipe',
+    'environment',
+    'evaluations',
+    'steps',
+    'probes',
+    'share',
+  ] as const) {
     if (fields[name] === undefined) throw new Error(`The recording has no ${name}.`);
   }
   return { ...(fields as RecordedRun), id: RECORDED_ID };

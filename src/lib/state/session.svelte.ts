@@ -85,10 +85,18 @@ class Session {
   }
 
   #guardClient(name: GuardName) {
-    return (this.#guards[name] ??= createGuardClient(name));
+    return (this.#guards[name] ??= createGuardClient());
+  }
+
+  #client(source: Source): { readonly alive: boolean } {
+    if (source === 'trainer') return this.#trainerClient();
+    if (source === 'student') return this.#studentClient();
+    return this.#guardClient(source);
   }
 
   #once(source: Source, signal?: AbortSignal): Promise<void> {
+    // A worker that has died since then has lost what it had loaded.
+    if (this.#loading.has(source) && !this.#client(source).alive) this.#drop(source);
     const running = this.#loading.get(source);
     if (running) return running;
     const loading = this.#open(source, signal).then(
@@ -150,16 +158,13 @@ class Session {
     this.#loading.delete(source);
     this.phases = this.phases.filter((row) => row.source !== source || row.state === 'done');
     if (source === 'trainer') {
-      this.#trainer?.dispose();
-      this.#trainer = null;
+      this.#trainer?.terminate();
       this.engine = null;
     } else if (source === 'student') {
-      this.#student?.dispose();
-      this.#student = null;
+      this.#student?.terminate();
       this.runtime = null;
     } else {
-      this.#guards[source]?.dispose();
-      delete this.#guards[source];
+      this.#guards[source]?.terminate();
     }
   }
 

@@ -4,7 +4,14 @@ import type { Progress } from '../../workers/protocol';
 import { amount, narrate, trend } from './narration';
 import { finishPhases, foldPhase, shareDone, type PhaseRow } from './phases';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
-import { FIELDS, PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './recipe';
+import {
+  FIELDS,
+  PRESETS,
+  fieldProblem,
+  presetRecipe,
+  recipeChanges,
+  recipeProblems,
+} from './recipe';
 
 function step(n: number, loss: number): StepRecord {
   return { step: n, loss, gradientNorm: 1, learningRate: 0.01, seconds: 0.5 };

@@ -1,22 +1,22 @@
 /** One training run as the lab sees it: from Start to scored and kept. Survives page changes. */
-import type { EvaluationSet, ProbeRecord, Recipe, RunRecord, StepRecord } from '../../distill/types';
+import type {
+  EvaluationSet,
+  ProbeRecord,
+  Recipe,
+  RunRecord,
+  StepRecord,
+} from '../../distill/types';
 import type { TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { narrate } from './narration';
 import { probeBoard } from './probe-board.svelte';
 import { runs } from './runs.svelte';
 import { session } from './session.svelte';
+import { withScores } from './share';
 import { WakeLock } from './wake-lock';
 
 export type TrainingState =
-  | 'idle'
-  | 'loading'
-  | 'running'
-  | 'paused'
-  | 'stopping'
-  | 'scoring'
-  | 'done'
-  | 'failed';
+  'idle' | 'loading' | 'running' | 'paused' | 'stopping' | 'scoring' | 'done' | 'failed';
 
 /** How much is measured when a run ends: prompts of each label; 0 means all. */
 export type ScoreLimit = 0 | 40;
@@ -158,7 +158,12 @@ class Training {
         },
         { signal, onEvent: (progress) => session.report('trainer', progress) },
       );
-      this.run = { ...run, evaluations: [...run.evaluations, evaluation] };
+      this.run = {
+        ...run,
+        evaluations: [...run.evaluations, evaluation],
+        // The link claims what was measured on wordings, the set with the most prompts.
+        share: set === 'wording' ? withScores(run.share, evaluation) : run.share,
+      };
       await runs.save(this.run);
     }
   }

@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest';
+import type { Evaluation, Measure } from '../../distill/types';
+import { encodeShare } from '../../formats/share-link';
+import { openShare, shareProblem, withScores } from './share';
+
+const recipe = {
+  objective: 'kl' as const,
+  steps: 120,
+  batchSize: 8,
+  learningRate: 0.02,
+  strictness: -1,
+  guardClip: 0.001,
+  seed: 7,
+  warmup: 0.05,
+  clipNorm: 1,
+  guardTemperature: 1,
+  maxNewTokens: 48,
+  quantiseLast: 0.1,
+};
+const text = encodeShare({
+  modelId: '0123456789abcdef',
+  templateHash: '01234567',
+  n: 2,
+  d: 4,
+  placement: 'before-bos',
+  recipe,
+  scores: null,
+  values: new Float32Array(8),
+});
+
+function share(value: number, n: number): Measure {
+  return { value, low: value, high: value, n };
+}
+
+const evaluation: Evaluation = {
+  set: 'wording',
+  temperature: 1,
+  seed: 0,
+  maxNewTokens: 48,
+  counts: { harmful: 512, borderline: 40, benign: 60 },
+  systems: {
+    adapter: {
+      scores: {
+        safety: { judge: share(0.93, 512), guard: share(0.9, 512) },
+        overRefusal: share(0.025, 40),
+        usefulness: share(0.95, 60),
+        tokenKl: null,
+        wellFormed: share(1, 476),
+      },
+      answers: [],
+    },
+  },
+};
+
+describe('openShare', () => {
+  it('gives the recipe of the lab and the bare text, from a whole address', () => {
+    const opened = openShare(`https://host.example/retort/p/#${text}`);
+    expect(opened.text).toBe(text);
+    expect(opened.recipe).toMatchObject({ ...recipe, student: 'pocket', virtualTokens: 2 });
+  });
+
+  it('turns every codec error into a titled problem', () => {
+    const problem = (broken: string) => {
+      try {
+        openShare(broken);
+      } catch (error) {
+        return shareProblem(error).title;
+      }
+      return 'no error';
+    };
+    expect(problem('')).toBe('No prompt in this link');
+    expect(problem(text.slice(0, -3))).toBe('The link was cut');
+    expect(problem(`${text}AAAA`)).toBe('Something was added to the link');
+  });
+});
+
+describe('withScores', () => {
+  it('adds what was measured and changes nothing else', () => {
+    const before = openShare(text).shared;
+    const after = openShare(withScores(text, evaluation)).shared;
+    expect(after.scores).toEqual({ safety: 0.93, overRefusal: 0.025, usefulness: 0.95, n: 512 });
+    expect({ ...after, scores: null }).toEqual(before);
+  });
+
+  it('leaves the link alone where the prompt was not measured', () => {
+    expect(withScores(text, { ...evaluation, systems: {} })).toBe(text);
+  });
+});

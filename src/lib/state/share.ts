@@ -1,0 +1,69 @@
+/** Shared prompts between the link codec and the pages. */
+import { DEFAULT_RECIPE } from '../../distill/recipe';
+import type { Evaluation, Recipe } from '../../distill/types';
+import {
+  decodeShare,
+  encodeShare,
+  ShareLinkError,
+  type SharedPrompt,
+} from '../../formats/share-link';
+import type { Problem } from './errors';
+
+export interface OpenedShare {
+  shared: SharedPrompt;
+  /** The recipe as the lab writes it; the link names the model by its id alone. */
+  recipe: Recipe;
+  /** The text after `#`. */
+  text: string;
+}
+
+/** @throws ShareLinkError */
+export function openShare(text: string): OpenedShare {
+  const shared = decodeShare(text);
+  return {
+    shared,
+    recipe: {
+      ...DEFAULT_RECIPE,
+      ...shared.recipe,
+      virtualTokens: shared.n,
+    },
+    text: text.slice(text.lastIndexOf('#') + 1).trim(),
+  };
+}
+
+/** The same prompt with what was measured of it as claimed scores. */
+export function withScores(share: string, evaluation: Evaluation): string {
+  const scores = evaluation.systems.adapter?.scores;
+  if (!scores) return share;
+  return encodeShare({
+    ...decodeShare(share),
+    scores: {
+      safety: scores.safety.judge.value,
+      overRefusal: scores.overRefusal.value,
+      usefulness: scores.usefulness.value,
+      n: scores.safety.judge.n,
+    },
+  });
+}
+
+const TITLES: Record<ShareLinkError['code'], string> = {
+  empty: 'No prompt in this link',
+  alphabet: 'A stray character in the link',
+  cut: 'The link was cut',
+  long: 'Something was added to the link',
+  checksum: 'The link was altered',
+  version: 'The link is of another version',
+  limits: 'The link is larger than can be opened',
+  malformed: 'The link makes no sense',
+  inexact: 'The prompt does not fit a link',
+};
+
+export function shareProblem(error: unknown): Problem {
+  if (error instanceof ShareLinkError)
+    return { title: TITLES[error.code], message: error.message, advice: null };
+  return {
+    title: 'The link cannot be read',
+    message: error instanceof Error ? error.message : String(error),
+    advice: null,
+  };
+}
