@@ -4,9 +4,10 @@
  * only checked against the walk. Reads the Llama architecture as onnxruntime-genai writes it, with
  * separate or packed q/k/v and with RoPE as nodes of its own or inside GroupQueryAttention.
  */
+import { assertDims, assertFeatures, assertName, assertPair, lost } from './checks';
 import { type DecoderConfig, parseDecoderConfig } from './config';
 import { UnsupportedModelError } from './errors';
-import { assertCount, Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
+import { Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
 import {
   type DenseLinear,
   floatType,
@@ -14,58 +15,16 @@ import {
   isLinearOp,
   type Linear,
   type LinearSite,
+  readInt4Rows,
   readLinear,
   sliceOutputs,
 } from './linear';
+import type { DecoderLayer, DecoderModel, DenseTensor, EmbeddingTable } from './model';
 import type { OnnxModel, OnnxNode } from './proto';
 import { DataType, type TensorRef } from './tensor';
 
 export type { DecoderConfig, DenseLinear, Int4Linear, Linear };
-
-/** A float tensor outside the linear layers. */
-export interface DenseTensor {
-  dtype: 'f32' | 'f16';
-  data: TensorRef;
-}
-
-/** The token embedding, [vocabSize, dim]; separate from the head even where models tie them. */
-export type EmbeddingTable =
-  | ({ kind: 'dense' } & DenseTensor)
-  /** Rows quantised like an {@link Int4Linear} with outFeatures = vocabSize, inFeatures = dim. */
-  | { kind: 'int4'; table: Int4Linear };
-
-export interface DecoderLayer {
-  /** RMSNorm weight [dim]. */
-  inputNorm: DenseTensor;
-  /** [heads · headDim, dim]. */
-  q: Linear;
-  /** [kvHeads · headDim, dim]. */
-  k: Linear;
-  v: Linear;
-  /** [dim, heads · headDim]. */
-  o: Linear;
-  /** RMSNorm weight [dim] before the MLP. */
-  postNorm: DenseTensor;
-  /** [ffnDim, dim]. */
-  gate: Linear;
-  up: Linear;
-  /** [dim, ffnDim]. */
-  down: Linear;
-}
-
-export interface DecoderModel {
-  config: DecoderConfig;
-  embedding: EmbeddingTable;
-  layers: DecoderLayer[];
-  finalNorm: DenseTensor;
-  /** [vocabSize, dim]. */
-  head: Linear;
-  /** cos and sin of the rotary angles, [positions, headDim / 2], half-split rotation. */
-  cosCache: DenseTensor;
-  sinCache: DenseTensor;
-  /** Positions in the caches. */
-  cachePositions: number;
-}
+export type { DecoderLayer, DecoderModel, DenseTensor, EmbeddingTable };
 
 /** The walk's place: the residual stream and what has still to be added to it. */
 interface Stream {
@@ -145,48 +104,16 @@ class DecoderWalk {
     if (isOp(node, 'Gather')) {
       if (numberAttribute(node, 'axis', 0) !== 0) throw unsupported(node, 'it gathers no rows');
       const data = graph.weight(node, 0, 'embedding');
-      this.assertDims(node, data, [config.vocabSize, config.dim]);
+      assertDims(node, data, [config.vocabSize, config.dim]);
       return { embedding: { kind: 'dense', dtype: floatType(node, data), data }, output };
     }
     if (isOp(node, 'GatherBlockQuantized', MICROSOFT)) {
-      return { embedding: { kind: 'int4', table: this.readInt4Table(node) }, output };
+      return {
+        embedding: { kind: 'int4', table: readInt4Rows(graph, node, config.vocabSize, config.dim) },
+        output,
+      };
     }
     throw unsupported(node, 'it is no token embedding');
-  }
-
-  private readInt4Table(node: OnnxNode): Int4Linear {
-    const { graph, config } = this;
-    const blockSize = numberAttribute(node, 'block_size', 128);
-    const plain =
-      numberAttribute(node, 'bits', 4) === 4 &&
-      numberAttribute(node, 'gather_axis', 0) === 0 &&
-      numberAttribute(node, 'quantize_axis', 1) === 1 &&
-      config.dim % blockSize === 0;
-    const data = graph.weight(node, 0, 'embedding');
-    if (!plain || data.dataType !== DataType.uint8) {
-      throw unsupported(node, 'its table is not packed as 4-bit rows');
-    }
-    const rows = config.vocabSize;
-    const blocks = config.dim / blockSize;
-    assertCount(node, data, (rows * config.dim) / 2, `[${rows}, ${config.dim / 2}]`);
-    const scales = graph.weight(node, 2, 'scales');
-    assertCount(node, scales, rows * blocks, `[${rows}, ${blocks}]`);
-    floatType(node, scales);
-    const table: Int4Linear = {
-      kind: 'int4',
-      outFeatures: rows,
-      inFeatures: config.dim,
-      blockSize,
-      data,
-      scales,
-      accuracyLevel: 0,
-    };
-    if (node.inputs[3]) {
-      table.zeroPoints = graph.weight(node, 3, 'zero points');
-      const packed = Math.ceil(blocks / 2);
-      assertCount(node, table.zeroPoints, rows * packed, `[${rows}, ${packed}]`);
-    }
-    return table;
   }
 
   private readLayer(stream: Stream, layer: number): DecoderLayer {
@@ -214,15 +141,15 @@ class DecoderWalk {
         .consumers(delta)
         .find((node) => isOp(node, 'SkipSimplifiedLayerNormalization', MICROSOFT));
       if (fused) {
-        this.assertPair(fused, residual, delta);
+        assertPair(fused, residual, delta);
         if (fused.inputs[3]) throw unsupported(fused, 'it adds a bias');
         stream.residual = fused.outputs[3] ?? '';
         stream.delta = null;
         return this.finishNorm(fused, 2);
       }
       const add = graph.consumers(delta).find((node) => isOp(node, 'Add'));
-      if (add === undefined) throw this.lost(delta, 'a residual connection');
-      this.assertPair(add, residual, delta);
+      if (add === undefined) throw lost(this.graph, delta, 'a residual connection');
+      assertPair(add, residual, delta);
       graph.claim(add);
       added = add.outputs[0] ?? '';
     }
@@ -231,7 +158,7 @@ class DecoderWalk {
     const norm = graph
       .consumers(stream.residual)
       .find((node) => isOp(node, 'SimplifiedLayerNormalization'));
-    if (norm === undefined) throw this.lost(stream.residual, 'an RMSNorm');
+    if (norm === undefined) throw lost(this.graph, stream.residual, 'an RMSNorm');
     return this.finishNorm(norm, 1);
   }
 
@@ -246,7 +173,7 @@ class DecoderWalk {
       throw unsupported(node, 'it does not normalise the last axis');
     }
     const data = graph.weight(node, weightIndex, 'weight');
-    this.assertDims(node, data, [config.dim]);
+    assertDims(node, data, [config.dim]);
     graph.claim(node);
     return {
       weight: { dtype: floatType(node, data), data },
@@ -268,7 +195,7 @@ class DecoderWalk {
     let q: Linear, k: Linear, v: Linear;
     if (keyInput === '' && valueInput === '') {
       const packed = this.linearBehind(node, queryInput, input, layer, 'qkv');
-      this.assertFeatures(node, packed, queries + 2 * keys, config.dim);
+      assertFeatures(node, packed, queries + 2 * keys, config.dim);
       q = sliceOutputs(node, packed, 0, queries);
       k = sliceOutputs(node, packed, queries, keys);
       v = sliceOutputs(node, packed, queries + keys, keys);
@@ -276,12 +203,12 @@ class DecoderWalk {
       q = this.linearBehind(node, this.beforeRotary(node, queryInput), input, layer, 'q');
       k = this.linearBehind(node, this.beforeRotary(node, keyInput), input, layer, 'k');
       v = this.linearBehind(node, valueInput, input, layer, 'v');
-      this.assertFeatures(node, q, queries, config.dim);
-      this.assertFeatures(node, k, keys, config.dim);
-      this.assertFeatures(node, v, keys, config.dim);
+      assertFeatures(node, q, queries, config.dim);
+      assertFeatures(node, k, keys, config.dim);
+      assertFeatures(node, v, keys, config.dim);
     }
     const out = this.linearAfter(node.outputs[0] ?? '', layer, 'o');
-    this.assertFeatures(node, out.linear, config.dim, queries);
+    assertFeatures(node, out.linear, config.dim, queries);
     return { weights: { q, k, v, o: out.linear }, output: out.output };
   }
 
@@ -371,7 +298,7 @@ class DecoderWalk {
     }
     const positions = cos.dims[0] ?? 0;
     for (const cache of [cos, sin]) {
-      this.assertDims(node, cache, [positions, half]);
+      assertDims(node, cache, [positions, half]);
       floatType(node, cache);
     }
     this.rotary = { cos, sin };
@@ -391,19 +318,19 @@ class DecoderWalk {
     const gate = sites.find(({ site }) => activates(site.output) !== undefined);
     const up = sites.find((other) => other !== gate);
     if (sites.length !== 2 || gate === undefined || up === undefined) {
-      throw this.lost(input, `the gate and up projections of layer ${layer}`);
+      throw lost(this.graph, input, `the gate and up projections of layer ${layer}`);
     }
-    this.assertName(gate.node, layer, 'gate');
-    this.assertName(up.node, layer, 'up');
-    this.assertFeatures(gate.node, gate.site.linear, config.ffnDim, config.dim);
-    this.assertFeatures(up.node, up.site.linear, config.ffnDim, config.dim);
+    assertName(gate.node, layer, 'gate');
+    assertName(up.node, layer, 'up');
+    assertFeatures(gate.node, gate.site.linear, config.ffnDim, config.dim);
+    assertFeatures(up.node, up.site.linear, config.ffnDim, config.dim);
     // SwiGLU: (gate · sigmoid(gate)) · up.
     const sigmoid = activates(gate.site.output)!;
     graph.claim(sigmoid);
     const silu = this.product(gate.site.output, sigmoid.outputs[0] ?? '');
     const gated = this.product(silu, up.site.output);
     const down = this.linearAfter(gated, layer, 'down');
-    this.assertFeatures(gate.node, down.linear, config.dim, config.ffnDim);
+    assertFeatures(gate.node, down.linear, config.dim, config.ffnDim);
     return {
       weights: { gate: gate.site.linear, up: up.site.linear, down: down.linear },
       output: down.output,
@@ -413,8 +340,8 @@ class DecoderWalk {
   /** Claims the Mul of two tensors and gives its output. */
   private product(a: string, b: string): string {
     const node = this.graph.consumers(b).find((reader) => isOp(reader, 'Mul'));
-    if (node === undefined) throw this.lost(b, 'the product of a gated MLP');
-    this.assertPair(node, a, b);
+    if (node === undefined) throw lost(this.graph, b, 'the product of a gated MLP');
+    assertPair(node, a, b);
     this.graph.claim(node);
     return node.outputs[0] ?? '';
   }
@@ -423,10 +350,10 @@ class DecoderWalk {
     const { graph, config } = this;
     const [node, ...others] = graph.consumers(input);
     if (node === undefined || others.length > 0 || !isLinearOp(node)) {
-      throw this.lost(input, 'one LM head');
+      throw lost(this.graph, input, 'one LM head');
     }
     const site = readLinear(graph, node);
-    this.assertFeatures(node, site.linear, config.vocabSize, config.dim);
+    assertFeatures(node, site.linear, config.vocabSize, config.dim);
     const output = this.throughCasts(site.output);
     if (output !== 'logits' || !graph.isOutput(output)) {
       throw unsupported(node, `its output "${output}" is not the graph's output "logits"`);
@@ -454,7 +381,7 @@ class DecoderWalk {
     if (site.input !== input || site.output !== tensor) {
       throw unsupported(node, `it does not project "${input}" to "${tensor}"`);
     }
-    this.assertName(node, layer, role);
+    assertName(node, layer, role);
     return site.linear;
   }
 
@@ -462,9 +389,9 @@ class DecoderWalk {
   private linearAfter(tensor: string, layer: number, role: string): LinearSite {
     const [node, ...others] = this.graph.consumers(tensor);
     if (node === undefined || others.length > 0 || !isLinearOp(node)) {
-      throw this.lost(tensor, `the ${role} projection of layer ${layer}`);
+      throw lost(this.graph, tensor, `the ${role} projection of layer ${layer}`);
     }
-    this.assertName(node, layer, role);
+    assertName(node, layer, role);
     return readLinear(this.graph, node);
   }
 
@@ -480,45 +407,7 @@ class DecoderWalk {
     return this.throughCasts(node.outputs[0] ?? '');
   }
 
-  /** Names of every exporter carry the layer and the role: a contradiction is not guessed away. */
-  private assertName(node: OnnxNode, layer: number, role: string): void {
-    const match = /layers\.(\d+)\/.*?(qkv|q|k|v|o|gate|up|down)_proj/.exec(node.name);
-    if (match && (Number(match[1]) !== layer || match[2] !== role)) {
-      throw unsupported(node, `the graph uses it as the ${role} projection of layer ${layer}`);
-    }
-  }
-
-  private assertFeatures(node: OnnxNode, linear: Linear, out: number, inputs: number): void {
-    if (linear.outFeatures === out && linear.inFeatures === inputs) return;
-    throw unsupported(
-      node,
-      `"${linear.data.name}" is [${linear.outFeatures}, ${linear.inFeatures}] where config.json ` +
-        `makes it [${out}, ${inputs}]`,
-    );
-  }
-
-  private assertDims(node: OnnxNode, ref: TensorRef, dims: readonly number[]): void {
-    const same = ref.dims.length === dims.length && ref.dims.every((dim, i) => dim === dims[i]);
-    if (!same) assertCount(node, ref, -1, `[${dims.join(', ')}]`);
-  }
-
-  private assertPair(node: OnnxNode, a: string, b: string): void {
-    const [first, second] = node.inputs;
-    if ((first === a && second === b) || (first === b && second === a)) return;
-    throw unsupported(node, `it combines "${first}" and "${second}", not "${a}" and "${b}"`);
-  }
-
   private dense(data: TensorRef): DenseTensor {
     return { dtype: data.dataType === DataType.float16 ? 'f16' : 'f32', data };
-  }
-
-  private lost(tensor: string, expected: string): UnsupportedModelError {
-    const found = this.graph
-      .consumers(tensor)
-      .map((node) => `"${node.name}" (${node.opType})`)
-      .join(', ');
-    return new UnsupportedModelError(
-      `After "${tensor}" ${expected} was expected; the graph has ${found || 'nothing'}.`,
-    );
   }
 }

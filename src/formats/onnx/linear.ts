@@ -186,3 +186,37 @@ export function sliceOutputs(node: OnnxNode, linear: Linear, start: number, coun
   }
   return { ...linear, outFeatures: count, data: cut(linear.data), ...bias };
 }
+
+/** The table of a GatherBlockQuantized embedding, [rows, dim]. */
+export function readInt4Rows(graph: Graph, node: OnnxNode, rows: number, dim: number): Int4Linear {
+  const blockSize = numberAttribute(node, 'block_size', 128);
+  const plain =
+    numberAttribute(node, 'bits', 4) === 4 &&
+    numberAttribute(node, 'gather_axis', 0) === 0 &&
+    numberAttribute(node, 'quantize_axis', 1) === 1 &&
+    dim % blockSize === 0;
+  const data = graph.weight(node, 0, 'embedding');
+  if (!plain || data.dataType !== DataType.uint8) {
+    throw unsupported(node, 'its table is not packed as 4-bit rows');
+  }
+  const blocks = dim / blockSize;
+  assertCount(node, data, (rows * dim) / 2, `[${rows}, ${dim / 2}]`);
+  const scales = graph.weight(node, 2, 'scales');
+  assertCount(node, scales, rows * blocks, `[${rows}, ${blocks}]`);
+  floatType(node, scales);
+  const table: Int4Linear = {
+    kind: 'int4',
+    outFeatures: rows,
+    inFeatures: dim,
+    blockSize,
+    data,
+    scales,
+    accuracyLevel: 0,
+  };
+  if (node.inputs[3]) {
+    table.zeroPoints = graph.weight(node, 3, 'zero points');
+    const packed = Math.ceil(blocks / 2);
+    assertCount(node, table.zeroPoints, rows * packed, `[${rows}, ${packed}]`);
+  }
+  return table;
+}

@@ -1,4 +1,4 @@
-import type { EmbeddingTable } from './decoder';
+import type { EmbeddingTable } from './model';
 import type { DenseLinear, Int4Linear, Linear } from './linear';
 import { aligned, type ModelFiles, readFloats, readTensor } from './tensor';
 
