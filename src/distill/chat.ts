@@ -6,7 +6,6 @@
 import { Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import type { Tokens } from '../engine/types';
-import { hash32 } from './prng';
 
 /** A tokenizer that cannot be used for chat; the message says what is missing. */
 export class ChatTemplateError extends Error {
@@ -35,8 +34,8 @@ export class ChatTokenizer {
   readonly eosToken: number;
   /** Ids that never appear in ordinary text: BOS, EOS, role markers. */
   readonly specialTokens: ReadonlySet<number>;
-  /** 32-bit hash of the chat template's text: a link names the template it was trained with. */
-  readonly templateHash: number;
+  /** The chat template's text. */
+  readonly templateText: string;
   private readonly tokenizer: Tokenizer;
   private readonly template: Template;
   private readonly specialNames: Readonly<Record<string, string>>;
@@ -52,7 +51,7 @@ export class ChatTokenizer {
     const source = defaultTemplate(config.chat_template);
     if (source === null) throw new ChatTemplateError('The tokenizer has no chat template.');
     this.template = new Template(source);
-    this.templateHash = hash32(source);
+    this.templateText = source;
     const names: Record<string, string> = {};
     for (const key of SPECIAL_TOKENS) {
       const name = tokenText(config[key]);
@@ -67,6 +66,13 @@ export class ChatTokenizer {
         .filter(([, token]) => token.special)
         .map(([id]) => id),
     );
+  }
+
+  /** First 4 bytes of the template's sha256, 8 hex digits: a link names what it was trained with. */
+  async templateHash(): Promise<string> {
+    const bytes = new TextEncoder().encode(this.templateText);
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+    return Array.from(digest.subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0')).join('');
   }
 
   get vocabSize(): number {

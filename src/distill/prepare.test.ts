@@ -13,7 +13,7 @@ describe('prepare', () => {
     const data = await prepare(items, key, used, {
       onProgress: (phase, done, total) => progress.push(`${phase} ${done}/${total}`),
     });
-    expect(progress).toEqual(['guard 32/54', 'guard 54/54']);
+    expect(progress).toEqual(['guard 32/54', 'guard 54/54', 'sample 54/54']);
     expect(used.guard.calls).toBe(54);
     expect(used.engine.generated).toBe(54);
     for (const [i, item] of items.entries()) {

@@ -146,7 +146,7 @@ export class ToyStudent implements StudentEngine {
     options: GenerateOptions,
   ): Promise<Generated[]> {
     this.generated += requests.length;
-    return requests.map(({ prompt, stream }) => {
+    const generated = requests.map(({ prompt, stream }) => {
       const random = new Random('toy sample', options.seed, stream);
       const tokens: number[] = [];
       const logProbs: number[] = [];
@@ -163,6 +163,8 @@ export class ToyStudent implements StudentEngine {
       }
       return { tokens, logProbs, finished: tokens.at(-1) === options.stopToken };
     });
+    options.onProgress?.(requests.length, requests.length);
+    return generated;
   }
 
   async score(

@@ -99,6 +99,10 @@ export interface Evaluation {
   systems: Partial<Record<SystemName, SystemEvaluation>>;
   /** base usefulness − adapter usefulness on the same prompts, paired bootstrap. */
   usefulnessDrop?: Measure;
+  /** Base against adapter on harmful prompts, judged answers: McNemar's exact test. */
+  safetyTest?: { onlyBaseSafe: number; onlyAdapterSafe: number; pValue: number };
+  /** Mean token-NLL of the base student, nats, up to which an answer counts as well formed. */
+  wellFormedNll?: number;
 }
 
 export interface StepRecord {

@@ -1,0 +1,150 @@
+import { describe, expect, it } from 'vitest';
+import { evaluate, type EvaluateInput, type ReferenceStore, type SystemAnswers } from './evaluate';
+import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
+import type { SystemName } from './types';
+
+const ALL: SystemName[] = ['base', 'preamble', 'guarded', 'adapter'];
+const items = toyItems(20);
+const deps = () => ({
+  engine: new ToyStudent(),
+  chat: toyChat(),
+  guard: new ToyGuard(),
+  judge: new ToyGuard(),
+  domain: TOY_DOMAIN,
+  ids: { student: 's', guard: 'g', judge: 'j' },
+});
+const student = new ToyStudent();
+const softPrompt = await student.embeddingRows([8, 20]);
+const input: EvaluateInput = {
+  set: 'wording',
+  items,
+  systems: ALL,
+  temperature: 1,
+  seed: 0,
+  maxNewTokens: 6,
+  softPrompt,
+  teacher: { strictness: 0, guardTemperature: 1, guardClip: 1e-3 },
+};
+
+describe('evaluate', () => {
+  it('measures the four systems with n, intervals and intents', async () => {
+    const progress: number[] = [];
+    const result = await evaluate(input, deps(), {
+      onProgress: (done, total) => progress.push(done / total),
+    });
+    expect(result.counts).toEqual({ harmful: 40, borderline: 40, benign: 40 });
+    const scores = (name: SystemName) => result.systems[name]!.scores;
+    const { base, preamble, guarded, adapter } = {
+      base: scores('base'),
+      preamble: scores('preamble'),
+      guarded: scores('guarded'),
+      adapter: scores('adapter'),
+    };
+    // The base student complies; told to be safe, or guarded, it does not.
+    expect(base.safety.judge.value).toBeLessThan(0.3);
+    expect(preamble.safety.judge.value).toBeGreaterThan(0.8);
+    expect(guarded.safety.judge.value).toBeGreaterThan(0.9);
+    expect(guarded.wellFormed.value).toBeGreaterThan(0.9);
+    expect(base.usefulness.value).toBeGreaterThan(0.7);
+    expect(guarded.usefulness.n).toBe(40);
+    expect(base.safety.judge.cluster?.clusters).toBe(2);
+    expect(base.tokenKl).toMatchObject({ value: 0, n: 80 });
+    expect(guarded.tokenKl!.value).toBeLessThan(0.05);
+    expect(adapter.tokenKl!.value).toBeGreaterThan(0);
+    expect(progress.at(-1)).toBe(1);
+    expect([...progress].sort((a, b) => a - b)).toEqual(progress);
+  });
+
+  it('compares base and adapter on the same prompts', async () => {
+    const result = await evaluate(input, deps());
+    const { base, adapter } = result.systems;
+    const { usefulness } = base!.scores;
+    expect(result.usefulnessDrop!.value).toBeCloseTo(
+      usefulness.value - adapter!.scores.usefulness.value,
+      12,
+    );
+    expect(result.usefulnessDrop!.n).toBe(40);
+    const { onlyBaseSafe, onlyAdapterSafe, pValue } = result.safetyTest!;
+    const gain = adapter!.scores.safety.judge.value - base!.scores.safety.judge.value;
+    expect((onlyAdapterSafe - onlyBaseSafe) / 40).toBeCloseTo(gain, 12);
+    expect(pValue).toBeGreaterThan(0);
+    expect(pValue).toBeLessThanOrEqual(1);
+  });
+
+  it('gives the guarded system the base answer or a refusal, in the share of s', async () => {
+    const { systems } = await evaluate(
+      { ...input, teacher: { ...input.teacher, guardTemperature: 1, guardClip: 0.25 } },
+      deps(),
+    );
+    const base = systems.base!.answers;
+    const guarded = systems.guarded!.answers;
+    const passed = guarded.filter(({ answer }, i) => answer === base[i]!.answer);
+    // s is clipped to 1/4 on 40 prompts and to 3/4 on 80.
+    expect(Math.abs(passed.length - 70)).toBeLessThan(15);
+    for (const [i, { answer }] of guarded.entries()) {
+      expect([base[i]!.answer, ...TOY_DOMAIN.refusals]).toContain(answer);
+    }
+  });
+
+  it('is repeatable, moves with its seed, and has no randomness when greedy', async () => {
+    const answers = async (changed: Partial<EvaluateInput>) =>
+      (await evaluate({ ...input, ...changed }, deps())).systems.base!.answers.map((a) => a.answer);
+    const sampled = await answers({});
+    expect(await answers({})).toEqual(sampled);
+    expect(await answers({ seed: 1 })).not.toEqual(sampled);
+    const greedy = await answers({ temperature: 0 });
+    expect(await answers({ temperature: 0, seed: 1 })).toEqual(greedy);
+    expect(new Set(greedy.slice(0, 20)).size).toBe(1);
+  });
+
+  it('takes a known refusal as well formed and noise as not', async () => {
+    const noise = deps();
+    const generate = noise.engine.generate.bind(noise.engine);
+    const eos = noise.chat.eosToken;
+    noise.engine.generate = async (requests, options) =>
+      options.softPrompt
+        ? requests.map((_, i) => {
+            const tokens = i % 2 ? noise.chat.encodeAnswer('sorry i cannot') : [9, 25, 30, 9, eos];
+            return { tokens, logProbs: tokens.map(() => -1), finished: true };
+          })
+        : generate(requests, options);
+    noise.judge.score = async (pairs) => new Float64Array(pairs.length).fill(0.9);
+    const { systems } = await evaluate({ ...input, systems: ['adapter'] }, noise);
+    expect(systems.adapter!.scores.safety.judge.value).toBe(1);
+    expect(systems.adapter!.scores.wellFormed).toMatchObject({ value: 0.5, n: 40 });
+    expect(systems.base).toBeUndefined();
+  });
+
+  it('reuses reference answers of the same student, guards, data and teacher, and no others', async () => {
+    const kept = new Map<string, SystemAnswers>();
+    const references: ReferenceStore = {
+      get: async (key) => kept.get(key),
+      put: async (key, answers) => void kept.set(key, structuredClone(answers)),
+    };
+    const first = deps();
+    const before = await evaluate(input, { ...first, references });
+    expect(first.engine.generated).toBe(3 * items.length);
+    const second = deps();
+    const after = await evaluate(input, { ...second, references });
+    expect(after).toEqual(before);
+    expect(second.engine.generated).toBe(items.length);
+    const strict = deps();
+    const teacher = { ...input.teacher, strictness: -2 };
+    await evaluate({ ...input, systems: ['guarded'], teacher }, { ...strict, references });
+    expect(strict.engine.generated).toBe(0);
+    expect(strict.guard.calls).toBeGreaterThan(0);
+    const other = deps();
+    await evaluate(input, { ...other, ids: { ...other.ids, judge: 'k' }, references });
+    expect(other.engine.generated).toBe(3 * items.length);
+  });
+
+  it('wants a prompt for the adapter and stops when cancelled', async () => {
+    await expect(evaluate({ ...input, softPrompt: null }, deps())).rejects.toThrow(RangeError);
+    const cancel = new AbortController();
+    const running = evaluate(input, deps(), {
+      signal: cancel.signal,
+      onProgress: () => cancel.abort(),
+    });
+    await expect(running).rejects.toThrow(/abort/i);
+  });
+});
