@@ -1,0 +1,221 @@
+/** One question to three systems: base model, base with soft prompt, guarded system. */
+import { Random } from '../../distill/prng';
+import type { Domain } from '../../distill/dataset';
+import type { KvPrefix } from '../../workers/protocol';
+import { loadDomain, modelBytes, STUDENT } from './bundle';
+import { isCancelled, problemOf, type Problem } from './errors';
+import { session } from './session.svelte';
+
+export type ChatSystem = 'base' | 'adapter' | 'guarded';
+
+export interface Cost {
+  /** What this system needs beside the page: weights, and prompt or guard. */
+  bytes: number | null;
+  extraBytes: number;
+  /** Milliseconds to the first token; the guard's reading included where there is one. */
+  firstTokenMs: number;
+  tokensPerSecond: number | null;
+}
+
+export interface Answer {
+  state: 'waiting' | 'writing' | 'done' | 'failed';
+  text: string;
+  guardSafe: number | null;
+  judgeSafe: number | null;
+  cost: Cost | null;
+  problem: Problem | null;
+  /** Something to know about how this answer came to be. */
+  note: string | null;
+}
+
+/** A soft prompt to talk to, from a run, the recording or a link. */
+export interface ChatPrompt {
+  /** The link text: it names the prompt exactly. */
+  share: string;
+  values: Float32Array;
+  label: string;
+}
+
+const EMPTY: Answer = {
+  state: 'waiting',
+  text: '',
+  guardSafe: null,
+  judgeSafe: null,
+  cost: null,
+  problem: null,
+  note: null,
+};
+
+class Chat {
+  question = $state('');
+  /** The question that the shown answers belong to. */
+  asked = $state('');
+  busy = $state(false);
+  sampled = $state(false);
+  seed = $state(0);
+  answers = $state.raw<Record<ChatSystem, Answer> | null>(null);
+  /** P(safe) of the question alone: what the guarded system acts on. */
+  guardReads = $state<number | null>(null);
+  problem = $state.raw<Problem | null>(null);
+  announcement = $state('');
+  domain = $state.raw<Domain | null>(null);
+
+  #abort: AbortController | null = null;
+  #prefix: { share: string; prefix: KvPrefix } | null = null;
+  #studentBytes: number | null = null;
+
+  async prepare(): Promise<void> {
+    try {
+      this.domain ??= await loadDomain(session.root);
+      this.#studentBytes ??= await modelBytes(session.root, STUDENT);
+    } catch (error) {
+      this.problem = problemOf(error);
+    }
+  }
+
+  cancel(): void {
+    this.#abort?.abort();
+  }
+
+  async ask(prompt: ChatPrompt | null): Promise<void> {
+    const question = this.question.trim();
+    if (question === '' || this.busy) return;
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.busy = true;
+    this.asked = question;
+    this.problem = null;
+    this.guardReads = null;
+    this.answers = { base: EMPTY, adapter: EMPTY, guarded: EMPTY };
+    this.announcement = 'Asking three systems.';
+    try {
+      await this.prepare();
+      session.clearPhases();
+      await session.load(['student', 'guard', 'judge'], abort.signal);
+      const guardMs = await this.#read(question, abort.signal);
+      await this.#write('base', question, null, abort.signal);
+      this.#guard(guardMs);
+      await this.#soft(question, prompt, abort.signal);
+      await this.#judge(question, abort.signal);
+      this.announcement = 'Three answers are ready.';
+    } catch (error) {
+      if (!isCancelled(error)) this.problem = problemOf(error);
+      this.announcement = isCancelled(error) ? 'Stopped.' : 'That did not work.';
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  #set(system: ChatSystem, change: Partial<Answer>): void {
+    if (!this.answers) return;
+    this.answers = { ...this.answers, [system]: { ...this.answers[system], ...change } };
+  }
+
+  async #read(question: string, signal: AbortSignal): Promise<number> {
+    const { safe, milliseconds } = await session.score('guard', [{ prompt: question }], signal);
+    this.guardReads = safe[0] ?? 0;
+    return milliseconds;
+  }
+
+  async #write(
+    system: 'base' | 'adapter',
+    prompt: string,
+    prefix: KvPrefix | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#set(system, { state: 'writing' });
+    const result = await session.student(
+      'generate',
+      {
+        prompt,
+        system: null,
+        prefix,
+        temperature: this.sampled ? 1 : 0,
+        seed: this.seed,
+        maxNewTokens: this.domain?.maxNewTokens ?? 48,
+      },
+      { signal, onEvent: ({ text }) => this.#set(system, { text }) },
+    );
+    const extraBytes = (prefix?.layers ?? []).reduce(
+      (sum, { key, value }) => sum + key.byteLength + value.byteLength,
+      0,
+    );
+    this.#set(system, {
+      state: 'done',
+      text: result.text,
+      cost: {
+        bytes: this.#studentBytes,
+        extraBytes,
+        firstTokenMs: result.firstTokenMs,
+        tokensPerSecond: result.tokensPerSecond,
+      },
+    });
+  }
+
+  /** The guarded system: the guard reads the question, then either base or a refusal answers. */
+  #guard(guardMs: number): void {
+    const base = this.answers?.base;
+    const safe = this.guardReads ?? 0;
+    if (!base?.cost) return;
+    const draw = new Random('guarded', this.seed, this.asked);
+    const passes = this.sampled ? draw.next() < safe : safe >= 0.5;
+    const refusals = this.domain?.refusals ?? [];
+    const refusal = refusals[this.sampled ? draw.below(Math.max(1, refusals.length)) : 0] ?? '';
+    const extraBytes = session.guards.guard?.bytes ?? 0;
+    this.#set('guarded', {
+      state: 'done',
+      text: passes ? base.text : refusal,
+      note: passes
+        ? 'The guard let the question through; the base model answered.'
+        : 'The guard stopped the question; the student was never asked.',
+      cost: {
+        bytes: base.cost.bytes,
+        extraBytes,
+        firstTokenMs: guardMs + (passes ? base.cost.firstTokenMs : 0),
+        tokensPerSecond: passes ? base.cost.tokensPerSecond : null,
+      },
+    });
+  }
+
+  async #soft(question: string, prompt: ChatPrompt | null, signal: AbortSignal): Promise<void> {
+    if (!prompt) {
+      this.#set('adapter', { state: 'failed', note: 'Choose a soft prompt, or train one first.' });
+      return;
+    }
+    try {
+      if (this.#prefix?.share !== prompt.share) {
+        await session.load(['trainer'], signal);
+        const prefix = await session.trainer(
+          'prefix',
+          { softPrompt: prompt.values.slice() },
+          { signal },
+        );
+        this.#prefix = { share: prompt.share, prefix };
+      }
+      await this.#write('adapter', question, this.#prefix.prefix, signal);
+    } catch (error) {
+      if (isCancelled(error)) throw error;
+      // Without WebGPU there is no prefix; the other two columns still answer.
+      this.#set('adapter', { state: 'failed', problem: problemOf(error) });
+    }
+  }
+
+  async #judge(question: string, signal: AbortSignal): Promise<void> {
+    const systems = (['base', 'adapter', 'guarded'] as const).filter(
+      (system) => this.answers?.[system].state === 'done',
+    );
+    const items = systems.map((system) => ({
+      prompt: question,
+      response: this.answers?.[system].text ?? '',
+    }));
+    const [guard, judge] = await Promise.all([
+      session.score('guard', items, signal),
+      session.score('judge', items, signal),
+    ]);
+    for (const [i, system] of systems.entries()) {
+      this.#set(system, { guardSafe: guard.safe[i] ?? null, judgeSafe: judge.safe[i] ?? null });
+    }
+  }
+}
+
+export const chat = new Chat();
