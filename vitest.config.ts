@@ -53,6 +53,7 @@ export default defineConfig({
           include: [...gpuTests, ...pageTests],
           // Kernels on a software adapter share two cores with the compiler of their pipelines.
           testTimeout: 120_000,
+          hookTimeout: 120_000,
           fileParallelism: false,
           browser: {
             enabled: true,
@@ -72,6 +73,7 @@ export default defineConfig({
           environment: 'node',
           include: gpuTests,
           testTimeout: 120_000,
+          hookTimeout: 120_000,
           pool: 'forks' as const,
           fileParallelism: false,
           setupFiles: ['./tests/setup/dawn.ts'],

@@ -176,7 +176,12 @@ export class PromptTrainer {
     const prompt = this.forward.softPrompt;
     const whole = this.whole;
     this.copyPrompt = own.fakeQuant.bind({ x: b.master, y: prompt, span: whole, quantise: false });
-    this.quantisePrompt = own.fakeQuant.bind({ x: b.master, y: prompt, span: whole, quantise: true });
+    this.quantisePrompt = own.fakeQuant.bind({
+      x: b.master,
+      y: prompt,
+      span: whole,
+      quantise: true,
+    });
     const gradient = this.backward.gradient;
     this.adam = own.adam;
     this.losses = new Span(gpu, 'losses');
