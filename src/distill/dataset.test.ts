@@ -23,7 +23,7 @@ describe('parsePromptItems', () => {
   it.each([
     ['', /empty/],
     ['{', /Line 1: not JSON/],
-    ['[]\n', /Line 1: prompt/],
+    ['[]\n', /Line 1: not an object/],
     [lines({ prompt: 'a', label: 'bad' }), /label must be one of/],
     [lines({ prompt: 'a', label: 'benign', answer: 3 }), /answer must be text/],
     [lines({ prompt: 'x'.repeat(5000), label: 'benign' }), /too long/],

@@ -1,4 +1,5 @@
 /** Prompt sets (JSONL of PromptItem) and the facts of their domain, checked as they come in. */
+import { type JsonLine, JsonLinesError, parseJsonLines } from '../formats/jsonl';
 import { hash32, Random } from './prng';
 import type { Label, PromptItem } from './types';
 
@@ -29,10 +30,9 @@ const MAX_PROMPT_CHARACTERS = 4000;
 export function parsePromptItems(text: string): PromptItem[] {
   const items: PromptItem[] = [];
   const seen = new Set<string>();
-  for (const [index, line] of text.split('\n').entries()) {
-    if (line.trim() === '') continue;
-    const item = parseItem(line, index + 1);
-    if (seen.has(item.id)) throw new DatasetError(`Line ${index + 1}: id ${item.id} comes twice.`);
+  for (const row of readLines(text)) {
+    const item = parseItem(row);
+    if (seen.has(item.id)) throw new DatasetError(`Line ${row.line}: id ${item.id} comes twice.`);
     seen.add(item.id);
     items.push(item);
   }
@@ -40,16 +40,17 @@ export function parsePromptItems(text: string): PromptItem[] {
   return items;
 }
 
-function parseItem(line: string, number: number): PromptItem {
-  const fail = (what: string) => new DatasetError(`Line ${number}: ${what}`);
-  let value: unknown;
+function readLines(text: string): JsonLine[] {
   try {
-    value = JSON.parse(line);
-  } catch {
-    throw fail('not JSON.');
+    return parseJsonLines(text);
+  } catch (error) {
+    if (error instanceof JsonLinesError) throw new DatasetError(error.message);
+    throw error;
   }
-  if (typeof value !== 'object' || value === null) throw fail('not an object.');
-  const fields = value as Record<string, unknown>;
+}
+
+function parseItem({ line, fields }: JsonLine): PromptItem {
+  const fail = (what: string) => new DatasetError(`Line ${line}: ${what}`);
   const text = (name: string): string | undefined => {
     const field = fields[name];
     if (field === undefined || field === null) return undefined;
@@ -62,7 +63,7 @@ function parseItem(line: string, number: number): PromptItem {
   const label = LABELS.find((known) => known === fields.label);
   if (!label) throw fail(`label must be one of ${LABELS.join(', ')}.`);
   const item: PromptItem = {
-    id: text('id') ?? `line-${number}`,
+    id: text('id') ?? `line-${line}`,
     prompt,
     label,
     intent: text('intent') ?? prompt,
