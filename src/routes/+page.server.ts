@@ -1,5 +1,5 @@
-import { readDigest } from '$lib/server/recorded';
+import { readDigest, readLabBytes } from '$lib/server/bundled';
 
 export async function load() {
-  return { recorded: await readDigest() };
+  return { recorded: await readDigest(), labBytes: await readLabBytes() };
 }

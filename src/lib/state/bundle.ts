@@ -3,6 +3,8 @@ import { parseDomain, parsePromptItems, type Domain } from '../../distill/datase
 import type { EvaluationSet, PromptItem } from '../../distill/types';
 
 export const STUDENT = 'pocket';
+/** Everything that the lab loads. */
+export const MODELS = [STUDENT, 'guard', 'judge'] as const;
 export const RECORDING = 'recordings/pocket-tv.json';
 
 const SETS: Record<Exclude<EvaluationSet, 'custom'>, string> = {
@@ -66,13 +68,4 @@ export async function modelBytes(root: string, model: string): Promise<number | 
   } catch {
     return null;
   }
-}
-
-/** Bytes that the lab needs: student, guard and judge; null as long as one is unknown. */
-export async function labBytes(root: string): Promise<number | null> {
-  const sizes = await Promise.all([STUDENT, 'guard', 'judge'].map((m) => modelBytes(root, m)));
-  return sizes.reduce<number | null>(
-    (sum, size) => (sum === null || size === null ? null : sum + size),
-    0,
-  );
 }

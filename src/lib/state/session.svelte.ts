@@ -4,7 +4,12 @@
  */
 import { base } from '$app/paths';
 import type { EventOf, Payload, Progress, Result, TrainerReady } from '../../workers/protocol';
-import type { GuardRequests, StudentRequests, TrainerRequests } from '../../workers/protocol';
+import type {
+  GuardRequests,
+  GuardRole,
+  StudentRequests,
+  TrainerRequests,
+} from '../../workers/protocol';
 import {
   createGuardClient,
   createStudentClient,
@@ -13,8 +18,6 @@ import {
 } from '../../workers/client';
 import { siteRoot, STUDENT } from './bundle';
 import { finishPhases, foldPhase, type PhaseRow, type Source } from './phases';
-
-export type GuardName = 'guard' | 'judge';
 
 /** Fixed token ids on which engine and runtime must agree before anything is trained. */
 const PARITY_TOKENS = Array.from({ length: 24 }, (_, i) => 5 + ((i * 37) % 400));
@@ -28,12 +31,13 @@ class Session {
   phases = $state.raw<PhaseRow[]>([]);
   engine = $state.raw<TrainerReady | null>(null);
   runtime = $state.raw<Result<StudentRequests, 'load'> | null>(null);
-  guards = $state.raw<Partial<Record<GuardName, Result<GuardRequests, 'load'>>>>({});
+  guards = $state.raw<Partial<Record<GuardRole, Result<GuardRequests, 'load'>>>>({});
 
   #trainer: WorkerClient<TrainerRequests> | null = null;
   #student: WorkerClient<StudentRequests> | null = null;
-  #guards: Partial<Record<GuardName, WorkerClient<GuardRequests>>> = {};
+  #guards: Partial<Record<GuardRole, WorkerClient<GuardRequests>>> = {};
   #loading = new Map<Source, Promise<void>>();
+  #connected = new Set<GuardRole>();
 
   get root(): string {
     return siteRoot(base);
@@ -50,6 +54,29 @@ class Session {
   /** Loads each named worker that is not loaded yet; several at a time. */
   async load(sources: readonly Source[], signal?: AbortSignal): Promise<void> {
     await Promise.all(sources.map((source) => this.#once(source, signal)));
+    if (!sources.includes('trainer')) return;
+    for (const name of ['guard', 'judge'] as const) {
+      if (sources.includes(name)) await this.#connect(name);
+    }
+  }
+
+  /** The engine's own line to guard and judge: scores need not pass through the page. */
+  async #connect(name: GuardRole): Promise<void> {
+    const ready = this.guards[name];
+    if (!ready || this.#connected.has(name)) return;
+    const { port1, port2 } = new MessageChannel();
+    this.#connected.add(name);
+    try {
+      await this.#guardClient(name).request('connect', { port: port1 }, { transfer: [port1] });
+      await this.#trainerClient().request(
+        'connectGuard',
+        { name, port: port2, modelId: ready.modelId },
+        { transfer: [port2] },
+      );
+    } catch (error) {
+      this.#connected.delete(name);
+      throw error;
+    }
   }
 
   async trainer<K extends keyof TrainerRequests & string>(
@@ -69,7 +96,7 @@ class Session {
   }
 
   async score(
-    guard: GuardName,
+    guard: GuardRole,
     items: Payload<GuardRequests, 'score'>['items'],
     signal?: AbortSignal,
   ): Promise<Result<GuardRequests, 'score'>> {
@@ -77,30 +104,29 @@ class Session {
   }
 
   #trainerClient() {
-    return (this.#trainer ??= createTrainerClient());
+    return (this.#trainer ??= this.#watched('trainer', createTrainerClient()));
   }
 
   #studentClient() {
-    return (this.#student ??= createStudentClient());
+    return (this.#student ??= this.#watched('student', createStudentClient()));
   }
 
-  #guardClient(name: GuardName) {
-    return (this.#guards[name] ??= createGuardClient());
+  #guardClient(name: GuardRole) {
+    return (this.#guards[name] ??= this.#watched(name, createGuardClient()));
   }
 
-  #client(source: Source): { readonly alive: boolean } {
-    if (source === 'trainer') return this.#trainerClient();
-    if (source === 'student') return this.#studentClient();
-    return this.#guardClient(source);
+  /** A worker that dies has lost what it had loaded. */
+  #watched<T>(source: Source, client: WorkerClient<T>): WorkerClient<T> {
+    client.onEnd = () => this.#forget(source);
+    return client;
   }
 
   #once(source: Source, signal?: AbortSignal): Promise<void> {
-    // A worker that has died since then has lost what it had loaded.
-    if (this.#loading.has(source) && !this.#client(source).alive) this.#drop(source);
     const running = this.#loading.get(source);
     if (running) return running;
     const loading = this.#open(source, signal).then(
-      () => {
+      async () => {
+        await this.#connect(source);
         this.phases = finishPhases(this.phases, source);
       },
       (error: unknown) => {
@@ -154,18 +180,36 @@ class Session {
     }
   }
 
+  /** Gives the engine a line of its own to guard and judge, as soon as both ends are there. */
+  async #connect(source: Source): Promise<void> {
+    if (source === 'student') return;
+    const names: readonly GuardRole[] = source === 'trainer' ? ['guard', 'judge'] : [source];
+    for (const name of names) {
+      const ready = this.guards[name];
+      if (!this.engine || !ready) continue;
+      const { port1, port2 } = new MessageChannel();
+      await this.#guardClient(name).request('connect', { port: port1 }, { transfer: [port1] });
+      await this.#trainerClient().request(
+        'connectGuard',
+        { name, port: port2, modelId: ready.modelId },
+        { transfer: [port2] },
+      );
+    }
+  }
+
   #drop(source: Source): void {
+    this.#forget(source);
+    if (source === 'trainer') this.#trainer?.terminate();
+    else if (source === 'student') this.#student?.terminate();
+    else this.#guards[source]?.terminate();
+  }
+
+  #forget(source: Source): void {
     this.#loading.delete(source);
     this.phases = this.phases.filter((row) => row.source !== source || row.state === 'done');
-    if (source === 'trainer') {
-      this.#trainer?.terminate();
-      this.engine = null;
-    } else if (source === 'student') {
-      this.#student?.terminate();
-      this.runtime = null;
-    } else {
-      this.#guards[source]?.terminate();
-    }
+    if (source === 'trainer') this.engine = null;
+    else if (source === 'student') this.runtime = null;
+    else this.guards = { ...this.guards, [source]: undefined };
   }
 
   /** Drops the engine's worker with all its GPU memory; the next load starts a new one. */

@@ -68,6 +68,8 @@ class SharedPromptState {
           temperature: 1,
           seed: 0,
           prompt: opened.shared.values.slice(),
+          recipe: opened.recipe,
+          recipe: opened.recipe,
           limit: RECHECK_LIMIT,
         },
         { signal, onEvent: (progress) => (this.progress = progress) },

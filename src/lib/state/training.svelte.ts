@@ -6,7 +6,7 @@ import type {
   RunRecord,
   StepRecord,
 } from '../../distill/types';
-import type { TrainEvent } from '../../workers/protocol';
+import type { CheckpointSummary, TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { narrate } from './narration';
 import { probeBoard } from './probe-board.svelte';
@@ -38,6 +38,9 @@ class Training {
   announcement = $state('');
   scoring = $state.raw<EvaluationSet | null>(null);
 
+  /** A run that was cut off by closing the tab, and can go on. */
+  checkpoint = $state.raw<CheckpointSummary | null>(null);
+
   #abort: AbortController | null = null;
   #wakeLock = new WakeLock();
   #narrator: ReturnType<typeof setInterval> | undefined;
@@ -50,7 +53,25 @@ class Training {
   /** Starts a run; with `single`, it pauses at once and makes its first step. */
   start(recipe: Recipe, limit: ScoreLimit, single = false): Promise<void> {
     if (this.busy) return this.#ended;
-    this.#ended = this.#runAll(recipe, limit, single);
+    this.#ended = this.#runAll(recipe, limit, { single, resume: false });
+    return this.#ended;
+  }
+
+  /** Asks whether a run was under way when the tab was last closed. */
+  async findCheckpoint(): Promise<void> {
+    if (this.busy) return;
+    try {
+      this.checkpoint = await session.trainer('checkpoint', null);
+    } catch {
+      this.checkpoint = null;
+    }
+  }
+
+  /** Goes on with that run. */
+  resumeCheckpoint(limit: ScoreLimit): Promise<void> {
+    const { checkpoint } = this;
+    if (this.busy || !checkpoint) return this.#ended;
+    this.#ended = this.#runAll(checkpoint.recipe, limit, { single: false, resume: true });
     return this.#ended;
   }
 
@@ -92,7 +113,11 @@ class Training {
     }
   }
 
-  async #runAll(recipe: Recipe, limit: ScoreLimit, single: boolean): Promise<void> {
+  async #runAll(
+    recipe: Recipe,
+    limit: ScoreLimit,
+    { single, resume }: { single: boolean; resume: boolean },
+  ): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
     this.recipe = { ...recipe };
@@ -100,6 +125,7 @@ class Training {
     this.probes = [];
     this.run = null;
     this.problem = null;
+    this.checkpoint = null;
     this.tokensPerSecond = this.secondsLeft = this.gpuBytes = 0;
     session.clearPhases();
     this.#enter('loading', 'Loading.');
@@ -109,7 +135,7 @@ class Training {
       await this.#wakeLock.acquire();
       const trained = session.trainer(
         'train',
-        { recipe: $state.snapshot(recipe) },
+        { recipe: $state.snapshot(recipe), resume },
         { signal: abort.signal, onEvent: (event) => this.#take(event) },
       );
       this.#enter('running', 'Training started.');
@@ -154,6 +180,8 @@ class Training {
           temperature: 1,
           seed: run.recipe.seed,
           prompt: run.prompt.slice(),
+          recipe: run.recipe,
+          recipe: $state.snapshot(run.recipe),
           limit,
         },
         { signal, onEvent: (progress) => session.report('trainer', progress) },

@@ -1,5 +1,5 @@
-import { readDigest } from '$lib/server/recorded';
+import { readDigest, readLabBytes } from '$lib/server/bundled';
 
 export async function load() {
-  return { share: (await readDigest())?.run.share ?? null };
+  return { share: (await readDigest())?.run.share ?? null, labBytes: await readLabBytes() };
 }

@@ -1,4 +1,4 @@
-import { readDigest } from '$lib/server/recorded';
+import { readDigest } from '$lib/server/bundled';
 
 export async function load() {
   return { recorded: await readDigest() };

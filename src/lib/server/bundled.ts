@@ -1,0 +1,37 @@
+/**
+ * Reads what ships with the site while pages are prerendered, so that the very first HTML has
+ * something to show and knows what a click will cost, before any script or download.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parsePromptItems } from '../../distill/dataset';
+import { manifestBytes, MODELS, RECORDING } from '../state/bundle';
+import { digest, parseRecording, type Digest } from '../state/run-json';
+
+async function publicFile(path: string): Promise<string | null> {
+  try {
+    return await readFile(join(process.cwd(), 'public', path), 'utf8');
+  } catch {
+    return null;
+  }
+}
+
+/** Null as long as no run has been recorded. */
+export async function readDigest(): Promise<Digest | null> {
+  const recording = await publicFile(RECORDING);
+  const items = await publicFile('data/wording.jsonl');
+  if (recording === null || items === null) return null;
+  return digest(parseRecording(recording), parsePromptItems(items));
+}
+
+/** Bytes of student, guard and judge together; null as long as one has no manifest. */
+export async function readLabBytes(): Promise<number | null> {
+  let total = 0;
+  for (const model of MODELS) {
+    const manifest = await publicFile(`models/${model}/manifest.json`);
+    const bytes = manifest === null ? null : manifestBytes(JSON.parse(manifest));
+    if (bytes === null) return null;
+    total += bytes;
+  }
+  return total;
+}
