@@ -1,10 +1,21 @@
 /** Linear layer with frozen f32 weights: forward and the gradient of its input. */
 import type { Gpu, Op, Span } from './gpu';
 import source from './linear-dense.wgsl?raw';
-import { LINEAR_VARIANTS, Product, requireMultiple, type LinearVariant } from './linear.tile';
+import {
+  hardwareTile,
+  LINEAR_VARIANTS,
+  Product,
+  requireMultiple,
+  type LinearTuning,
+  type LinearVariant,
+  type Tile,
+} from './linear.tile';
 
 /** How the weight lies in memory: rows of outputs [N, K], or rows of inputs [K, N]. */
 export type DenseLayout = 'out_in' | 'in_out';
+
+/** A software adapter pays 20 multiply-adds a load; both operands are f32, the tile is square. */
+const SOFTWARE_TILE: Tile = { rows: 16, columns: 8, lanes: 8 };
 
 export interface LinearDenseShape {
   /** K. */
@@ -16,6 +27,8 @@ export interface LinearDenseShape {
   bias?: boolean;
   /** Pipelines to make; default all four. */
   variants?: readonly LinearVariant[];
+  /** Default: what the adapter is. */
+  tuning?: LinearTuning;
 }
 
 export interface DenseWeight {
@@ -65,27 +78,31 @@ export async function createLinearDense(
   shape: LinearDenseShape,
 ): Promise<LinearDenseKernel> {
   const { inFeatures, outFeatures, layout, bias = false } = shape;
+  const tuning = shape.tuning ?? (gpu.description.isFallbackAdapter ? 'software' : 'hardware');
   requireMultiple('inFeatures', inFeatures, 1);
   requireMultiple('outFeatures', outFeatures, 1);
 
   const make = async (variant: LinearVariant): Promise<readonly [LinearVariant, Product]> => {
     const backward = variant.startsWith('backward');
+    const size = backward
+      ? { depth: outFeatures, width: inFeatures }
+      : { depth: inFeatures, width: outFeatures };
+    const across = backward === (layout === 'out_in');
     const flags = {
-      ACROSS: backward === (layout === 'out_in'),
+      ACROSS: across,
+      VECTORS: (across ? size.width : size.depth) % 4 === 0,
       BIAS: bias && !backward,
       RESIDUAL: variant === 'forward-residual',
       ACCUMULATE: variant === 'backward-accumulate',
     };
-    const product = await Product.create(
-      gpu,
-      `linear-dense ${variant} ${layout} ${inFeatures}x${outFeatures}`,
+    const product = await Product.create(gpu, {
+      label: `linear-dense ${variant} ${layout} ${inFeatures}x${outFeatures}`,
       source,
-      backward
-        ? { depth: outFeatures, width: inFeatures }
-        : { depth: inFeatures, width: outFeatures },
-      { RESIDUAL_BINDING: 5 + Number(flags.BIAS) },
+      shape: size,
+      tile: tuning === 'software' ? SOFTWARE_TILE : hardwareTile(size),
+      bindings: { RESIDUAL_BINDING: 5 + Number(flags.BIAS) },
       flags,
-    );
+    });
     return [variant, product];
   };
   const products = new Map(await Promise.all((shape.variants ?? LINEAR_VARIANTS).map(make)));

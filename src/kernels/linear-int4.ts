@@ -1,7 +1,18 @@
 /** Linear layer with frozen int4 weights: forward and the gradient of its input. */
 import type { Gpu, Op, Span } from './gpu';
 import source from './linear-int4.wgsl?raw';
-import { LINEAR_VARIANTS, Product, requireMultiple, type LinearVariant } from './linear.tile';
+import {
+  hardwareTile,
+  LINEAR_VARIANTS,
+  Product,
+  requireMultiple,
+  type LinearTuning,
+  type LinearVariant,
+  type Tile,
+} from './linear.tile';
+
+/** A software adapter pays 20 multiply-adds a load: x is dearer there than four bits of weight. */
+const SOFTWARE_TILE: Tile = { rows: 8, columns: 16, lanes: 4 };
 
 export interface LinearInt4Shape {
   /** K, a multiple of 32 (the block size of the scales). */
@@ -14,6 +25,8 @@ export interface LinearInt4Shape {
   bias?: boolean;
   /** Pipelines to make; default all four. */
   variants?: readonly LinearVariant[];
+  /** Default: what the adapter is. */
+  tuning?: LinearTuning;
 }
 
 export interface Int4Weight {
@@ -67,11 +80,15 @@ export async function createLinearInt4(
   shape: LinearInt4Shape,
 ): Promise<LinearInt4Kernel> {
   const { inFeatures, outFeatures, zeroPoints = false, bias = false } = shape;
+  const tuning = shape.tuning ?? (gpu.description.isFallbackAdapter ? 'software' : 'hardware');
   requireMultiple('inFeatures', inFeatures, 32);
   requireMultiple('outFeatures', outFeatures, 1);
 
   const make = async (variant: LinearVariant): Promise<readonly [LinearVariant, Product]> => {
     const backward = variant.startsWith('backward');
+    const size = backward
+      ? { depth: outFeatures, width: inFeatures }
+      : { depth: inFeatures, width: outFeatures };
     const flags = {
       BACKWARD: backward,
       ZERO_POINTS: zeroPoints,
@@ -80,20 +97,18 @@ export async function createLinearInt4(
       ACCUMULATE: variant === 'backward-accumulate',
     };
     const biasBinding = 6 + Number(flags.ZERO_POINTS);
-    const product = await Product.create(
-      gpu,
-      `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
+    const product = await Product.create(gpu, {
+      label: `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
       source,
-      backward
-        ? { depth: outFeatures, width: inFeatures }
-        : { depth: inFeatures, width: outFeatures },
-      {
+      shape: size,
+      tile: tuning === 'software' ? SOFTWARE_TILE : hardwareTile(size),
+      bindings: {
         ZERO_POINTS_BINDING: 6,
         BIAS_BINDING: biasBinding,
         RESIDUAL_BINDING: biasBinding + Number(flags.BIAS),
       },
       flags,
-    );
+    });
     return [variant, product];
   };
   const products = new Map(await Promise.all((shape.variants ?? LINEAR_VARIANTS).map(make)));

@@ -13,16 +13,44 @@ export const LINEAR_VARIANTS: readonly LinearVariant[] = [
   'backward-accumulate',
 ];
 
+/** Which register tile to use: the one for software adapters, or the one for graphics hardware. */
+export type LinearTuning = 'software' | 'hardware';
+
 /** y[rows, width] = x[rows, depth] · B[depth, width]. */
 export interface ProductShape {
   depth: number;
   width: number;
 }
 
-/** Columns of the output that a lane holds in registers. */
-const COLUMNS = 4;
-/** Rows of the output that a lane holds: a quad shares its x loads, a lone lane has no use for 16. */
-const tileRows = (gpu: Gpu): number => (gpu.subgroups ? 16 : 8);
+export interface Tile {
+  /** Rows of the output that a lane holds. */
+  rows: number;
+  /** Columns of the output that a lane holds, a multiple of 8. */
+  columns: number;
+  /** Lanes of a workgroup, a multiple of 4. */
+  lanes: number;
+}
+
+/** Steps of the reduction that the main loop takes at a time: the nibbles of a word. */
+const UNROLL = 8;
+
+/**
+ * On hardware: enough lanes for a wave, few enough that a narrow output leaves none idle, and
+ * registers for 64 sums.
+ */
+export function hardwareTile({ width }: ProductShape): Tile {
+  return { rows: 8, columns: 8, lanes: width > 128 ? 32 : width > 64 ? 16 : 8 };
+}
+
+export interface ProductOptions {
+  label: string;
+  source: string;
+  shape: ProductShape;
+  tile: Tile;
+  /** Binding numbers that depend on the flags. */
+  bindings: Readonly<Record<string, number>>;
+  flags: Flags;
+}
 
 export interface ProductOperands {
   x: GPUBuffer;
@@ -32,49 +60,48 @@ export interface ProductOperands {
   span: Span;
 }
 
-/** A pipeline for one variant of one shape; shapes share compiled pipelines where texts agree. */
+/** One variant of one shape; shapes share a compiled pipeline where their texts agree. */
 export class Product {
   private constructor(
     private readonly gpu: Gpu,
     private readonly label: string,
     private readonly pipeline: GPUComputePipeline,
     private readonly shapeUniform: GPUBuffer,
-    private readonly columnsPerGroup: number,
-    private readonly rowsPerGroup: number,
+    private readonly tile: Tile,
     private readonly width: number,
   ) {}
 
-  static async create(
-    gpu: Gpu,
-    label: string,
-    source: string,
-    shape: ProductShape,
-    bindings: Readonly<Record<string, number>>,
-    flags: Flags,
-  ): Promise<Product> {
-    // Half a wave more than a narrow output needs would idle; a wider group would not be faster.
-    const lanes = shape.width <= 64 ? 16 : 32;
-    const rows = tileRows(gpu);
-    const text = specialise(
-      unroll(source, { TILE_ROWS: rows, COLUMNS }),
-      { TILE_ROWS: rows, COLUMNS, LANES: lanes, ...bindings },
-      { ...flags, QUADS: gpu.subgroups },
+  static async create(gpu: Gpu, options: ProductOptions): Promise<Product> {
+    const { label, source, shape, tile, bindings, flags } = options;
+    const { rows, columns, lanes } = tile;
+    const sizes = { TILE_ROWS: rows, COLUMNS: columns, LANES: lanes, WORDS: columns / 8, UNROLL };
+    const specialised = specialise(
+      source,
+      { ...sizes, ...bindings },
+      {
+        ...flags,
+        QUADS: gpu.subgroups,
+        EVEN: shape.width % (lanes * columns) === 0,
+        TAIL: shape.depth % UNROLL !== 0,
+      },
     );
+    const text = unroll(specialised, { ...sizes, GROUPS: columns / 4 });
     const code = gpu.subgroups ? `enable subgroups;\n${text}` : text;
     const pipeline = await gpu.pipeline(label, code);
     const uniform = gpu.uniform(`${label} shape`, 16);
     gpu.write(uniform, new Uint32Array([shape.depth, shape.width, 0, 0]));
-    return new Product(gpu, label, pipeline, uniform, lanes * COLUMNS, rows, shape.width);
+    return new Product(gpu, label, pipeline, uniform, tile, shape.width);
   }
 
   bind({ x, y, rest, span }: ProductOperands): Op {
-    const across = Math.ceil(this.width / this.columnsPerGroup);
+    const { rows, columns, lanes } = this.tile;
+    const across = Math.ceil(this.width / (columns * lanes));
     return bind(
       this.gpu,
       this.label,
       this.pipeline,
       [span.buffer, this.shapeUniform, x, y, ...rest],
-      () => [across, Math.ceil(span.rows / this.rowsPerGroup), 1],
+      () => [across, Math.ceil(span.rows / rows), 1],
     );
   }
 

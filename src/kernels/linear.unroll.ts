@@ -3,7 +3,10 @@
  * an indexed `array` in memory, and no WGSL compiler promises to unroll a loop.
  *
  * `//#repeat r ROWS` … `//#done` writes the lines between once for r = 0 … ROWS − 1 and replaces
- * `$r` by the number. Repeats nest.
+ * `$r` by the number; a count may also be a literal. Repeats nest. In the result `{4*1+2}`, a sum
+ * of products of numbers in braces, is replaced by its value.
+ *
+ * @throws RangeError where a repeat does not end or its count has no value.
  */
 export function unroll(source: string, counts: Readonly<Record<string, number>>): string {
   const lines = source.split('\n');
@@ -31,5 +34,15 @@ export function unroll(source: string, counts: Readonly<Record<string, number>>)
     return out;
   }
 
-  return block(false).join('\n');
+  return block(false)
+    .join('\n')
+    .replace(/\{([\d+*]+)\}/g, (_, sum: string) => String(value(sum)));
+}
+
+/** Value of a sum of products, such as `4*1+2`. */
+function value(sum: string): number {
+  return sum
+    .split('+')
+    .map((product) => product.split('*').reduce((left, factor) => left * Number(factor), 1))
+    .reduce((left, term) => left + term, 0);
 }
