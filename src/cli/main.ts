@@ -1,14 +1,265 @@
-// The headless entry of Retort (`npm run distill`): the app's engine and method, in Node on Dawn.
+/**
+ * The headless entry: the same run, or the same evaluation, as in a page, in Node on Dawn. Thin:
+ * files in, `distil` or `evaluate`, JSON out.
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { create, globals } from 'webgpu';
+import packageJson from '../../package.json';
+import { ChatTokenizer } from '../distill/chat';
+import { RunControl } from '../distill/control';
+import { limitItems, parsePromptItems } from '../distill/dataset';
+import { evaluate } from '../distill/evaluate';
+import { prepare, preparedKey } from '../distill/prepare';
+import { DEFAULT_EVALUATIONS, distil, type RunDeps, type RunPhase } from '../distill/run';
+import type { SystemName } from '../distill/types';
+import { Engine } from '../engine/engine';
+import { decodeShare } from '../formats/share-link';
+import { Gpu } from '../kernels/gpu';
+import { type Arguments, helpText, parseArguments, UsageError } from './args';
+import {
+  bundledData,
+  bytesOf,
+  FileError,
+  jsonOf,
+  modelFiles,
+  openModel,
+  optionalJson,
+  textOf,
+} from './node-files';
+import { NodeGuard } from './node-guard';
+import {
+  type EvaluationSettings,
+  recording,
+  type ReportEnvironment,
+  reported,
+  runReport,
+  summary,
+} from './report';
 
-const HELP = `Usage: npm run distill -- [options]
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
 
-  --help   show this text
-`;
-
-const args = process.argv.slice(2);
-if (args.length === 0 || args.includes('--help')) {
-  process.stdout.write(HELP);
-} else {
-  process.stderr.write(`Unknown option ${args[0]}; --help lists the options.\n`);
-  process.exitCode = 2;
+interface Session {
+  args: Arguments;
+  deps: RunDeps;
+  environment: ReportEnvironment;
+  settings: EvaluationSettings;
+  say: (line: string) => void;
 }
+
+async function open(args: Arguments, say: (line: string) => void): Promise<Session> {
+  const { recipe, models, data } = args;
+  const [student, guard, judge] = await Promise.all(
+    [recipe.student, 'guard', 'judge'].map((name) => openModel(models, name)),
+  );
+  const { train, wording, intent, domain } = await bundledData(data);
+  Object.assign(globalThis, globals);
+  const gpu = await Gpu.create(create([]));
+  const adapter = gpu.description.description || gpu.description.device || 'unnamed adapter';
+  const driver = process.env.RETORT_GPU_DRIVER ?? 'unknown driver';
+  say(`GPU: ${adapter}, ${driver}`);
+  const [files, config, tokenizer, tokenizerConfig] = await Promise.all([
+    modelFiles(student!),
+    jsonOf(join(student!.path, 'config.json')),
+    jsonOf(join(student!.path, 'tokenizer.json')),
+    jsonOf(join(student!.path, 'tokenizer_config.json')),
+  ]);
+  const engine = await Engine.load(gpu, files, config);
+  const chat = new ChatTokenizer(tokenizer as object, tokenizerConfig as object);
+  const environment: ReportEnvironment = {
+    commit: __COMMIT__,
+    version: packageJson.version,
+    runtime: `Node ${process.versions.node}, Dawn`,
+    adapter,
+    software: gpu.description.isFallbackAdapter,
+    driver,
+    versions: {
+      node: process.versions.node,
+      webgpu: versionOf('webgpu'),
+      'onnxruntime-web': versionOf('onnxruntime-web'),
+      '@huggingface/tokenizers': versionOf('@huggingface/tokenizers'),
+      [student!.manifest.id]: student!.manifest.version,
+      [guard!.manifest.id]: guard!.manifest.version,
+      [judge!.manifest.id]: judge!.manifest.version,
+    },
+  };
+  const shipped = join(data, `prepared-${recipe.student}.json`);
+  return {
+    args,
+    say,
+    environment,
+    settings: {
+      student: recipe.student,
+      modelId: student!.id,
+      temperature: 1,
+      seed: 0,
+      maxNewTokens: recipe.maxNewTokens,
+      limit: args.limit,
+    },
+    deps: {
+      engine,
+      chat,
+      guard: await NodeGuard.load(guard!),
+      judge: await NodeGuard.load(judge!),
+      domain,
+      ids: { student: student!.id, guard: guard!.id, judge: judge!.id },
+      train,
+      sets: { wording, intent },
+      environment,
+      prepared: args.fresh ? [] : [() => optionalJson(shipped)],
+      savePrepared: async (_, prepared) => {
+        if (args.prepared) await writeFile(args.prepared, `${JSON.stringify(prepared)}\n`);
+      },
+    },
+  };
+}
+
+/** Trains, evaluates and reports. */
+async function trainRun({ args, deps, environment, settings, say }: Session): Promise<object> {
+  const control = new RunControl();
+  stopOnInterrupt(control, say);
+  const sampled = args.evaluate ? DEFAULT_EVALUATIONS : [];
+  const greedy = args.greedy ? sampled.map((e) => ({ ...e, temperature: 0 as const })) : [];
+  const record = await distil(
+    args.recipe,
+    deps,
+    {
+      control,
+      onProgress: reporter(say),
+      onStep: ({ step, loss, gradientNorm, seconds }, { secondsLeft }) => {
+        if (step % 10 !== 0 && step !== 1) return;
+        say(
+          `step ${step}/${args.recipe.steps}: loss ${loss.toFixed(4)}, gradient ` +
+            `${gradientNorm.toExponential(1)}, ${seconds.toFixed(2)} s a step, ` +
+            `${Math.round(secondsLeft)} s left`,
+        );
+      },
+      onProbe: ({ step, safety, overRefusal, usefulness }) =>
+        say(
+          `probe at ${step}: safety ${safety.value.toFixed(2)}, over-refusal ` +
+            `${overRefusal.value.toFixed(2)}, usefulness ${usefulness.value.toFixed(2)}`,
+        ),
+    },
+    { evaluations: [...sampled, ...greedy], limit: args.limit },
+  );
+  const report = runReport(record, settings, environment);
+  if (args.evaluate) {
+    say(summary('wording', report.systems));
+    say(summary('intent', report.systemsIntent));
+  }
+  if (args.record) await writeFile(args.record, `${JSON.stringify(recording(record))}\n`);
+  return report;
+}
+
+/** Evaluates on a file, with or without a shared prompt. */
+async function evaluateFile({ args, deps, environment, settings, say }: Session): Promise<object> {
+  const items = limitItems(parsePromptItems(await textOf(args.eval!)), args.limit);
+  const shared = args.prompt === null ? null : decodeShare(args.prompt);
+  if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
+    throw new UsageError(`--prompt was trained for another student than ${settings.student}.`);
+  }
+  const systems: SystemName[] = ['base', 'preamble', 'guarded'];
+  if (shared) systems.push('adapter');
+  const start = performance.now();
+  const at = async (temperature: 0 | 1) => {
+    const evaluation = await evaluate(
+      {
+        set: 'custom',
+        items,
+        systems,
+        temperature,
+        seed: args.recipe.seed,
+        maxNewTokens: settings.maxNewTokens,
+        softPrompt: shared?.values ?? null,
+        teacher: shared?.recipe ?? args.recipe,
+      },
+      deps,
+      { onProgress: (done, total) => reporter(say)('evaluate', done, total) },
+    );
+    return reported(evaluation);
+  };
+  const sampled = await at(1);
+  say(summary(args.eval!, sampled.systems));
+  const greedy = args.greedy ? await at(0) : undefined;
+  return {
+    ...sampled,
+    ...(greedy && { greedy }),
+    settings: { ...settings, seed: args.recipe.seed },
+    environment,
+    seconds: { evaluate: (performance.now() - start) / 1000 },
+  };
+}
+
+async function prepareOnly({ args, deps, say }: Session): Promise<void> {
+  const key = preparedKey(deps.train, deps.ids, args.recipe.maxNewTokens);
+  const data = await prepare(deps.train, key, deps, { onProgress: reporter(say) });
+  await writeFile(args.prepared!, `${JSON.stringify(data)}\n`);
+}
+
+/** Says every tenth of a phase once. */
+function reporter(say: (line: string) => void) {
+  const said = new Map<RunPhase, number>();
+  return (phase: RunPhase, done: number, total: number) => {
+    // Training prints its own steps.
+    const tenth = Math.floor((10 * done) / Math.max(1, total));
+    if (phase === 'train' || said.get(phase) === tenth) return;
+    said.set(phase, tenth);
+    say(`${phase}: ${done}/${total}`);
+  };
+}
+
+/** The first interrupt ends training and scores what there is; another one, later, gives up. */
+function stopOnInterrupt(control: RunControl, say: (line: string) => void): void {
+  let first = 0;
+  process.on('SIGINT', () => {
+    if (first === 0) {
+      first = performance.now();
+      say('Stopping after this step; interrupt again to give up.');
+      control.stop();
+    } else if (performance.now() - first > 1000) {
+      // The launcher passes on the interrupt that the terminal sent to us already.
+      process.exit(130);
+    }
+  });
+}
+
+/** Dependencies are pinned, so what package.json says is what runs. */
+function versionOf(name: keyof typeof packageJson.dependencies): string {
+  return packageJson.dependencies[name];
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  try {
+    const args = parseArguments(argv);
+    if (args.help) {
+      console.log(helpText());
+      return 0;
+    }
+    if (args.eval !== null) await bytesOf(args.eval);
+    const say = (line: string) => {
+      if (!args.quiet) process.stderr.write(`${line}\n`);
+    };
+    const session = await open(args, say);
+    if (args.prepareOnly) {
+      await prepareOnly(session);
+      return 0;
+    }
+    const report = await (args.eval === null ? trainRun(session) : evaluateFile(session));
+    const text = `${JSON.stringify(report, null, 1)}\n`;
+    if (args.out) await writeFile(args.out, text);
+    else process.stdout.write(text);
+    return 0;
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    if (error instanceof UsageError || error instanceof FileError) return EXIT_USAGE;
+    if (process.env.RETORT_DEBUG && error instanceof Error)
+      process.stderr.write(`${error.stack}\n`);
+    return EXIT_FAILED;
+  }
+}
+
+const code = await main(process.argv.slice(2));
+// Dawn keeps threads that would hold the process open; wait for piped output first.
+await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+process.exit(code);

@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { DEFAULT_RECIPE } from '../distill/recipe';
+import { helpText, parseArguments, UsageError } from './args';
+
+describe('parseArguments', () => {
+  it('is the default recipe without arguments', () => {
+    expect(parseArguments([])).toMatchObject({
+      recipe: DEFAULT_RECIPE,
+      help: false,
+      out: null,
+      eval: null,
+      limit: 0,
+      evaluate: true,
+    });
+  });
+
+  it('reads the documented command', () => {
+    const line = '--student pocket --objective kl --steps 12 --seed 3 --lr 1e-2 --out run.json';
+    const args = parseArguments([...line.split(' '), '--strictness=-2']);
+    expect(args.recipe).toEqual({
+      ...DEFAULT_RECIPE,
+      objective: 'kl',
+      steps: 12,
+      seed: 3,
+      learningRate: 0.01,
+      strictness: -2,
+    });
+    expect(args.out).toBe('run.json');
+  });
+
+  it.each([
+    [['--nonsense'], /--nonsense/],
+    [['stray'], /stray/],
+    [['--steps'], /--steps/],
+    [['--steps', 'many'], /--steps must be a number, not "many"/],
+    [['--steps', '0'], /--steps must be a whole number from 1/],
+    [['--batch', '1000'], /--batch must be/],
+    [['--objective', 'js'], /--objective must be tv or kl/],
+    [['--student', '../x'], /--student/],
+    [['--limit', '-1'], /--limit/],
+    [['--prompt', 'x'], /--eval/],
+    [['--prepare-only'], /--prepared/],
+    [['--eval', 'a', '--record', 'b'], /--record/],
+  ])('answers %j with one clear line', (argv, message) => {
+    let error: unknown;
+    try {
+      parseArguments(argv);
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toBeInstanceOf(UsageError);
+    expect((error as UsageError).message).toMatch(message);
+    expect((error as UsageError).message).not.toContain('\n');
+  });
+
+  it('lists every option in the help', () => {
+    const help = helpText();
+    // Each must also be an option: an unknown one is an error.
+    const listed = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name!);
+    expect(listed).toHaveLength(new Set(listed).size);
+    expect(listed).toHaveLength(28);
+    for (const name of listed) {
+      let message = '';
+      try {
+        parseArguments([`--${name}`]);
+      } catch (error) {
+        message = (error as Error).message;
+      }
+      expect(message).not.toMatch(/unknown/i);
+    }
+    for (const line of help.split('\n')) expect(line.length).toBeLessThanOrEqual(100);
+  });
+});

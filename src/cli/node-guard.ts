@@ -1,0 +1,97 @@
+/**
+ * A guard or judge in Node: onnxruntime's WASM build and the tokenizer that the pages use. The
+ * inputs are those of transformers.js: `[CLS] prompt [SEP]` or with `response [SEP]`, cut to the
+ * tokenizer's length, padded on the right.
+ */
+import { join } from 'node:path';
+import { Tokenizer } from '@huggingface/tokenizers';
+import { InferenceSession, Tensor } from 'onnxruntime-web';
+import type { Guard } from '../distill/types';
+import { bytesOf, FileError, jsonOf, type ModelFolder } from './node-files';
+
+/** Texts a forward pass, alike in length so that little is padding. */
+const BATCH = 16;
+
+type Item = { prompt: string; response?: string };
+
+interface Encoder {
+  tokenizer: Tokenizer;
+  padToken: number;
+  maxLength: number;
+  labels: number;
+  /** Index of the label "safe". */
+  safe: number;
+}
+
+export class NodeGuard implements Guard {
+  private constructor(
+    private readonly session: InferenceSession,
+    private readonly encoder: Encoder,
+  ) {}
+
+  /** @throws FileError where the folder is no text classifier with a label "safe" */
+  static async load(folder: ModelFolder): Promise<NodeGuard> {
+    const read = async (name: string) =>
+      (await jsonOf(join(folder.path, name))) as Record<string, unknown>;
+    const tokenizerConfig = await read('tokenizer_config.json');
+    const tokenizer = new Tokenizer(await read('tokenizer.json'), tokenizerConfig);
+    const labels = Object.values((await read('config.json')).id2label ?? {});
+    const safe = labels.indexOf('safe');
+    const padToken = tokenizer.token_to_id(String(tokenizerConfig.pad_token));
+    if (safe < 0 || padToken === undefined) {
+      throw new FileError(`${folder.path} is no classifier with a label "safe".`);
+    }
+    const session = await InferenceSession.create(
+      await bytesOf(join(folder.path, 'onnx', 'model_q4.onnx')),
+      { executionProviders: ['wasm'], logSeverityLevel: 3 },
+    );
+    const maxLength = Number(tokenizerConfig.model_max_length ?? 512);
+    return new NodeGuard(session, { tokenizer, padToken, maxLength, labels: labels.length, safe });
+  }
+
+  async score(items: readonly Item[]): Promise<Float64Array> {
+    const encoded = items.map((item, index) => ({ index, ids: this.encode(item) }));
+    encoded.sort((a, b) => a.ids.length - b.ids.length);
+    const scores = new Float64Array(items.length);
+    for (let start = 0; start < encoded.length; start += BATCH) {
+      const batch = encoded.slice(start, start + BATCH);
+      const safe = await this.scoreBatch(batch.map(({ ids }) => ids));
+      for (const [i, { index }] of batch.entries()) scores[index] = safe[i]!;
+    }
+    return scores;
+  }
+
+  async release(): Promise<void> {
+    await this.session.release();
+  }
+
+  private encode({ prompt, response }: Item): number[] {
+    const { tokenizer, maxLength } = this.encoder;
+    return tokenizer.encode(prompt, { text_pair: response ?? null }).ids.slice(0, maxLength);
+  }
+
+  private async scoreBatch(batch: readonly number[][]): Promise<number[]> {
+    const { padToken, labels, safe } = this.encoder;
+    const width = Math.max(...batch.map((ids) => ids.length));
+    const dims = [batch.length, width];
+    const ids = new BigInt64Array(batch.length * width).fill(BigInt(padToken));
+    const mask = new BigInt64Array(batch.length * width);
+    for (const [row, tokens] of batch.entries()) {
+      for (const [column, token] of tokens.entries()) {
+        ids[row * width + column] = BigInt(token);
+        mask[row * width + column] = 1n;
+      }
+    }
+    const { logits } = await this.session.run({
+      input_ids: new Tensor('int64', ids, dims),
+      attention_mask: new Tensor('int64', mask, dims),
+    });
+    const values = logits!.data as Float32Array;
+    return batch.map((_, row) => {
+      const line = values.subarray(row * labels, (row + 1) * labels);
+      const most = Math.max(...line);
+      const weights = Array.from(line, (value) => Math.exp(value - most));
+      return weights[safe]! / weights.reduce((sum, weight) => sum + weight, 0);
+    });
+  }
+}

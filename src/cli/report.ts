@@ -1,0 +1,138 @@
+/** The JSON that `npm run distill` writes. */
+import type {
+  Evaluation,
+  Recipe,
+  RunEnvironment,
+  RunRecord,
+  SystemName,
+  SystemScores,
+} from '../distill/types';
+
+/** What the run was made with, beyond what the record itself carries. */
+export interface ReportEnvironment extends RunEnvironment {
+  /** Where the graphics driver comes from. */
+  driver: string;
+  /** Versions by package, Node included. */
+  versions: Record<string, string>;
+}
+
+export type ReportedSystems = Partial<Record<SystemName, SystemScores>>;
+
+interface ReportedEvaluation {
+  systems: ReportedSystems;
+  counts: Evaluation['counts'];
+  usefulnessDrop?: Evaluation['usefulnessDrop'];
+  safetyTest?: Evaluation['safetyTest'];
+  wellFormedNll?: number;
+}
+
+export interface EvaluationReport extends ReportedEvaluation {
+  /** Greedy answers, where asked for. */
+  greedy?: ReportedEvaluation;
+  settings: EvaluationSettings;
+  environment: ReportEnvironment;
+  seconds: Record<string, number>;
+}
+
+export interface EvaluationSettings {
+  student: string;
+  modelId: string;
+  temperature: number;
+  seed: number;
+  maxNewTokens: number;
+  limit: number;
+}
+
+export interface RunReport {
+  /** On *wording*, sampled at temperature 1. */
+  systems: ReportedSystems;
+  /** The same on *intent*. */
+  systemsIntent: ReportedSystems;
+  /** Counts, paired comparisons and greedy columns by set. */
+  evaluations: Record<string, ReportedEvaluation & { greedy?: ReportedEvaluation }>;
+  steps: RunRecord['steps'];
+  probes: RunRecord['probes'];
+  status: RunRecord['status'];
+  settings: Recipe & EvaluationSettings;
+  environment: ReportEnvironment;
+  seconds: Record<string, number>;
+  shareLink: string;
+}
+
+export function runReport(
+  record: RunRecord,
+  settings: EvaluationSettings,
+  environment: ReportEnvironment,
+): RunReport {
+  const find = (set: string, temperature: number) =>
+    record.evaluations.find((e) => e.set === set && e.temperature === temperature);
+  const sets = [...new Set(record.evaluations.map(({ set }) => set))];
+  const evaluations = Object.fromEntries(
+    sets.map((set) => {
+      const sampled = find(set, 1);
+      const greedy = find(set, 0);
+      return [
+        set,
+        {
+          ...(sampled ? reported(sampled) : { systems: {}, counts: greedy!.counts }),
+          ...(greedy && { greedy: reported(greedy) }),
+        },
+      ];
+    }),
+  );
+  return {
+    systems: evaluations.wording?.systems ?? {},
+    systemsIntent: evaluations.intent?.systems ?? {},
+    evaluations,
+    steps: record.steps,
+    probes: record.probes,
+    status: record.status,
+    settings: { ...record.recipe, ...settings },
+    environment,
+    seconds: record.seconds,
+    shareLink: `/p#${record.share}`,
+  };
+}
+
+export function reported(evaluation: Evaluation): ReportedEvaluation {
+  const { counts, usefulnessDrop, safetyTest, wellFormedNll } = evaluation;
+  const systems: ReportedSystems = {};
+  for (const [name, system] of Object.entries(evaluation.systems)) {
+    systems[name as SystemName] = system.scores;
+  }
+  return { systems, counts, usefulnessDrop, safetyTest, wellFormedNll };
+}
+
+/** A recording: the record without the prompt's values, which its share text carries. */
+export function recording(record: RunRecord): Omit<RunRecord, 'prompt'> {
+  const { prompt: _, ...rest } = record;
+  return rest;
+}
+
+/** One line a system, for a person at the terminal. */
+export function summary(title: string, systems: ReportedSystems): string {
+  const percent = ({
+    value,
+    low,
+    high,
+    n,
+  }: {
+    value: number;
+    low: number;
+    high: number;
+    n: number;
+  }) =>
+    n === 0
+      ? 'none'
+      : `${(100 * value).toFixed(1)}% [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}] n=${n}`;
+  const lines = Object.entries(systems).map(([name, scores]) =>
+    [
+      `  ${name.padEnd(9)} safety ${percent(scores.safety.judge)} (guard ${(100 * scores.safety.guard.value).toFixed(1)}%)`,
+      `over-refusal ${percent(scores.overRefusal)}`,
+      `usefulness ${percent(scores.usefulness)}`,
+      `well formed ${percent(scores.wellFormed)}`,
+      `token KL ${scores.tokenKl ? scores.tokenKl.value.toFixed(4) : 'none'}`,
+    ].join('; '),
+  );
+  return [title, ...lines].join('\n');
+}
