@@ -1,19 +1,9 @@
-/** The one IndexedDB database of this app: finished runs, and derived data that can be made again. */
+/** The pages' IndexedDB database: finished runs. The trainer keeps its own beside it. */
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 import type { RunRecord } from '../../distill/types';
 
-export interface BlobRecord {
-  key: string;
-  /** Anything structured-cloneable. */
-  value: unknown;
-  /** Milliseconds since 1970, to drop the oldest first. */
-  savedAt: number;
-  bytes: number;
-}
-
 interface Schema extends DBSchema {
   runs: { key: string; value: RunRecord; indexes: { createdAt: string } };
-  blobs: { key: string; value: BlobRecord; indexes: { savedAt: number } };
 }
 
 export type Database = IDBPDatabase<Schema>;
@@ -43,7 +33,6 @@ function connect(): Promise<Database> {
   return openDB<Schema>(NAME, VERSION, {
     upgrade(database) {
       database.createObjectStore('runs', { keyPath: 'id' }).createIndex('createdAt', 'createdAt');
-      database.createObjectStore('blobs', { keyPath: 'key' }).createIndex('savedAt', 'savedAt');
     },
     // Another tab with a newer version of the app must not wait for this one.
     blocking(_current, _blocked, event) {

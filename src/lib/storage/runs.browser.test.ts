@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import type { RunRecord } from '../../distill/types';
-import { clearBlobs, getBlob, saveBlob } from './blobs';
 import { closeDatabase } from './database';
 import { deleteRun, getRun, listRuns, saveRun } from './runs';
 
@@ -25,7 +24,6 @@ function run(id: string, createdAt: string): RunRecord {
 
 async function forgetAll(): Promise<void> {
   for (const { id } of await listRuns()) await deleteRun(id);
-  await clearBlobs();
 }
 
 beforeEach(forgetAll);
@@ -62,32 +60,5 @@ describe('runs', () => {
     await deleteRun('never there');
     expect(await getRun('a')).toBeUndefined();
     expect(await listRuns()).toEqual([]);
-  });
-});
-
-describe('derived data', () => {
-  it('are found by key after the database is opened anew', async () => {
-    await saveBlob('samples', { tokens: Int32Array.of(1, 2, 3) }, 12);
-    await closeDatabase();
-    expect(await getBlob('samples')).toEqual({ tokens: Int32Array.of(1, 2, 3) });
-    expect(await getBlob('other')).toBeUndefined();
-  });
-
-  it('stay within the budget: the oldest go first', async () => {
-    const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
-    for (const key of ['first', 'second', 'third']) {
-      await saveBlob(key, key, 40, 100);
-      await pause();
-    }
-    expect(await getBlob('first')).toBeUndefined();
-    expect(await getBlob('second')).toBe('second');
-    expect(await getBlob('third')).toBe('third');
-  });
-
-  it('larger than the budget are not kept and displace nothing', async () => {
-    await saveBlob('small', 1, 40, 100);
-    await saveBlob('huge', 2, 101, 100);
-    expect(await getBlob('small')).toBe(1);
-    expect(await getBlob('huge')).toBeUndefined();
   });
 });
