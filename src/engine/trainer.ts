@@ -277,6 +277,31 @@ export class PromptTrainer {
     return { loss, gradient };
   }
 
+  /**
+   * Milliseconds of one gradient by phase, each waited for on its own; for benchmarks. `prefix`
+   * false leaves the soft prompt out, which is what its cost is compared with.
+   */
+  async measure(
+    examples: readonly TrainExample[],
+    teacher: readonly (readonly TeacherPath[])[],
+    prefix = true,
+  ): Promise<Record<'forward' | 'head' | 'backward', number>> {
+    const { queue } = this.gpu.device;
+    const timed = async (submit: () => void) => {
+      await queue.onSubmittedWorkDone();
+      const start = performance.now();
+      submit();
+      await queue.onSubmittedWorkDone();
+      return performance.now() - start;
+    };
+    const { rows } = this.upload(examples, teacher, prefix ? this.options.virtualTokens : 0);
+    return {
+      forward: await timed(() => this.submitForward(false)),
+      head: await timed(() => this.submitLoss(rows)),
+      backward: await timed(() => this.gpu.run(this.backward.ops, 'backward')),
+    };
+  }
+
   /** The divergence at each position of each path, [examples][paths][T]; forward only. */
   async divergence(
     examples: readonly TrainExample[],
@@ -321,12 +346,13 @@ export class PromptTrainer {
   private upload(
     examples: readonly TrainExample[],
     teacher: readonly (readonly TeacherPath[])[],
+    prefix = this.options.virtualTokens,
   ): { packed: PackedBatch; rows: LossRows } {
     const inputs = examples.map(({ prompt, paths }) => ({
       prompt,
       paths: paths.map((path) => path.tokens),
     }));
-    const packed = pack(inputs, this.options.virtualTokens);
+    const packed = pack(inputs, prefix);
     const { config, positions } = this.weights;
     const last = packed.positions.reduce((most, position) => Math.max(most, position), 0);
     const room = Math.min(positions, config.maxPositions);
@@ -343,8 +369,18 @@ export class PromptTrainer {
     fakeQuantise: boolean,
   ): void {
     const { rows } = this.upload(examples, teacher);
+    this.submitForward(fakeQuantise);
+    this.submitLoss(rows);
+    this.gpu.run(this.backward.ops, 'backward');
+  }
+
+  private submitForward(fakeQuantise: boolean): void {
     const prompt = fakeQuantise ? this.quantisePrompt : this.copyPrompt;
     this.gpu.run([prompt, ...this.forward.ops, this.clear], 'forward');
+  }
+
+  /** Head, divergence and their way back to the residual stream, a chunk of rows at a time. */
+  private submitLoss(rows: LossRows): void {
     for (let start = 0; start < rows.count; start += this.head.capacity) {
       const count = this.writeLossChunk(rows, start);
       this.gpu.run([...this.lossOps, ...this.backOps], 'loss');
@@ -352,7 +388,6 @@ export class PromptTrainer {
     }
     this.gpu.write(this.buffers.allCoef, rows.coef);
     this.losses.set(0, rows.count);
-    this.gpu.run(this.backward.ops, 'backward');
   }
 
   /** Puts up to a head's capacity of loss rows where the kernels read them; returns how many. */
