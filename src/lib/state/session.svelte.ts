@@ -37,7 +37,6 @@ class Session {
   #student: WorkerClient<StudentRequests> | null = null;
   #guards: Partial<Record<GuardRole, WorkerClient<GuardRequests>>> = {};
   #loading = new Map<Source, Promise<void>>();
-  #connected = new Set<GuardRole>();
 
   get root(): string {
     return siteRoot(base);
@@ -54,29 +53,6 @@ class Session {
   /** Loads each named worker that is not loaded yet; several at a time. */
   async load(sources: readonly Source[], signal?: AbortSignal): Promise<void> {
     await Promise.all(sources.map((source) => this.#once(source, signal)));
-    if (!sources.includes('trainer')) return;
-    for (const name of ['guard', 'judge'] as const) {
-      if (sources.includes(name)) await this.#connect(name);
-    }
-  }
-
-  /** The engine's own line to guard and judge: scores need not pass through the page. */
-  async #connect(name: GuardRole): Promise<void> {
-    const ready = this.guards[name];
-    if (!ready || this.#connected.has(name)) return;
-    const { port1, port2 } = new MessageChannel();
-    this.#connected.add(name);
-    try {
-      await this.#guardClient(name).request('connect', { port: port1 }, { transfer: [port1] });
-      await this.#trainerClient().request(
-        'connectGuard',
-        { name, port: port2, modelId: ready.modelId },
-        { transfer: [port2] },
-      );
-    } catch (error) {
-      this.#connected.delete(name);
-      throw error;
-    }
   }
 
   async trainer<K extends keyof TrainerRequests & string>(
@@ -130,7 +106,8 @@ class Session {
         this.phases = finishPhases(this.phases, source);
       },
       (error: unknown) => {
-        this.#drop(source);
+        // Unless a later attempt has taken its place.
+        if (this.#loading.get(source) === loading) this.#drop(source);
         throw error;
       },
     );
