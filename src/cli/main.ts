@@ -29,6 +29,7 @@ import {
 } from './node-files';
 import { NodeGuard } from './node-guard';
 import {
+  answersOf,
   type EvaluationSettings,
   recording,
   type ReportEnvironment,
@@ -48,14 +49,25 @@ interface Session {
   say: (line: string) => void;
 }
 
+/** Dawn's instance must outlive its devices: a collected one ends the process. */
+let instance: GPU | null = null;
+
+function dawn(): GPU {
+  Object.assign(globalThis, globals);
+  instance ??= create([]);
+  return instance;
+}
+
 async function open(args: Arguments, say: (line: string) => void): Promise<Session> {
   const { recipe, models, data } = args;
   const [student, guard, judge] = await Promise.all(
     [recipe.student, 'guard', 'judge'].map((name) => openModel(models, name)),
   );
   const { train, wording, intent, domain } = await bundledData(data);
-  Object.assign(globalThis, globals);
-  const gpu = await Gpu.create(create([]));
+  // Dawn goes down with its GPU object: something must hold it as long as devices live.
+  const dawn = create([]);
+  Object.assign(globalThis, globals, { dawn });
+  const gpu = await Gpu.create(dawn);
   const adapter = gpu.description.description || gpu.description.device || 'unnamed adapter';
   const driver = process.env.RETORT_GPU_DRIVER ?? 'unknown driver';
   say(`GPU: ${adapter}, ${driver}`);
@@ -65,7 +77,8 @@ async function open(args: Arguments, say: (line: string) => void): Promise<Sessi
     jsonOf(join(student!.path, 'tokenizer.json')),
     jsonOf(join(student!.path, 'tokenizer_config.json')),
   ]);
-  const engine = await Engine.load(gpu, files, config);
+  const engine = await Engine.load(gpu, files.files, config);
+  await files.close();
   const chat = new ChatTokenizer(tokenizer as object, tokenizerConfig as object);
   const environment: ReportEnvironment = {
     commit: __COMMIT__,
@@ -162,6 +175,7 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
   const systems: SystemName[] = ['base', 'preamble', 'guarded'];
   if (shared) systems.push('adapter');
   const start = performance.now();
+  const onProgress = reporter(say);
   const at = async (temperature: 0 | 1) => {
     const evaluation = await evaluate(
       {
@@ -175,9 +189,9 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
         teacher: shared?.recipe ?? args.recipe,
       },
       deps,
-      { onProgress: (done, total) => reporter(say)('evaluate', done, total) },
+      { onProgress: (done, total) => onProgress('evaluate', done, total) },
     );
-    return reported(evaluation);
+    return { ...reported(evaluation), answers: answersOf(evaluation, items) };
   };
   const sampled = await at(1);
   say(summary(args.eval!, sampled.systems));

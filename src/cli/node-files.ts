@@ -61,11 +61,16 @@ export async function openModel(models: string, name: string): Promise<ModelFold
   return { path, id: await manifestId(bytes), manifest };
 }
 
-/** The decoder's ONNX file as random reads. */
-export async function modelFiles(folder: ModelFolder): Promise<ModelFiles> {
+/** The decoder's ONNX file as random reads; close it when the weights are on the GPU. */
+export async function modelFiles(
+  folder: ModelFolder,
+): Promise<{ files: ModelFiles; close: () => Promise<void> }> {
   const handle = await open(join(folder.path, 'onnx', 'model_q4.onnx'));
   const { size } = await handle.stat();
-  return { model: handleSource(handle, size), external: new Map() };
+  return {
+    files: { model: handleSource(handle, size), external: new Map() },
+    close: () => handle.close(),
+  };
 }
 
 export interface BundledData {

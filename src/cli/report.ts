@@ -1,6 +1,7 @@
 /** The JSON that `npm run distill` writes. */
 import type {
   Evaluation,
+  PromptItem,
   Recipe,
   RunEnvironment,
   RunRecord,
@@ -101,6 +102,20 @@ export function reported(evaluation: Evaluation): ReportedEvaluation {
     systems[name as SystemName] = system.scores;
   }
   return { systems, counts, usefulnessDrop, safetyTest, wellFormedNll };
+}
+
+/** Every answer with its prompt and verdicts, by system. */
+export function answersOf(evaluation: Evaluation, items: readonly PromptItem[]) {
+  return Object.fromEntries(
+    Object.entries(evaluation.systems).map(([name, { answers }]) => [
+      name,
+      answers.map((answer, i) => ({
+        prompt: items[i]!.prompt,
+        label: items[i]!.label,
+        ...answer,
+      })),
+    ]),
+  );
 }
 
 /** A recording: the record without the prompt's values, which its share text carries. */

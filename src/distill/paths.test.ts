@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { EpochOrder, plan, PromptTooLongError, trainExample } from './paths';
+import { EpochOrder, LIGHT_WEIGHT, plan, PromptTooLongError, trainExample } from './paths';
 import type { PreparedData } from './prepare';
 import { DEFAULT_RECIPE } from './recipe';
 import { toyChat, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
@@ -49,8 +49,32 @@ describe('plan', () => {
     }
   });
 
-  it('leaves out a path without weight and keeps its first position', async () => {
+  it('draws light paths so that their weights are right on average', () => {
+    const many = toyItems(700);
+    const counted = plan(
+      many,
+      many.map((_, i) => i),
+      {
+        ...prepared(() => 0),
+        safe: many.map(() => 0.005),
+        samples: many.map(() => chat.encodeAnswer('take them all')),
+      },
+      recipe,
+      chat,
+      TOY_DOMAIN.refusals,
+      64,
+    ).examples;
+    const sampled = counted.flatMap(({ paths }) => paths.filter(({ kind }) => kind === 'sample'));
+    expect(new Set(sampled.map(({ weight }) => weight))).toEqual(new Set([LIGHT_WEIGHT]));
+    // 4200 draws with probability 1/4: standard error of the mean weight 0.00013.
+    const total = sampled.reduce((sum, { weight }) => sum + weight, 0);
+    expect(Math.abs(total / many.length - 0.005)).toBeLessThan(0.0005);
+    expect(counted.every(({ paths }) => paths.at(-1)!.kind === 'refusal')).toBe(true);
+  });
+
+  it('weighs the first position 1 whatever paths are kept', async () => {
     const { examples, trie } = planned((i) => (i % 2 ? 1 : 0));
+    expect(new Set(examples.map(({ paths }) => paths.length))).toEqual(new Set([1, 2]));
     const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
     const student = new ToyStudent();
     const trainer = await student.createTrainer({
@@ -60,16 +84,15 @@ describe('plan', () => {
       maxLossRows: 100,
       clipNorm: 1,
     });
-    for (const example of examples.slice(0, 6)) {
-      expect(example.paths.map(({ kind }) => kind)).toEqual([
-        example.safe > 0.5 ? 'sample' : 'refusal',
-      ]);
+    for (const example of examples) {
       const paths = example.paths.map(({ tokens }) => tokens);
       const [teacher] = await trainer.teach([{ prompt: example.prompt, paths }]);
       const built = trainExample(example, teacher!, trie, recipe);
-      const { coef } = built.paths[0]!;
-      expect(coef[0]).toBeCloseTo(unit, 8);
-      expect(coef[1]).toBeCloseTo((1 - recipe.guardClip) * unit, 8);
+      const first = built.paths.reduce((sum, { coef }) => sum + coef[0]!, 0);
+      expect(first).toBeCloseTo(unit, 8);
+      for (const [j, { coef }] of built.paths.entries()) {
+        expect(coef[1]).toBeCloseTo(example.paths[j]!.weight * unit, 8);
+      }
     }
   });
 

@@ -14,16 +14,17 @@ import { RefusalTrie, teacherSafety } from './target';
 import type { PromptItem, Recipe } from './types';
 
 /**
- * Paths with less weight than this are left out (their first position is not: all paths share it,
- * so the path that stays carries the whole weight there). The loss changes by less than this times
- * the path's mean divergence; a guard at its clip costs one path instead of two.
+ * A path lighter than this costs as much as any other and says next to nothing. It is kept with
+ * probability weight / LIGHT_WEIGHT, drawn by (seed, id), and then weighs LIGHT_WEIGHT: over
+ * examples the loss is the same in expectation, and a guard that is nearly certain costs one path
+ * an example instead of two.
  */
-export const NEGLIGIBLE_WEIGHT = 1.5e-3;
+export const LIGHT_WEIGHT = 0.02;
 
 export interface PlannedPath {
   kind: 'sample' | 'refusal';
   tokens: Tokens;
-  /** s or 1 − s. */
+  /** s or 1 − s; LIGHT_WEIGHT for a light path that was kept. */
   weight: number;
 }
 
@@ -80,33 +81,45 @@ export function plan(
       { kind: 'sample', tokens: prepared.samples[index]!, weight: safe },
       { kind: 'refusal', tokens: trie.strings[wording]!, weight: 1 - safe },
     ];
-    const kept = paths.filter(({ weight }) => weight >= NEGLIGIBLE_WEIGHT);
+    const kept = paths.filter((path) => keep(path, recipe.seed, item.id));
     const prompt = chat.encodeChat({ user: item.prompt });
     const longest = Math.max(...kept.map(({ tokens }) => tokens.length));
     if (recipe.virtualTokens + prompt.length + longest > maxPositions) {
       throw new PromptTooLongError(`Prompt ${item.id} is too long for this student.`);
     }
-    return { index, prompt, safe, paths: kept };
+    return { index, prompt, safe, paths: kept.map(withFloor) };
   });
+  // A step may straddle two epochs and meet the same examples in both: its half twice bounds it.
+  const { batchSize } = recipe;
+  const half = examples.length < batchSize ? 1 : Math.ceil(batchSize / 2);
   const largest = (size: (example: PlannedExample) => number) =>
     examples
       .map(size)
       .sort((a, b) => b - a)
-      .slice(0, recipe.batchSize)
-      .reduce((sum, rows) => sum + rows, 0);
+      .slice(0, half)
+      .reduce((sum, rows) => sum + rows, 0) * Math.ceil(batchSize / half);
   const lossRows = ({ paths }: PlannedExample) =>
     paths.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  // A step may straddle two epochs and meet its largest example twice.
-  const repeats = Math.ceil(recipe.batchSize / examples.length);
   return {
     trie,
     examples,
-    maxRows: largest((example) => example.prompt.length + lossRows(example)) * repeats,
-    maxLossRows: largest(lossRows) * repeats,
+    maxRows: largest((example) => example.prompt.length + lossRows(example)),
+    maxLossRows: largest(lossRows),
   };
 }
 
-/** Targets and weights of a planned example, given what the frozen student says along its paths. */
+function keep({ kind, weight }: PlannedPath, seed: number, id: string): boolean {
+  return weight >= LIGHT_WEIGHT || new Random(kind, seed, id).next() < weight / LIGHT_WEIGHT;
+}
+
+function withFloor(path: PlannedPath): PlannedPath {
+  return { ...path, weight: Math.max(path.weight, LIGHT_WEIGHT) };
+}
+
+/**
+ * Targets and weights of a planned example, given what the frozen student says along its paths. All
+ * paths share their first position, which weighs 1 in all whatever paths were kept.
+ */
 export function trainExample(
   planned: PlannedExample,
   teacher: readonly TeacherPath[],
