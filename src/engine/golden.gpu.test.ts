@@ -1,0 +1,117 @@
+/** The engine against PyTorch (float64) on the bundled student: tests/fixtures/pocket/README.md. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { GPU_VARIANTS, relativeError } from '../kernels/testing';
+import type { Engine } from './engine';
+import { loadEngine, repositoryFile, repositoryJson } from './testing';
+import type { SparseRow, TrainExample } from './types';
+
+type Rho = [token: number, share: number][][];
+
+interface GoldenExample {
+  prompt: number[];
+  sampled: number[];
+  refusal: number[];
+  sampledWeight: number;
+  refusalWeight: number;
+  sampledW: number[];
+  refusalW: number[];
+  sampledRho: Rho;
+  refusalRho: Rho;
+}
+
+interface Golden {
+  ids: number[];
+  n: number;
+  tMax: number;
+  examples: GoldenExample[];
+  objectives: Record<
+    'tv' | 'kl',
+    { loss: number; positions: { sampled: number[]; refusal: number[] }[] }
+  >;
+}
+
+const FIXTURES = 'tests/fixtures/pocket';
+
+async function floats(name: string): Promise<Float32Array> {
+  return new Float32Array((await repositoryFile(`${FIXTURES}/${name}.f32`)).buffer);
+}
+
+function sparse(rho: Rho): SparseRow[] {
+  return rho.map((row) => ({
+    tokens: row.map(([token]) => token),
+    probs: row.map(([, share]) => share),
+  }));
+}
+
+function trainExample(golden: GoldenExample, batch: number, tMax: number): TrainExample {
+  const path = (tokens: number[], weight: number, w: number[], rho: Rho) => ({
+    tokens,
+    coef: new Float32Array(tokens.length).fill(weight / (batch * tMax)),
+    refusalPosterior: Float32Array.from(w),
+    refusalNext: sparse(rho),
+  });
+  const g = golden;
+  return {
+    prompt: g.prompt,
+    paths: [
+      path(g.sampled, g.sampledWeight, g.sampledW, g.sampledRho),
+      path(g.refusal, g.refusalWeight, g.refusalW, g.refusalRho),
+    ],
+  };
+}
+
+describe.each(GPU_VARIANTS)('against PyTorch, with $name', ({ subgroups }) => {
+  let engine: Engine;
+  let golden: Golden;
+  let soft: Float32Array;
+
+  beforeAll(async () => {
+    engine = await loadEngine('public/models/pocket', subgroups);
+    golden = await repositoryJson<Golden>(`${FIXTURES}/golden.json`);
+    soft = await floats('soft');
+  });
+  afterAll(() => engine?.destroy());
+
+  it('has the same logits', async () => {
+    const logits = await engine.logits(golden.ids);
+    expect(relativeError(logits, await floats('logits'))).toBeLessThan(1e-5);
+  });
+
+  it('has the same logits behind a soft prompt', async () => {
+    const logits = await engine.logits(golden.ids, soft);
+    expect(relativeError(logits, await floats('soft_logits'))).toBeLessThan(1e-5);
+  });
+
+  it('has the same keys and values of a soft prompt', async () => {
+    const layers = await engine.prefixCache(soft);
+    const join = (part: 'key' | 'value') => layers.flatMap((layer) => [...layer[part]]);
+    expect(relativeError(join('key'), await floats('prefix_keys'))).toBeLessThan(1e-5);
+    expect(relativeError(join('value'), await floats('prefix_values'))).toBeLessThan(1e-5);
+  });
+
+  it.each(['tv', 'kl'] as const)('has the same %s loss and gradient', async (objective) => {
+    const { examples: goldens, tMax, n } = golden;
+    const examples = goldens.map((example) => trainExample(example, goldens.length, tMax));
+    const trainer = await engine.createTrainer({
+      virtualTokens: n,
+      objective,
+      maxRows: 256,
+      maxLossRows: 192,
+      clipNorm: 1,
+    });
+    const teacher = await trainer.teach(
+      examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
+    );
+    trainer.setPrompt(soft);
+    const { loss, gradient } = await trainer.gradient(examples, teacher);
+    const expected = golden.objectives[objective];
+    expect(Math.abs(loss - expected.loss) / expected.loss).toBeLessThan(1e-4);
+    expect(relativeError(gradient, await floats(`${objective}_gradient`))).toBeLessThan(1e-4);
+    const divergence = await trainer.divergence(examples, teacher);
+    for (const [e, { sampled, refusal }] of expected.positions.entries()) {
+      expect(relativeError(divergence[e]![0]!, sampled)).toBeLessThan(1e-3);
+      expect(relativeError(divergence[e]![1]!, refusal)).toBeLessThan(1e-3);
+    }
+    trainer.destroy();
+  });
+});
