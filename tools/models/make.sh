@@ -1,0 +1,29 @@
+#!/bin/sh
+# Makes bundled models and data again: tools/models/make.sh [data|pocket|guard|judge|goldens|manifests|all]
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build="$here/build"
+python=${PYTHON:-python3}
+cd "$here"
+mkdir -p "$build"
+
+data() { "$python" write_data.py --out "$root/public/data"; }
+pocket() {
+  "$python" train_student.py --out "$build/pocket" --steps 1700
+  "$python" export_student.py --student "$build/pocket" --out "$root/public/models/pocket"
+}
+encoder() {
+  [ -f "$build/answers.jsonl" ] || "$python" student_answers.py --student "$build/pocket" --out "$build/answers.jsonl"
+  "$python" train_encoder.py "$1" --out "$build/$1" --answers "$build/answers.jsonl" --steps 1700
+  "$python" export_encoder.py "$1" --encoder "$build/$1" --out "$root/public/models/$1"
+}
+goldens() { "$python" goldens.py --student "$root/public/models/pocket" --out "$root/tests/fixtures/pocket"; }
+manifests() { "$python" manifest.py --models "$root/public/models"; }
+
+case "${1:-all}" in
+  data | pocket | goldens | manifests) "$1" ;;
+  guard | judge) encoder "$1" ;;
+  all) data; pocket; encoder guard; encoder judge; goldens; manifests ;;
+  *) echo "usage: make.sh [data|pocket|guard|judge|goldens|manifests|all]" >&2; exit 2 ;;
+esac
