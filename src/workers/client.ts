@@ -7,115 +7,68 @@ import type {
   Result,
   StudentRequests,
   TrainerRequests,
-  WireReply,
 } from './protocol';
+import { type RequestOptions, Requests, WorkerError } from './requests';
 
-/** An error from a worker, with a code to branch on and a sentence to show. */
-export class WorkerError extends Error {
-  override readonly name = 'WorkerError';
-  constructor(
-    readonly code: ErrorCode,
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
-export interface RequestOptions<E> {
-  onEvent?: (event: E) => void;
-  signal?: AbortSignal;
-  transfer?: Transferable[];
-}
-
-interface Pending {
-  resolve: (result: unknown) => void;
-  reject: (error: WorkerError) => void;
-  onEvent: ((event: unknown) => void) | undefined;
-}
+export { type RequestOptions, WorkerError } from './requests';
 
 /** After these the worker's state is not to be trusted: the next request gets a new one. */
 const FATAL: ReadonlySet<ErrorCode> = new Set(['gpu-lost', 'internal', 'memory']);
 
 export class WorkerClient<T> {
-  private worker: Worker | null = null;
-  private nextId = 1;
-  private readonly pending = new Map<number, Pending>();
+  /** Called when the worker has ended, and with it all that it had loaded. */
+  onEnd: (() => void) | null = null;
+  private running: { worker: Worker; requests: Requests<T> } | null = null;
 
   /** `factory` must hold a literal `new Worker(new URL(…))`, which is what the bundler looks for. */
   constructor(private readonly factory: () => Worker) {}
 
-  /** True where a worker is alive, so that what it had loaded is still there. */
-  get alive(): boolean {
-    return this.worker !== null;
-  }
-
-  /** Rejects with {@link WorkerError}; 'cancelled' where the signal ended it. */
-  request<K extends keyof T>(
+  /**
+   * Rejects with {@link WorkerError}; 'cancelled' where the signal ended it. An error that leaves
+   * the worker broken ends it, and all that it was asked for.
+   */
+  async request<K extends keyof T>(
     name: K,
     payload: Payload<T, K>,
     options: RequestOptions<EventOf<T, K>> = {},
   ): Promise<Result<T, K>> {
-    const { signal, onEvent, transfer = [] } = options;
-    if (signal?.aborted) return Promise.reject(new WorkerError('cancelled', 'Cancelled.'));
-    const worker = (this.worker ??= this.spawn());
-    const id = this.nextId++;
-    return new Promise((resolve, reject) => {
-      const cancel = () => worker.postMessage({ type: 'cancel', id });
-      const settle = () => {
-        this.pending.delete(id);
-        signal?.removeEventListener('abort', cancel);
-      };
-      this.pending.set(id, {
-        resolve: (result) => {
-          settle();
-          resolve(result as Result<T, K>);
-        },
-        reject: (error) => {
-          settle();
-          if (FATAL.has(error.code)) this.terminate();
-          reject(error);
-        },
-        onEvent: onEvent as ((event: unknown) => void) | undefined,
-      });
-      signal?.addEventListener('abort', cancel, { once: true });
-      worker.postMessage({ type: 'request', id, name, payload }, transfer);
-    });
+    const running = (this.running ??= this.spawn());
+    try {
+      return await running.requests.request(name, payload, options);
+    } catch (error) {
+      if (error instanceof WorkerError && FATAL.has(error.code)) this.end(running.worker, error);
+      throw error;
+    }
   }
 
   /** Ends the worker and frees its memory; open requests are rejected as cancelled. */
   terminate(): void {
-    this.fail(new WorkerError('cancelled', 'The worker was stopped.'));
+    if (this.running) {
+      this.end(this.running.worker, new WorkerError('cancelled', 'The worker was stopped.'));
+    }
   }
 
-  private spawn(): Worker {
+  private spawn() {
     const worker = this.factory();
-    worker.addEventListener('message', ({ data }: MessageEvent<WireReply>) => {
-      const pending = this.pending.get(data.id);
-      if (!pending) return;
-      switch (data.type) {
-        case 'event':
-          return pending.onEvent?.(data.event);
-        case 'result':
-          return pending.resolve(data.result);
-        case 'error':
-          return pending.reject(new WorkerError(data.error.code, data.error.message));
-        default:
-          data satisfies never;
-      }
+    const requests = new Requests<T>(worker);
+    worker.addEventListener('error', ({ message }) => {
+      const reason = message ? ` (${message})` : '';
+      this.end(
+        worker,
+        new WorkerError('internal', `A background worker stopped${reason}. Try again.`),
+      );
     });
-    worker.addEventListener('error', (event) => {
-      const reason = event.message ? ` (${event.message})` : '';
-      this.fail(new WorkerError('internal', `A background worker stopped${reason}. Try again.`));
-    });
-    return worker;
+    return { worker, requests };
   }
 
-  private fail(error: WorkerError): void {
-    this.worker?.terminate();
-    this.worker = null;
-    const open = [...this.pending.values()];
-    this.pending.clear();
-    for (const { reject } of open) reject(error);
+  /** A worker that has been replaced already ends without touching its successor. */
+  private end(worker: Worker, error: WorkerError): void {
+    if (this.running?.worker !== worker) return;
+    const { requests } = this.running;
+    this.running = null;
+    worker.terminate();
+    requests.end(error);
+    this.onEnd?.();
   }
 }
 

@@ -1,5 +1,6 @@
 /** Thrown values as codes and sentences for the page. */
 import type { ErrorCode, WireError } from './protocol';
+import { WorkerError } from './requests';
 
 /** Error class names of the lower rooms and the code that each becomes. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
@@ -12,6 +13,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   ManifestError: 'integrity',
   OnnxFormatError: 'unsupported-model',
   UnsupportedModelError: 'unsupported-model',
+  ChatTemplateError: 'unsupported-model',
   ParityError: 'parity',
   RangeError: 'bad-input',
   RecipeError: 'bad-input',
@@ -39,6 +41,11 @@ export class ParityError extends Error {
   }
 }
 
+/** A model that is not what its place asks for. */
+export class UnsupportedModelError extends Error {
+  override readonly name = 'UnsupportedModelError';
+}
+
 /** A file that could not be fetched. */
 export class DownloadError extends Error {
   override readonly name = 'DownloadError';
@@ -52,7 +59,10 @@ export function describeError(error: unknown): WireError {
       message: 'This device ran out of memory. Close other tabs and try again.',
     };
   }
+  // From another worker, over a port: it says itself what it is.
+  if (error instanceof WorkerError) return { code: error.code, message: error.message };
   const code = CODES[error.name];
+  if (code === 'cancelled') return { code, message: 'Cancelled.' };
   if (code) return { code, message: error.message };
   return { code: 'internal', message: `Something unexpected happened: ${error.message}` };
 }

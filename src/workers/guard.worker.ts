@@ -7,8 +7,10 @@ import {
   type PreTrainedTokenizer,
   type Tensor,
 } from '@huggingface/transformers';
+import { manifestId } from '../formats/manifest';
 import { chooseDevice } from './device';
-import { describeError } from './errors';
+import { describeError, UnsupportedModelError } from './errors';
+import { Lock } from './lock';
 import { fetchFrom, jsonFile, loadModelFiles } from './model-files';
 import type { GuardRequests } from './protocol';
 import { configureRuntime, restrictFetch } from './runtime';
@@ -29,7 +31,7 @@ interface Classifier {
 
 let classifier: Classifier | null = null;
 /** Sessions run one call at a time: callers on two ports take turns. */
-let turn: Promise<unknown> = Promise.resolve();
+const turn = new Lock();
 
 type Item = { prompt: string; response?: string };
 
@@ -51,7 +53,7 @@ async function scoreBatch(items: readonly Item[], paired: boolean): Promise<numb
   });
 }
 
-async function score(items: readonly Item[]): Promise<Float64Array> {
+async function score(items: readonly Item[], signal: AbortSignal): Promise<Float64Array> {
   const safe = new Float64Array(items.length);
   for (const paired of [false, true]) {
     const chosen = items
@@ -59,6 +61,7 @@ async function score(items: readonly Item[]): Promise<Float64Array> {
       .filter(({ item }) => (item.response !== undefined) === paired)
       .sort((a, b) => length(a.item) - length(b.item));
     for (let start = 0; start < chosen.length; start += BATCH) {
+      signal.throwIfAborted();
       const batch = chosen.slice(start, start + BATCH);
       const scores = await scoreBatch(
         batch.map(({ item }) => item),
@@ -75,35 +78,39 @@ function length(item: Item): number {
 }
 
 const handlers: Handlers<GuardRequests> = {
-  async load({ guard, baseUrl, device }, { emit, signal }) {
-    const choice = await chooseDevice(device);
-    const root = new URL('models/', baseUrl).href;
-    const files = await loadModelFiles(root, guard, { signal, onProgress: emit });
-    configureRuntime(env, { modelsPath: '/models/' });
-    env.fetch = fetchFrom(files);
-    emit({ phase: 'compile', done: 0, total: 1, unit: 'items' });
-    const tokenizer = await AutoTokenizer.from_pretrained(guard);
-    const model = await AutoModelForSequenceClassification.from_pretrained(guard, {
-      dtype: 'q4',
-      device: choice.device,
+  load({ guard, baseUrl, device }, { emit, signal }) {
+    return turn.run(async () => {
+      const choice = await chooseDevice(device);
+      const root = new URL('models/', baseUrl).href;
+      const files = await loadModelFiles(root, guard, { signal, onProgress: emit });
+      const { id2label } = jsonFile(files, 'config.json') as { id2label: Record<string, string> };
+      const labels = Object.values(id2label);
+      const safe = labels.indexOf('safe');
+      if (safe < 0) throw new UnsupportedModelError(`The model ${guard} has no label "safe".`);
+      configureRuntime(env, { modelsPath: '/models/' });
+      env.fetch = fetchFrom(files);
+      emit({ phase: 'compile', done: 0, total: 1, unit: 'items' });
+      const tokenizer = await AutoTokenizer.from_pretrained(guard);
+      const model = await AutoModelForSequenceClassification.from_pretrained(guard, {
+        dtype: 'q4',
+        device: choice.device,
+      });
+      await classifier?.model.dispose();
+      classifier = { tokenizer, model, safe, labels: labels.length };
+      emit({ phase: 'ready', done: 1, total: 1, unit: 'items', fromCache: files.fromCache });
+      const modelId = await manifestId(files.manifestBytes);
+      return { device: choice.device, bytes: files.bytes, modelId };
     });
-    const { id2label } = jsonFile(files, 'config.json') as { id2label: Record<string, string> };
-    const labels = Object.values(id2label);
-    classifier = { tokenizer, model, safe: labels.indexOf('safe'), labels: labels.length };
-    emit({ phase: 'ready', done: 1, total: 1, unit: 'items', fromCache: files.fromCache });
-    return { device: choice.device, bytes: files.bytes };
   },
 
-  score({ items }) {
-    const run = async () => {
+  score({ items }, { signal }) {
+    return turn.run(async () => {
+      signal.throwIfAborted();
       if (!classifier) throw new RangeError('Load the guard before it can score.');
       const start = performance.now();
-      const safe = await score(items);
+      const safe = await score(items, signal);
       return { safe, milliseconds: performance.now() - start };
-    };
-    const result = turn.then(run, run);
-    turn = result.catch(() => undefined);
-    return result;
+    });
   },
 
   async connect({ port }) {

@@ -40,7 +40,7 @@ export async function loadModelFiles(
 ): Promise<LoadedModel> {
   const base = new URL(`${encodeURIComponent(model)}/`, root).href;
   const manifestBytes = await download(`${base}manifest.json`, signal);
-  const manifest = parseManifest(JSON.parse(new TextDecoder().decode(manifestBytes)));
+  const manifest = parseManifest(parseJson(manifestBytes, `${base}manifest.json`));
   const total = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   const cache = await openCache();
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -82,7 +82,16 @@ export function fetchFrom(model: LoadedModel): typeof fetch {
 
 /** JSON of a loaded file. @throws DownloadError where the model has no such file. */
 export function jsonFile(model: LoadedModel, path: string): unknown {
-  return JSON.parse(new TextDecoder().decode(requireFile(model, path)));
+  return parseJson(requireFile(model, path), path);
+}
+
+/** A host that answers every address with a page must not look like a broken program. */
+function parseJson(bytes: Uint8Array, name: string): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    throw new DownloadError(`${name} is not JSON: the server sent something else.`, { cause });
+  }
 }
 
 export function requireFile(model: LoadedModel, path: string): Uint8Array<ArrayBuffer> {
@@ -125,7 +134,8 @@ async function keep(
   }
 }
 
-async function download(
+/** @throws DownloadError; the signal's reason when aborted. */
+export async function download(
   url: string,
   signal?: AbortSignal,
   onBytes?: (bytes: number) => void,

@@ -75,11 +75,25 @@ export interface TrainerRequests {
     event: Progress;
     result: TrainerReady;
   };
+  /** Hands over a port to a guard's or judge's worker; a second one replaces the first. */
+  connectGuard: {
+    payload: { name: GuardRole; port: MessagePort; modelId: string };
+    event: never;
+    result: null;
+  };
+  /** That worker has ended: nobody may wait for its answers. */
+  disconnectGuard: { payload: { name: GuardRole }; event: never; result: null };
+  /**
+   * Trains; the record comes without evaluations. `resume` goes on from the last checkpoint, with
+   * its own recipe.
+   */
   train: {
-    payload: { recipe: Recipe };
+    payload: { recipe: Recipe; resume?: boolean };
     event: TrainEvent;
     result: RunRecord;
   };
+  /** The run that was under way when the tab was closed, if there is one; needs no `load`. */
+  checkpoint: { payload: null; event: never; result: CheckpointSummary | null };
   /** Evaluates systems on a bundled set; `adapter` needs a prompt. */
   evaluate: {
     payload: {
@@ -88,6 +102,8 @@ export interface TrainerRequests {
       temperature: 0 | 1;
       seed: number;
       prompt: Float32Array | null;
+      /** Whose strictness the guarded system has, and how long answers may be. */
+      recipe: Recipe;
       /** Evaluate at most this many prompts of each label; 0 = all. */
       limit: number;
     };
@@ -119,6 +135,17 @@ export interface TrainerRequests {
   step: { payload: null; event: never; result: null };
   /** Ends a training run early; its `train` request resolves with status 'stopped'. */
   stop: { payload: null; event: never; result: null };
+}
+
+export type GuardRole = 'guard' | 'judge';
+
+export interface CheckpointSummary {
+  recipe: Recipe;
+  modelId: string;
+  /** Steps done. */
+  step: number;
+  /** Milliseconds since 1970. */
+  savedAt: number;
 }
 
 export type TrainEvent =
@@ -186,7 +213,7 @@ export interface GuardRequests {
   load: {
     payload: { guard: string; baseUrl: string; device: 'auto' | 'webgpu' | 'wasm' };
     event: Progress;
-    result: { device: 'webgpu' | 'wasm'; bytes: number };
+    result: { device: 'webgpu' | 'wasm'; bytes: number; modelId: string };
   };
   score: {
     payload: { items: { prompt: string; response?: string }[] };

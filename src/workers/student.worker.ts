@@ -4,6 +4,7 @@ import {
   AutoTokenizer,
   DynamicCache,
   env,
+  InterruptableStoppingCriteria,
   LogitsProcessor,
   LogitsProcessorList,
   type PreTrainedModel,
@@ -13,6 +14,7 @@ import {
 } from '@huggingface/transformers';
 import { chooseDevice, type RuntimeDevice } from './device';
 import { describeError } from './errors';
+import { Lock } from './lock';
 import { fetchFrom, loadModelFiles } from './model-files';
 import type { KvPrefix, StudentRequests } from './protocol';
 import { configureRuntime, restrictFetch } from './runtime';
@@ -27,17 +29,14 @@ interface Student {
   device: RuntimeDevice;
   kvHeads: number;
   headDim: number;
+  layers: number;
+  /** Longest sequence, prefix included. */
+  maxPositions: number;
 }
 
 let student: Student | null = null;
 /** One generation at a time: the session cannot do two. */
-let turn: Promise<unknown> = Promise.resolve();
-
-function inTurn<R>(run: () => Promise<R>): Promise<R> {
-  const result = turn.then(run, run);
-  turn = result.catch(() => undefined);
-  return result;
-}
+const turn = new Lock();
 
 function loaded(): Student {
   if (!student) throw new RangeError('Load the student before it can answer.');
@@ -65,15 +64,36 @@ class SeededSampling extends LogitsProcessor {
   }
 }
 
+function sampling(temperature: number, seed: number): LogitsProcessorList {
+  const processors = new LogitsProcessorList();
+  if (temperature > 0) processors.push(new SeededSampling(temperature, seed));
+  return processors;
+}
+
 /** generate() changes the cache in place, so every call gets a fresh one. */
-function cacheOf(prefix: KvPrefix, { kvHeads, headDim }: Student): DynamicCache {
+function cacheOf(prefix: KvPrefix, { kvHeads, headDim, layers }: Student): DynamicCache {
   const shape = [1, kvHeads, prefix.length, headDim];
+  const values = kvHeads * prefix.length * headDim;
+  const fits = prefix.layers.every((l) => l.key.length === values && l.value.length === values);
+  // The runtime would stop working for good on tensors of a wrong shape.
+  if (prefix.layers.length !== layers || !fits) {
+    throw new RangeError('The prefix was made for another student.');
+  }
   const entries: Record<string, Tensor> = {};
   for (const [i, { key, value }] of prefix.layers.entries()) {
     entries[`past_key_values.${i}.key`] = new Tensor('float32', key, shape);
     entries[`past_key_values.${i}.value`] = new Tensor('float32', value, shape);
   }
   return new DynamicCache(entries);
+}
+
+/** A session that has failed once stays broken, so what cannot fit is refused before. */
+function checkRoom(positions: number, { maxPositions }: Student): void {
+  if (positions > maxPositions) {
+    throw new RangeError(
+      `That needs ${positions} tokens; the student has room for ${maxPositions}. Shorten the question.`,
+    );
+  }
 }
 
 function integers(values: readonly number[] | number): Tensor {
@@ -83,7 +103,7 @@ function integers(values: readonly number[] | number): Tensor {
 
 const handlers: Handlers<StudentRequests> = {
   load({ student: id, baseUrl, device }, { emit, signal }) {
-    return inTurn(async () => {
+    return turn.run(async () => {
       const choice = await chooseDevice(device);
       const root = new URL('models/', baseUrl).href;
       const files = await loadModelFiles(root, id, { signal, onProgress: emit });
@@ -95,6 +115,7 @@ const handlers: Handlers<StudentRequests> = {
         dtype: 'q4',
         device: choice.device,
       });
+      await student?.model.dispose();
       const config = model.config as unknown as Record<string, number>;
       const heads = config['num_attention_heads']!;
       student = {
@@ -103,6 +124,8 @@ const handlers: Handlers<StudentRequests> = {
         device: choice.device,
         kvHeads: config['num_key_value_heads'] ?? heads,
         headDim: config['head_dim'] ?? config['hidden_size']! / heads,
+        layers: config['num_hidden_layers']!,
+        maxPositions: config['max_position_embeddings']!,
       };
       emit({ phase: 'ready', done: 1, total: 1, unit: 'items', fromCache: files.fromCache });
       return choice;
@@ -110,33 +133,39 @@ const handlers: Handlers<StudentRequests> = {
   },
 
   logits({ tokens, prefix }) {
-    return inTurn(async () => {
+    return turn.run(async () => {
       const { model, device } = loaded();
+      const positions = (prefix?.length ?? 0) + tokens.length;
+      checkRoom(positions, loaded());
       const cache = prefix && cacheOf(prefix, loaded());
-      const { logits } = (await model({
-        input_ids: integers(tokens),
-        attention_mask: integers((prefix?.length ?? 0) + tokens.length),
-        ...(cache ? { past_key_values: cache } : {}),
-      })) as { logits: Tensor };
-      const values = Float32Array.from(logits.data as Float32Array);
-      await cache?.dispose();
-      return { tokens, logits: values, device };
+      try {
+        const { logits } = (await model({
+          input_ids: integers(tokens),
+          attention_mask: integers(positions),
+          ...(cache ? { past_key_values: cache } : {}),
+        })) as { logits: Tensor };
+        return { tokens, logits: Float32Array.from(logits.data as Float32Array), device };
+      } finally {
+        await cache?.dispose();
+      }
     });
   },
 
   generate({ prompt, system, prefix, temperature, seed, maxNewTokens }, { emit, signal }) {
-    return inTurn(async () => {
+    return turn.run(async () => {
       signal.throwIfAborted();
       const { model, tokenizer } = loaded();
       const messages = [
         ...(system ? [{ role: 'system', content: system }] : []),
         { role: 'user', content: prompt },
       ];
-      const inputs = tokenizer.apply_chat_template(messages, {
+      const { input_ids } = tokenizer.apply_chat_template(messages, {
         add_generation_prompt: true,
         return_dict: true,
       }) as { input_ids: Tensor };
-      const promptTokens = inputs.input_ids.dims[1]!;
+      const promptTokens = input_ids.dims[1]!;
+      const positions = (prefix?.length ?? 0) + promptTokens;
+      checkRoom(positions + maxNewTokens, loaded());
       const start = performance.now();
       let firstToken = 0;
       let newTokens = 0;
@@ -153,22 +182,28 @@ const handlers: Handlers<StudentRequests> = {
           emit({ text: piece });
         },
       });
-      const processors = new LogitsProcessorList();
-      if (temperature > 0) processors.push(new SeededSampling(temperature, seed));
+      const stopping = new InterruptableStoppingCriteria();
+      const interrupt = () => stopping.interrupt();
+      signal.addEventListener('abort', interrupt);
       const cache = prefix && cacheOf(prefix, loaded());
-      await model.generate({
-        input_ids: inputs.input_ids,
-        // The mask counts the cached prefix; the tokenizer's own would cut the prompt.
-        attention_mask: integers((prefix?.length ?? 0) + promptTokens),
-        ...(cache ? { past_key_values: cache } : {}),
-        max_new_tokens: maxNewTokens,
-        do_sample: false,
-        logits_processor: processors,
-        streamer,
-      });
-      await cache?.dispose();
-      const end = performance.now();
-      const decodeSeconds = Math.max(1e-6, (end - firstToken) / 1000);
+      try {
+        await model.generate({
+          input_ids,
+          // The mask counts the cached prefix; the tokenizer's own would cut the prompt.
+          attention_mask: integers(positions),
+          ...(cache ? { past_key_values: cache } : {}),
+          max_new_tokens: maxNewTokens,
+          do_sample: false,
+          logits_processor: sampling(temperature, seed),
+          stopping_criteria: stopping,
+          streamer,
+        });
+      } finally {
+        signal.removeEventListener('abort', interrupt);
+        await cache?.dispose();
+      }
+      signal.throwIfAborted();
+      const decodeSeconds = Math.max(1e-6, (performance.now() - firstToken) / 1000);
       return {
         text: text.trim(),
         promptTokens,

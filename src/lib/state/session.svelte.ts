@@ -93,7 +93,12 @@ class Session {
 
   /** A worker that dies has lost what it had loaded. */
   #watched<T>(source: Source, client: WorkerClient<T>): WorkerClient<T> {
-    client.onEnd = () => this.#forget(source);
+    client.onEnd = () => {
+      this.#forget(source);
+      if ((source === 'guard' || source === 'judge') && this.engine) {
+        void this.#trainerClient().request('disconnectGuard', { name: source });
+      }
+    };
     return client;
   }
 

@@ -69,7 +69,6 @@ class SharedPromptState {
           seed: 0,
           prompt: opened.shared.values.slice(),
           recipe: opened.recipe,
-          recipe: opened.recipe,
           limit: RECHECK_LIMIT,
         },
         { signal, onEvent: (progress) => (this.progress = progress) },

@@ -181,7 +181,6 @@ class Training {
           seed: run.recipe.seed,
           prompt: run.prompt.slice(),
           recipe: run.recipe,
-          recipe: $state.snapshot(run.recipe),
           limit,
         },
         { signal, onEvent: (progress) => session.report('trainer', progress) },

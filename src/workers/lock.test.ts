@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { Lock } from './lock';
+
+test('one at a time, first come first served', async () => {
+  const lock = new Lock();
+  const seen: string[] = [];
+  const job = (name: string) => async () => {
+    seen.push(`${name} starts`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    seen.push(`${name} ends`);
+    return name;
+  };
+  const names = await Promise.all([lock.run(job('a')), lock.run(job('b')), lock.run(job('c'))]);
+  expect(names).toEqual(['a', 'b', 'c']);
+  expect(seen).toEqual(['a starts', 'a ends', 'b starts', 'b ends', 'c starts', 'c ends']);
+});
+
+test('a job that fails passes its turn on', async () => {
+  const lock = new Lock();
+  const failing = lock.run(() => Promise.reject(new Error('no')));
+  const next = lock.run(async () => 'yes');
+  await expect(failing).rejects.toThrow('no');
+  expect(await next).toBe('yes');
+});
+
+test('a turn that is handed on goes to who waits, and comes back', async () => {
+  const lock = new Lock();
+  const release = await lock.acquire();
+  const other = lock.run(async () => 'other');
+  release();
+  const again = await lock.acquire();
+  expect(await other).toBe('other');
+  again();
+  again();
+  expect(await lock.run(async () => 'free')).toBe('free');
+});

@@ -1,0 +1,337 @@
+/** Engine and method behind the protocol: training, evaluation, answers. Glue only. */
+import { version } from '../../package.json';
+import { ChatTokenizer } from '../distill/chat';
+import { RunControl } from '../distill/control';
+import { limitItems } from '../distill/dataset';
+import { evaluate, type SystemAnswers } from '../distill/evaluate';
+import { preparedKey, preparedKeyText } from '../distill/prepare';
+import { parseRecipe } from '../distill/recipe';
+import { distil } from '../distill/run';
+import type { Guard, RunEnvironment } from '../distill/types';
+import { Engine } from '../engine/engine';
+import { memorySource } from '../formats/byte-source';
+import { manifestId } from '../formats/manifest';
+import { Gpu } from '../kernels/gpu';
+import { loadDomain, loadPrompts, loadShippedPrepared } from './data-files';
+import { describeError } from './errors';
+import { Lock } from './lock';
+import { jsonFile, type LoadedModel, loadModelFiles, requireFile } from './model-files';
+import { checkParity } from './parity';
+import type {
+  GuardRequests,
+  GuardRole,
+  ParityReport,
+  Progress,
+  RuntimeLogits,
+  TrainerRequests,
+} from './protocol';
+import { type Requests, requestsOver, WorkerError } from './requests';
+import { restrictFetch } from './runtime';
+import { type Endpoint, type Handlers, serve } from './serve';
+import { deleteCheckpoint, getCheckpoint, getDerived, putCheckpoint, putDerived } from './storage';
+
+restrictFetch();
+
+/** Steps between checkpoints: what a crash may cost. */
+const CHECKPOINT_EVERY = 10;
+
+interface Student {
+  name: string;
+  modelId: string;
+  baseUrl: string;
+  gpu: Gpu;
+  engine: Engine;
+  chat: ChatTokenizer;
+  parity: ParityReport | null;
+}
+
+interface ConnectedGuard extends Guard {
+  modelId: string;
+  requests: Requests<Pick<GuardRequests, 'score'>>;
+}
+
+let student: Student | null = null;
+let control: RunControl | null = null;
+const guards: Partial<Record<GuardRole, ConnectedGuard>> = {};
+
+/** Loading, training and evaluating: one after the other. */
+const jobs = new Lock();
+/** Work on the GPU. Training hands it on between steps, so that a short answer need not wait. */
+const gpuTurn = new Lock();
+
+class SharingControl extends RunControl {
+  release: () => void = () => undefined;
+
+  override async gate(signal?: AbortSignal): Promise<boolean> {
+    this.release();
+    try {
+      return await super.gate(signal);
+    } finally {
+      this.release = await gpuTurn.acquire();
+    }
+  }
+}
+
+function loaded(): Student {
+  if (!student) throw new RangeError('Load the student first.');
+  return student;
+}
+
+function connected(role: GuardRole): ConnectedGuard {
+  const guard = guards[role];
+  if (!guard) throw new RangeError(`Load the ${role} first.`);
+  return guard;
+}
+
+function environment({ gpu }: Student): RunEnvironment {
+  const { vendor, architecture, device, description, isFallbackAdapter } = gpu.description;
+  return {
+    commit: __COMMIT__,
+    version,
+    runtime: navigator.userAgent,
+    adapter: [vendor, architecture, device, description].filter(Boolean).join(' '),
+    software: isFallbackAdapter,
+  };
+}
+
+/** What every evaluation needs, that at the end of a run included. */
+async function evaluateDeps(signal: AbortSignal) {
+  const { engine, chat, modelId, baseUrl } = loaded();
+  const guard = connected('guard');
+  const judge = connected('judge');
+  return {
+    engine,
+    chat,
+    guard,
+    judge,
+    domain: await loadDomain(baseUrl, signal),
+    ids: { student: modelId, guard: guard.modelId, judge: judge.modelId },
+    references: {
+      get: async (key: string) => (await getDerived(key)) as SystemAnswers | undefined,
+      put: putDerived,
+    },
+  };
+}
+
+async function open(
+  files: LoadedModel,
+  runtimeLogits: RuntimeLogits | null,
+  emit: (progress: Progress) => void,
+): Promise<Pick<Student, 'gpu' | 'engine' | 'chat' | 'parity'>> {
+  const gpu = await Gpu.create(navigator.gpu);
+  try {
+    const model = memorySource(requireFile(files, 'onnx/model_q4.onnx'));
+    const engine = await Engine.load(
+      gpu,
+      { model, external: new Map() },
+      jsonFile(files, 'config.json'),
+      {
+        onUpload: (done, total) => emit({ phase: 'upload', done, total, unit: 'bytes' }),
+        onCompile: () => emit({ phase: 'compile', done: 0, total: 0, unit: 'items' }),
+      },
+    );
+    const chat = new ChatTokenizer(
+      jsonFile(files, 'tokenizer.json') as object,
+      jsonFile(files, 'tokenizer_config.json') as object,
+    );
+    let parity: ParityReport | null = null;
+    if (runtimeLogits) {
+      emit({ phase: 'parity', done: 0, total: 1, unit: 'items' });
+      parity = checkParity(await engine.logits(runtimeLogits.tokens), runtimeLogits);
+    }
+    emit({ phase: 'warm-up', done: 0, total: 1, unit: 'items' });
+    await engine.generate([{ prompt: chat.encodeChat({ user: 'Hello' }), stream: 0 }], {
+      temperature: 0,
+      seed: 0,
+      maxNewTokens: 2,
+      stopToken: chat.eosToken,
+    });
+    return { gpu, engine, chat, parity };
+  } catch (error) {
+    gpu.destroy();
+    throw error;
+  }
+}
+
+const handlers: Handlers<TrainerRequests> = {
+  load({ student: name, baseUrl, runtimeLogits }, { emit, signal }) {
+    return jobs.run(async () => {
+      signal.throwIfAborted();
+      const root = new URL('models/', baseUrl).href;
+      const files = await loadModelFiles(root, name, { signal, onProgress: emit });
+      const modelId = await manifestId(files.manifestBytes);
+      return gpuTurn.run(async () => {
+        signal.throwIfAborted();
+        student?.engine.destroy();
+        student = null;
+        student = { name, modelId, baseUrl, ...(await open(files, runtimeLogits, emit)) };
+        emit({ phase: 'ready', done: 1, total: 1, unit: 'items', fromCache: files.fromCache });
+        const { gpu, engine, parity } = student;
+        return { gpu: gpu.description, parity, modelId, weightBytes: engine.weightBytes };
+      });
+    });
+  },
+
+  async connectGuard({ name, port, modelId }) {
+    const requests: ConnectedGuard['requests'] = requestsOver(port);
+    guards[name] = {
+      modelId,
+      requests,
+      score: async (items) => (await requests.request('score', { items: [...items] })).safe,
+    };
+    return null;
+  },
+
+  async disconnectGuard({ name }) {
+    guards[name]?.requests.end(new WorkerError('internal', `The ${name} stopped. Try again.`));
+    delete guards[name];
+    return null;
+  },
+
+  async train({ recipe: asked, resume }, { emit, signal }) {
+    if (control) throw new RangeError('A run is under way already.');
+    const own = new SharingControl((state) => emit({ kind: 'state', state }));
+    // Set before the first wait: a pause may follow at once.
+    control = own;
+    try {
+      return await jobs.run(async () => {
+        signal.throwIfAborted();
+        const { engine, name, modelId, baseUrl, parity } = loaded();
+        if (!parity) throw new RangeError('Compare the engine with the runtime before training.');
+        const kept = resume ? await getCheckpoint() : undefined;
+        if (resume && kept?.modelId !== modelId) {
+          throw new RangeError('There is no earlier session of this student to go on with.');
+        }
+        const recipe = parseRecipe({ ...(kept?.checkpoint.recipe ?? asked) });
+        if (recipe.student !== name) throw new RangeError(`The student ${name} is loaded.`);
+        const deps = await evaluateDeps(signal);
+        const train = await loadPrompts(baseUrl, 'train', signal);
+        const key = preparedKey(train, deps.ids, recipe.maxNewTokens);
+        own.release = await gpuTurn.acquire();
+        const run = await distil(
+          recipe,
+          {
+            ...deps,
+            engine,
+            train,
+            sets: {},
+            environment: environment(loaded()),
+            prepared: [
+              () => getDerived(preparedKeyText(key)),
+              () => loadShippedPrepared(baseUrl, name, signal),
+            ],
+            savePrepared: (saved, data) => putDerived(preparedKeyText(saved), data),
+          },
+          {
+            signal,
+            control: own,
+            onProgress: (phase, done, total) => {
+              const unit = phase === 'train' ? 'steps' : 'items';
+              emit({ kind: 'progress', progress: { phase, done, total, unit } });
+            },
+            onStep: (record, live) => emit({ kind: 'step', record, ...live }),
+            onProbe: (record) => emit({ kind: 'probe', record }),
+            onCheckpoint: (checkpoint) =>
+              void putCheckpoint({ modelId, savedAt: Date.now(), checkpoint }),
+          },
+          {
+            evaluations: [],
+            checkpointEvery: CHECKPOINT_EVERY,
+            ...(kept && { resumeFrom: kept.checkpoint }),
+          },
+        );
+        await deleteCheckpoint();
+        return run;
+      });
+    } finally {
+      own.release();
+      control = null;
+    }
+  },
+
+  async checkpoint() {
+    const kept = await getCheckpoint();
+    if (!kept) return null;
+    const { modelId, savedAt, checkpoint } = kept;
+    return { modelId, savedAt, recipe: checkpoint.recipe, step: checkpoint.step };
+  },
+
+  evaluate({ set, systems, temperature, seed, prompt, recipe, limit }, { emit, signal }) {
+    return jobs.run(async () => {
+      signal.throwIfAborted();
+      if (set === 'custom') throw new RangeError('Only bundled sets are evaluated here.');
+      const deps = await evaluateDeps(signal);
+      const items = limitItems(await loadPrompts(loaded().baseUrl, set, signal), limit);
+      const { maxNewTokens } = recipe;
+      return gpuTurn.run(() =>
+        evaluate(
+          {
+            set,
+            items,
+            systems,
+            temperature,
+            seed,
+            maxNewTokens,
+            softPrompt: prompt,
+            teacher: recipe,
+          },
+          deps,
+          {
+            signal,
+            onProgress: (done, total) => emit({ phase: 'evaluate', done, total, unit: 'items' }),
+          },
+        ),
+      );
+    });
+  },
+
+  answer({ prompts, softPrompt, system, temperature, seed, maxNewTokens }, { emit, signal }) {
+    return gpuTurn.run(async () => {
+      signal.throwIfAborted();
+      const { engine, chat } = loaded();
+      const generated = await engine.generate(
+        prompts.map((user, stream) => ({ prompt: chat.encodeChat({ system, user }), stream })),
+        {
+          ...(softPrompt ? { softPrompt } : {}),
+          temperature,
+          seed,
+          maxNewTokens,
+          stopToken: chat.eosToken,
+          signal,
+          onProgress: (done, total) => emit({ phase: 'sample', done, total, unit: 'items' }),
+        },
+      );
+      return generated.map(({ tokens }) => chat.decode(tokens));
+    });
+  },
+
+  prefix({ softPrompt }) {
+    return gpuTurn.run(async () => {
+      const { engine } = loaded();
+      const layers = await engine.prefixCache(softPrompt);
+      return { length: softPrompt.length / engine.dim, layers };
+    });
+  },
+
+  async pause() {
+    control?.pause();
+    return null;
+  },
+
+  async resume() {
+    control?.resume();
+    return null;
+  },
+
+  async step() {
+    control?.step();
+    return null;
+  },
+
+  async stop() {
+    control?.stop();
+    return null;
+  },
+};
+
+serve<TrainerRequests>(self as unknown as Endpoint, handlers, describeError);
