@@ -160,6 +160,27 @@ describe.each(GPU_VARIANTS)('divergence with $name', ({ subgroups }) => {
     });
   });
 
+  it('takes refusal distributions over the whole vocabulary, each token twice', async () => {
+    const vocabulary = 130;
+    const at = problem(3, vocabulary, 3);
+    at.w.set([0.5, 1, 0.01]);
+    const rho = normals(5, 3 * 2 * vocabulary).map(Math.abs);
+    for (let r = 0; r < 3; r++) {
+      const row = rho.subarray(r * 2 * vocabulary, (r + 1) * 2 * vocabulary);
+      const total = row.reduce((sum, value) => sum + value, 0);
+      row.forEach((value, k) => (row[k] = value / total));
+    }
+    at.rhoStart = Uint32Array.from([0, 1, 2, 3], (r) => r * 2 * vocabulary);
+    at.rhoToken = Uint32Array.from(rho, (_, k) => (k * 7) % vocabulary);
+    at.rhoProb = rho;
+    for (const objective of OBJECTIVES) {
+      const wanted = expected(objective, at);
+      const got = await onGpu(subgroups, objective, at, [0, 3]);
+      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
+      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(1e-5);
+    }
+  });
+
   it('keeps the gradient of a student that is nearly certain', async () => {
     const at = problem(1, 64, 1);
     at.student[7] = 20;

@@ -19,7 +19,7 @@ export interface DivergenceShape {
 export interface DivergenceArgs {
   /** [rows, vocabulary]: the student's logits; overwritten by coef · dD/dlogits. */
   studentLogits: GPUBuffer;
-  /** [rows, vocabulary]: the teacher's logits; destroyed. */
+  /** [rows, vocabulary]: the teacher's logits, all above −1e9; destroyed. */
   teacherLogits: GPUBuffer;
   /** [rows]: weight of the row in the total loss. */
   coef: GPUBuffer;
@@ -29,7 +29,7 @@ export interface DivergenceArgs {
   rhoStart: GPUBuffer;
   /** u32 */
   rhoToken: GPUBuffer;
-  /** f32; sums to one per row wherever w > 0. */
+  /** f32; sums to one per row wherever w > 0. A token may occur more than once. */
   rhoProb: GPUBuffer;
   /** [rows], written: D of the row, not weighted. */
   rowLoss: GPUBuffer;
