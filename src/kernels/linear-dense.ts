@@ -2,20 +2,19 @@
 import type { Gpu, Op, Span } from './gpu';
 import source from './linear-dense.wgsl?raw';
 import {
-  hardwareTile,
+  chooseTile,
   LINEAR_VARIANTS,
   Product,
   requireMultiple,
   type LinearTuning,
   type LinearVariant,
-  type Tile,
 } from './linear.tile';
 
 /** How the weight lies in memory: rows of outputs [N, K], or rows of inputs [K, N]. */
 export type DenseLayout = 'out_in' | 'in_out';
 
 /** A software adapter pays 20 multiply-adds a load; both operands are f32, the tile is square. */
-const SOFTWARE_TILE: Tile = { rows: 16, columns: 8, lanes: 8 };
+const WIDE_TILE = { rows: 16, columns: 8 };
 
 export interface LinearDenseShape {
   /** K. */
@@ -78,7 +77,6 @@ export async function createLinearDense(
   shape: LinearDenseShape,
 ): Promise<LinearDenseKernel> {
   const { inFeatures, outFeatures, layout, bias = false } = shape;
-  const tuning = shape.tuning ?? (gpu.description.isFallbackAdapter ? 'software' : 'hardware');
   requireMultiple('inFeatures', inFeatures, 1);
   requireMultiple('outFeatures', outFeatures, 1);
 
@@ -99,7 +97,7 @@ export async function createLinearDense(
       label: `linear-dense ${variant} ${layout} ${inFeatures}x${outFeatures}`,
       source,
       shape: size,
-      tile: tuning === 'software' ? SOFTWARE_TILE : hardwareTile(size),
+      tile: chooseTile(gpu, size, WIDE_TILE, shape.tuning),
       bindings: { RESIDUAL_BINDING: 5 + Number(flags.BIAS) },
       flags,
     });

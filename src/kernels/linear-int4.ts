@@ -2,17 +2,16 @@
 import type { Gpu, Op, Span } from './gpu';
 import source from './linear-int4.wgsl?raw';
 import {
-  hardwareTile,
+  chooseTile,
   LINEAR_VARIANTS,
   Product,
   requireMultiple,
   type LinearTuning,
   type LinearVariant,
-  type Tile,
 } from './linear.tile';
 
 /** A software adapter pays 20 multiply-adds a load: x is dearer there than four bits of weight. */
-const SOFTWARE_TILE: Tile = { rows: 8, columns: 16, lanes: 4 };
+const WIDE_TILE = { rows: 8, columns: 16 };
 
 export interface LinearInt4Shape {
   /** K, a multiple of 32 (the block size of the scales). */
@@ -80,7 +79,6 @@ export async function createLinearInt4(
   shape: LinearInt4Shape,
 ): Promise<LinearInt4Kernel> {
   const { inFeatures, outFeatures, zeroPoints = false, bias = false } = shape;
-  const tuning = shape.tuning ?? (gpu.description.isFallbackAdapter ? 'software' : 'hardware');
   requireMultiple('inFeatures', inFeatures, 32);
   requireMultiple('outFeatures', outFeatures, 1);
 
@@ -101,7 +99,7 @@ export async function createLinearInt4(
       label: `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
       source,
       shape: size,
-      tile: tuning === 'software' ? SOFTWARE_TILE : hardwareTile(size),
+      tile: chooseTile(gpu, size, WIDE_TILE, shape.tuning),
       bindings: {
         ZERO_POINTS_BINDING: 6,
         BIAS_BINDING: biasBinding,

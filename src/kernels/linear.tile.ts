@@ -34,12 +34,31 @@ export interface Tile {
 /** Steps of the reduction that the main loop takes at a time: the nibbles of a word. */
 const UNROLL = 8;
 
+/** Output columns of a workgroup on software: widths of bundled models are multiples of it. */
+const SOFTWARE_COLUMNS = 64;
+
 /**
- * On hardware: enough lanes for a wave, few enough that a narrow output leaves none idle, and
- * registers for 64 sums.
+ * The register tile for a shape. `wide` is what a kernel wants on a software adapter, where a
+ * pipeline of 128 sums takes 0.4 s of compiler time: common sizes are worth that, odd ones are not,
+ * and without subgroups half of it does.
  */
-export function hardwareTile({ width }: ProductShape): Tile {
-  return { rows: 8, columns: 8, lanes: width > 128 ? 32 : width > 64 ? 16 : 8 };
+export function chooseTile(
+  gpu: Gpu,
+  { depth, width }: ProductShape,
+  wide: Omit<Tile, 'lanes'>,
+  tuning: LinearTuning = gpu.description.isFallbackAdapter ? 'software' : 'hardware',
+): Tile {
+  if (tuning === 'hardware') {
+    // Lanes for a wave, but none that a narrow output would leave idle; registers for 64 sums.
+    return { rows: 8, columns: 8, lanes: width > 128 ? 32 : width > 64 ? 16 : 8 };
+  }
+  const { rows, columns } =
+    width % SOFTWARE_COLUMNS !== 0 || depth % UNROLL !== 0
+      ? { rows: 4, columns: 8 }
+      : gpu.subgroups
+        ? wide
+        : { rows: 8, columns: 8 };
+  return { rows, columns, lanes: SOFTWARE_COLUMNS / columns };
 }
 
 export interface ProductOptions {
