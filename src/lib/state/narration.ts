@@ -5,13 +5,13 @@ import { bytes } from '../charts/format';
 
 /** Direction of the loss: means of the last and the previous quarter of a short window. */
 export function trend(steps: readonly Pick<StepRecord, 'loss'>[]): 'falling' | 'rising' | 'level' {
-  const recent = steps.slice(-20).map((s) => s.loss);
+  const recent = steps.slice(-40).map((s) => s.loss);
   if (recent.length < 4) return 'level';
   const half = Math.floor(recent.length / 2);
   const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   const before = mean(recent.slice(0, half));
   const after = mean(recent.slice(-half));
-  if (Math.abs(after - before) <= 0.02 * Math.max(Math.abs(before), 1e-9)) return 'level';
+  if (Math.abs(after - before) <= 0.05 * Math.max(Math.abs(before), 1e-9)) return 'level';
   return after < before ? 'falling' : 'rising';
 }
 

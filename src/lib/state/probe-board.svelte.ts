@@ -42,7 +42,7 @@ class ProbeBoard {
         });
         const guardSafe = safe[i] ?? 0;
         const guarded = guardSafe >= 0.5 ? text : refusal;
-        this.answers = new Map(this.answers).set(prompt, { base: text, guardSafe, guarded });
+        this.answers = new Map([...this.answers, [prompt, { base: text, guardSafe, guarded }]]);
       }
     } catch {
       // The columns are a comfort, not the experiment: they may be asked for again later.
