@@ -14,7 +14,7 @@ import { prepare, preparedKey } from '../distill/prepare';
 import { DEFAULT_EVALUATIONS, distil, type RunDeps, type RunPhase } from '../distill/run';
 import type { SystemName } from '../distill/types';
 import { Engine } from '../engine/engine';
-import { decodeShare } from '../formats/share-link';
+import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
 import { Gpu } from '../kernels/gpu';
 import { type Arguments, helpText, parseArguments, UsageError } from './args';
 import {
@@ -64,10 +64,7 @@ async function open(args: Arguments, say: (line: string) => void): Promise<Sessi
     [recipe.student, 'guard', 'judge'].map((name) => openModel(models, name)),
   );
   const { train, wording, intent, domain } = await bundledData(data);
-  // Dawn goes down with its GPU object: something must hold it as long as devices live.
-  const dawn = create([]);
-  Object.assign(globalThis, globals, { dawn });
-  const gpu = await Gpu.create(dawn);
+  const gpu = await Gpu.create(dawn());
   const adapter = gpu.description.description || gpu.description.device || 'unnamed adapter';
   const driver = process.env.RETORT_GPU_DRIVER ?? 'unknown driver';
   say(`GPU: ${adapter}, ${driver}`);
@@ -168,7 +165,7 @@ async function trainRun({ args, deps, environment, settings, say }: Session): Pr
 /** Evaluates on a file, with or without a shared prompt. */
 async function evaluateFile({ args, deps, environment, settings, say }: Session): Promise<object> {
   const items = limitItems(parsePromptItems(await textOf(args.eval!)), args.limit);
-  const shared = args.prompt === null ? null : decodeShare(args.prompt);
+  const shared = sharedPrompt(args);
   if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
     throw new UsageError(`--prompt was trained for another student than ${settings.student}.`);
   }
@@ -203,6 +200,17 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
     environment,
     seconds: { evaluate: (performance.now() - start) / 1000 },
   };
+}
+
+/** @throws UsageError where the link cannot be opened */
+function sharedPrompt({ prompt }: Arguments): SharedPrompt | null {
+  if (prompt === null) return null;
+  try {
+    return decodeShare(prompt);
+  } catch (error) {
+    if (error instanceof ShareLinkError) throw new UsageError(`--prompt: ${error.message}`);
+    throw error;
+  }
 }
 
 async function prepareOnly({ args, deps, say }: Session): Promise<void> {
@@ -250,7 +258,9 @@ async function main(argv: readonly string[]): Promise<number> {
       console.log(helpText());
       return 0;
     }
+    // What a person typed is checked before minutes of work.
     if (args.eval !== null) await bytesOf(args.eval);
+    sharedPrompt(args);
     const say = (line: string) => {
       if (!args.quiet) process.stderr.write(`${line}\n`);
     };
