@@ -2,7 +2,7 @@
  * Reads what ships with the site while pages are prerendered, so that the very first HTML has
  * something to show and knows what a click will cost, before any script or download.
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parsePromptItems } from '../../distill/dataset';
 import { manifestBytes, MODELS, RECORDING } from '../state/bundle';
@@ -24,9 +24,17 @@ export async function readDigest(): Promise<Digest | null> {
   return digest(parseRecording(recording), parsePromptItems(items));
 }
 
-/** Bytes of student, guard and judge together; null as long as one has no manifest. */
+/** onnxruntime, as src/workers/runtime.ts bundles it. */
+const RUNTIME = 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm';
+
+/** Bytes of runtime, student, guard and judge together; null as long as one is not known. */
 export async function readLabBytes(): Promise<number | null> {
   let total = 0;
+  try {
+    total = (await stat(join(process.cwd(), RUNTIME))).size;
+  } catch {
+    return null;
+  }
   for (const model of MODELS) {
     const manifest = await publicFile(`models/${model}/manifest.json`);
     const bytes = manifest === null ? null : manifestBytes(JSON.parse(manifest));
