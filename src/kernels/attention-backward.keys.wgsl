@@ -3,9 +3,10 @@
 //   dK_j = SCALE · Σ_i ds_ij q_i   dV_j = Σ_i p_ij dO_i   over query rows i and all heads of j's group
 // q, dO [rows, H·hd]; k, v, dK, dV [rows, Hkv·hd]; stats vec2 [rows, H] = {lse · log2 e, D}.
 //
-// One thread serves KEYS neighbouring keys of one KV head, so that a loaded query serves them all.
-// Text keys: row j is seen by the query rows [j, queryEnd[j]). PREFIX keys: each partition of the
-// query rows writes sums of its own, partial [PARTITIONS, 2 (dK, dV), n, Hkv·hd], which
+// One lane serves KEYS keys of one KV head; the keys of a workgroup are neighbours and walk the same
+// queries together, so that with QUADS each lane loads a quarter of a query.
+// Text keys: row j is seen by the query rows [j, queryEnd[j]). PREFIX keys: each part of the query
+// rows writes sums of its own, partial [PARTITIONS, 2 (dK, dV), n, Hkv·hd], which
 // attention-backward.reduce.wgsl adds in a fixed order; what a query sees stands in keys and self.
 // Source: Dao et al. 2022, "FlashAttention", appendix B.
 @group(0) @binding(0) var<uniform> span: vec4<u32>;
@@ -25,6 +26,8 @@
 @group(0) @binding(8) var<storage, read_write> dV: array<vec4<f32>>;
 //#end
 
+const D4 = PARTS * WIDTH;
+
 fn total(x: vec4<f32>) -> f32 {
   return (x.x + x.y) + (x.z + x.w);
 }
@@ -34,102 +37,139 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
+  //#if QUADS
+  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  //#end
 ) {
-  let thread = (group.x + group.y * groups.x) * WORKGROUP + lane;
-  let kvHead = thread % KV_HEADS;
+  let block = group.x + group.y * groups.x;
+  let kvHead = block % KV_HEADS;
+  let size = WORKGROUP * KEYS;
+  //#if QUADS
+  let quadLane = subgroupLane & 3u;
+  //#end
   //#if PREFIX
-  let keyGroups = (span.y + KEYS - 1u) / KEYS;
-  let part = thread / KV_HEADS / keyGroups;
-  let first = thread / KV_HEADS % keyGroups * KEYS;
+  let blocks = (span.y + size - 1u) / size;
+  let part = block / KV_HEADS / blocks;
+  let first = block / KV_HEADS % blocks * size;
   if (part >= PARTITIONS) {
     return;
   }
+  let count = min(size, span.y - first);
   let share = (queries.y + PARTITIONS - 1u) / PARTITIONS;
   let begin = queries.x + min(part * share, queries.y);
   let finish = min(begin + share, queries.x + queries.y);
   //#else
-  let first = thread / KV_HEADS * KEYS;
+  let first = block / KV_HEADS * size;
   if (first >= span.y) {
     return;
   }
+  let count = min(size, span.y - first);
   let begin = span.x + first;
-  var finish = 0u;
+  var finish = begin;
+  for (var c = 0u; c < count; c++) {
+    finish = max(finish, queryEnd[begin + c]);
+  }
   //#end
 
   // Keys past the end repeat the last one: they write what it writes.
-  //@for c KEYS
-  let key$c = span.x + min(first + $cu, span.y - 1u);
+  //#repeat c KEYS
+  let place$c = first + min(lane + $cu * WORKGROUP, count - 1u);
+  let key$c = span.x + place$c;
   //#if !PREFIX
   let end$c = queryEnd[key$c];
-  finish = max(finish, end$c);
   //#end
-  //@end
-  var k_: array<vec4<f32>, KEYS * D4>;
-  var v_: array<vec4<f32>, KEYS * D4>;
-  var dK_: array<vec4<f32>, KEYS * D4>;
-  var dV_: array<vec4<f32>, KEYS * D4>;
-  //@for c KEYS
-  //@for d D4
-  k_[$c * D4 + $d] = k[(key$c * KV_HEADS + kvHead) * D4 + $d] * SCALE_LOG2E_F;
-  v_[$c * D4 + $d] = v[(key$c * KV_HEADS + kvHead) * D4 + $d];
-  //@end
-  //@end
+  //#repeat e PARTS
+  //#repeat f WIDTH
+  let k$c_$e_$f = k[(key$c * KV_HEADS + kvHead) * D4 + $e * WIDTH + $f] * SCALE_LOG2E_F;
+  let v$c_$e_$f = v[(key$c * KV_HEADS + kvHead) * D4 + $e * WIDTH + $f];
+  var dK$c_$e_$f = vec4<f32>();
+  var dV$c_$e_$f = vec4<f32>();
+  //#done
+  //#done
+  //#done
 
-  for (var i = begin; i < finish; i++) {
+  for (var i = begin; i < finish; i += QUERIES) {
+    //#repeat r QUERIES
+    let row$r = min(i + $ru, finish - 1u);
     //#if PREFIX
-    let seen = keys[i];
-    let own = selfRow[i];
-    //@for c KEYS
-    let sees$c = key$c < seen.x || (key$c >= seen.y && key$c < seen.z)
-      || (key$c >= seen.w && key$c <= own);
-    //@end
-    //#else
-    //@for c KEYS
-    let sees$c = i >= key$c && i < end$c;
-    //@end
+    let seen$r = keys[row$r];
+    let own$r = selfRow[row$r];
     //#end
-    for (var h = kvHead * GROUP; h < (kvHead + 1u) * GROUP; h++) {
-      let base = (i * H + h) * D4;
-      let stats_ = stats[i * H + h];
-      //@for d D4
-      let q$d = q[base + $d];
-      let dO$d = dO[base + $d];
-      //@end
-      //@for c KEYS
-      var s$c = vec4<f32>();
-      var dp$c = vec4<f32>();
-      //@for d D4
-      s$c = fma(q$d, k_[$c * D4 + $d], s$c);
-      dp$c = fma(dO$d, v_[$c * D4 + $d], dp$c);
-      //@end
+    //#repeat c KEYS
+    //#if PREFIX
+    let sees$r_$c = i + $ru < finish
+      && (key$c < seen$r.x || (key$c >= seen$r.y && key$c < seen$r.z)
+        || (key$c >= seen$r.w && key$c <= own$r));
+    //#else
+    let sees$r_$c = i + $ru >= key$c && i + $ru < end$c;
+    //#end
+    //#done
+    //#done
+    for (var h = kvHead * GROUP; h < (kvHead + 1u) * GROUP; h += HEADS) {
+      //#repeat r QUERIES
+      //#repeat h HEADS
+      let at$r_$h = row$r * H + h + $h;
+      let known$r_$h = stats[at$r_$h];
+      //#repeat e PARTS
+      //#if QUADS
+      let qLane$r_$h_$e = q[at$r_$h * D4 + $e * WIDTH + quadLane];
+      let dOLane$r_$h_$e = dO[at$r_$h * D4 + $e * WIDTH + quadLane];
+      //#end
+      //#repeat f WIDTH
+      //#if QUADS
+      let q$r_$h_$e_$f = quadBroadcast(qLane$r_$h_$e, $fu);
+      let dO$r_$h_$e_$f = quadBroadcast(dOLane$r_$h_$e, $fu);
+      //#else
+      let q$r_$h_$e_$f = q[at$r_$h * D4 + $e * WIDTH + $f];
+      let dO$r_$h_$e_$f = dO[at$r_$h * D4 + $e * WIDTH + $f];
+      //#end
+      //#done
+      //#done
+      //#repeat c KEYS
+      var dots$r_$h_$c = vec4<f32>();
+      var dp$r_$h_$c = vec4<f32>();
+      //#repeat e PARTS
+      //#repeat f WIDTH
+      dots$r_$h_$c += q$r_$h_$e_$f * k$c_$e_$f;
+      dp$r_$h_$c += dO$r_$h_$e_$f * v$c_$e_$f;
+      //#done
+      //#done
       // Clamped, because a key that the row does not see may score above its log-sum-exp.
-      let p$c = select(0.0, exp2(min(total(s$c) - stats_.x, 1.0)), sees$c);
-      let ds$c = vec4<f32>(p$c * (total(dp$c) - stats_.y));
-      //@for d D4
-      dV_[$c * D4 + $d] = fma(vec4<f32>(p$c), dO$d, dV_[$c * D4 + $d]);
-      dK_[$c * D4 + $d] = fma(ds$c, q$d, dK_[$c * D4 + $d]);
-      //@end
-      //@end
+      let s$r_$h_$c = min(total(dots$r_$h_$c) - known$r_$h.x, 1.0);
+      let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), sees$r_$c);
+      let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - known$r_$h.y);
+      //#repeat e PARTS
+      //#repeat f WIDTH
+      dV$c_$e_$f += p$r_$h_$c * dO$r_$h_$e_$f;
+      dK$c_$e_$f += ds$r_$h_$c * q$r_$h_$e_$f;
+      //#done
+      //#done
+      //#done
+      //#done
+      //#done
     }
   }
 
-  //@for c KEYS
+  //#repeat c KEYS
   {
     //#if PREFIX
-    let inPrefix = key$c - span.x;
-    let outK = ((part * 2u * span.y + inPrefix) * KV_HEADS + kvHead) * D4;
+    let outK = ((part * 2u * span.y + place$c) * KV_HEADS + kvHead) * D4;
     let outV = outK + span.y * KV_HEADS * D4;
-    //@for d D4
-    partial[outK + $d] = dK_[$c * D4 + $d] * SCALE_F;
-    partial[outV + $d] = dV_[$c * D4 + $d];
-    //@end
+    //#repeat e PARTS
+    //#repeat f WIDTH
+    partial[outK + $e * WIDTH + $f] = dK$c_$e_$f * SCALE_F;
+    partial[outV + $e * WIDTH + $f] = dV$c_$e_$f;
+    //#done
+    //#done
     //#else
     let out = (key$c * KV_HEADS + kvHead) * D4;
-    //@for d D4
-    dK[out + $d] = dK_[$c * D4 + $d] * SCALE_F;
-    dV[out + $d] = dV_[$c * D4 + $d];
-    //@end
+    //#repeat e PARTS
+    //#repeat f WIDTH
+    dK[out + $e * WIDTH + $f] = dK$c_$e_$f * SCALE_F;
+    dV[out + $e * WIDTH + $f] = dV$c_$e_$f;
+    //#done
+    //#done
     //#end
   }
-  //@end
+  //#done
 }

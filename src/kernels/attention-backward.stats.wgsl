@@ -8,6 +8,7 @@
 @group(0) @binding(3) var<storage, read> lse: array<f32>;
 @group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
 
+const D4 = PARTS * WIDTH;
 const LOG2_E = 1.4426950408889634f;
 
 @compute @workgroup_size(WORKGROUP)
@@ -22,8 +23,8 @@ fn main(
   }
   let at = span.x * H + thread;
   var sum = vec4<f32>();
-  //@for d D4
-  sum = fma(o[at * D4 + $d], dO[at * D4 + $d], sum);
-  //@end
+  for (var d = at * D4; d < (at + 1u) * D4; d++) {
+    sum += o[d] * dO[d];
+  }
   stats[at] = vec2<f32>(lse[at] * LOG2_E, (sum.x + sum.y) + (sum.z + sum.w));
 }

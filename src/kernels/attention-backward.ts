@@ -7,9 +7,19 @@ import keysSource from './attention-backward.keys.wgsl?raw';
 import querySource from './attention-backward.query.wgsl?raw';
 import reduceSource from './attention-backward.reduce.wgsl?raw';
 import statsSource from './attention-backward.stats.wgsl?raw';
-import { checkAttentionShape, divisorUpTo, type AttentionShape } from './attention';
-import { specialiseUnrolled } from './attention.unroll';
+import {
+  attentionTile,
+  checkAttentionShape,
+  divisorUpTo,
+  enableQuads,
+  headParts,
+  type AttentionShape,
+  type AttentionTile,
+} from './attention';
+import walk from './attention.walk.wgsl?raw';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
+import { unroll } from './linear.unroll';
+import { specialise, type Constants } from './wgsl';
 
 export interface AttentionBackwardShape extends AttentionShape {
   /** Parts that the query rows are split into for the prefix keys. */
@@ -89,20 +99,30 @@ export interface AttentionBackwardKernel {
   partialBytes(n: number): number;
 }
 
-/** How much one thread does; see attention-backward.query.wgsl and attention-backward.keys.wgsl. */
+/** How much one lane and one workgroup do. */
 export interface AttentionBackwardTile {
-  workgroup: number;
-  /** dQ: neighbouring rows, and bound on the query heads, of one thread. */
-  rows: number;
-  heads: number;
-  /** dK, dV: neighbouring keys of one thread. */
-  keys: number;
+  query: AttentionTile;
+  text: AttentionKeysTile;
+  prefix: AttentionKeysTile;
 }
 
-function defaultTile(gpu: Gpu, { headDim }: AttentionShape): AttentionBackwardTile {
-  if (!gpu.description.isFallbackAdapter) return { workgroup: 64, rows: 1, heads: 1, keys: 1 };
-  const budget = Math.max(1, Math.floor(64 / headDim));
-  return { workgroup: 4, rows: 1, heads: Math.min(4, budget), keys: Math.min(4, budget) };
+/** For dK and dV. */
+export interface AttentionKeysTile {
+  workgroup: number;
+  /** Keys a lane. */
+  keys: number;
+  /** Query rows, and bound on the heads of each, a turn of the loop. */
+  queries: number;
+  heads: number;
+}
+
+function defaultTile(gpu: Gpu, shape: AttentionShape): AttentionBackwardTile {
+  const query = attentionTile(gpu, shape);
+  const keys = { workgroup: query.workgroup, keys: 1, queries: 1, heads: 1 };
+  // Prefix keys share all their queries, text keys only most of them.
+  return gpu.description.isFallbackAdapter && shape.headDim <= 32
+    ? { query, text: { ...keys, keys: 2, queries: 2 }, prefix: { ...keys, keys: 4 } }
+    : { query, text: keys, prefix: keys };
 }
 
 const SMALL_WORKGROUP = 64;
@@ -118,63 +138,77 @@ export async function createAttentionBackward(
   const partitions = shape.partitions ?? 32;
   if (!Number.isInteger(partitions) || partitions < 1)
     throw new RangeError(`Query rows cannot be split into ${partitions} parts.`);
+  const { parts, width, quads } = headParts(gpu, headDim);
   const group = heads / kvHeads;
-  const headsEach = divisorUpTo(group, tile.heads);
+  const headsEach = divisorUpTo(group, tile.query.heads);
   const slices = heads / headsEach;
   const constants = {
-    WORKGROUP: tile.workgroup,
     H: heads,
     KV_HEADS: kvHeads,
     GROUP: group,
-    D4: headDim / 4,
+    PARTS: parts,
+    WIDTH: width,
     KV_D4: (kvHeads * headDim) / 4,
     SCALE_F: scale,
     SCALE_LOG2E_F: scale * Math.LOG2E,
+    PARTITIONS: partitions,
   };
-  const queryConstants = {
+  const small = { ...constants, WORKGROUP: SMALL_WORKGROUP };
+  const query = {
     ...constants,
-    ROWS: tile.rows,
+    WORKGROUP: tile.query.workgroup,
+    ROWS: tile.query.rows,
     HEADS: headsEach,
-    QUERIES: tile.rows * headsEach,
+    KEYS: tile.query.keys,
     SLICES: slices,
   };
-  const keyConstants = { ...constants, KEYS: tile.keys, PARTITIONS: partitions };
-  const small = { ...constants, WORKGROUP: SMALL_WORKGROUP, PARTITIONS: partitions };
-  const make = (label: string, source: string, values: typeof constants, prefix = false) =>
-    gpu.pipeline(label, specialiseUnrolled(source, values, { PREFIX: prefix }));
-  const [stats, query, text, prefix, reduce] = await Promise.all([
-    make('attention stats', statsSource, small),
-    make('attention dQ', querySource, queryConstants),
-    make('attention dK dV', keysSource, keyConstants),
-    make('attention prefix dK dV', keysSource, keyConstants, true),
-    make('attention prefix reduction', reduceSource, small),
-  ]);
-  const threads = (count: number, workgroup: number) => spread(Math.ceil(count / workgroup));
+  const ofKeys = ({ workgroup, keys, queries, heads: most }: AttentionKeysTile) => ({
+    ...constants,
+    WORKGROUP: workgroup,
+    KEYS: keys,
+    QUERIES: queries,
+    HEADS: divisorUpTo(group, most),
+  });
+  const make = (label: string, source: string, values: Constants, PREFIX = false) => {
+    const code = unroll(specialise(source, values, { QUADS: quads, PREFIX }), values);
+    return gpu.pipeline(label, enableQuads(code, quads));
+  };
+  const [statsPipeline, queryPipeline, textPipeline, prefixPipeline, reducePipeline] =
+    await Promise.all([
+      make('attention stats', statsSource, small),
+      make('attention dQ', walk + querySource, query),
+      make('attention dK dV', keysSource, ofKeys(tile.text)),
+      make('attention prefix dK dV', keysSource, ofKeys(tile.prefix), true),
+      make('attention prefix reduction', reduceSource, small),
+    ]);
+  const blocks = (rows: number, { workgroup }: { workgroup: number }, each: number) =>
+    Math.ceil(rows / (workgroup * each));
+  const threads = (count: number) => spread(Math.ceil(count / SMALL_WORKGROUP));
 
   return {
     partialBytes: (n) => partitions * 2 * n * kvHeads * headDim * 4,
 
     bindStats: (b) =>
-      bind(gpu, 'attention stats', stats, [b.span.buffer, b.o, b.dO, b.lse, b.stats], () =>
-        threads(b.span.rows * heads, SMALL_WORKGROUP),
+      bind(gpu, 'attention stats', statsPipeline, [b.span.buffer, b.o, b.dO, b.lse, b.stats], () =>
+        threads(b.span.rows * heads),
       ),
 
     bindQuery: (b) =>
       bind(
         gpu,
         'attention dQ',
-        query,
-        [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.keys, b.self, b.dQ],
-        () => threads(Math.ceil(b.span.rows / tile.rows) * slices, tile.workgroup),
+        queryPipeline,
+        [b.span.buffer, b.q, b.k, b.v, b.keys, b.self, b.dO, b.stats, b.dQ],
+        () => spread(blocks(b.span.rows, tile.query, tile.query.rows) * slices),
       ),
 
     bindText: (b) =>
       bind(
         gpu,
         'attention dK dV',
-        text,
+        textPipeline,
         [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.queryEnd, b.dK, b.dV],
-        () => threads(Math.ceil(b.span.rows / tile.keys) * kvHeads, tile.workgroup),
+        () => spread(blocks(b.span.rows, tile.text, tile.text.keys) * kvHeads),
       ),
 
     bindPrefix(b) {
@@ -183,16 +217,16 @@ export async function createAttentionBackward(
         bind(
           gpu,
           'attention prefix dK dV',
-          prefix,
+          prefixPipeline,
           [b.span.buffer, ...inputs, b.queries.buffer],
-          () => threads(partitions * Math.ceil(b.span.rows / tile.keys) * kvHeads, tile.workgroup),
+          () => spread(partitions * blocks(b.span.rows, tile.prefix, tile.prefix.keys) * kvHeads),
         ),
         bind(
           gpu,
           'attention prefix reduction',
-          reduce,
+          reducePipeline,
           [b.span.buffer, b.partial, b.dK, b.dV],
-          () => threads((b.span.rows * kvHeads * headDim) / 4, SMALL_WORKGROUP),
+          () => threads((b.span.rows * kvHeads * headDim) / 4),
         ),
       ];
     },

@@ -2,9 +2,11 @@
  * Grouped-query attention, forward: [shared prefix | shared user prompt | own segment] under a causal
  * mask, for training, prefill and decoding alike. Formula and layouts: attention.wgsl.
  */
+import walk from './attention.walk.wgsl?raw';
 import source from './attention.wgsl?raw';
-import { specialiseUnrolled } from './attention.unroll';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
+import { unroll } from './linear.unroll';
+import { specialise } from './wgsl';
 
 export interface AttentionShape {
   /** Query heads H. */
@@ -43,30 +45,37 @@ export interface AttentionKernel {
   bindDecode(buffers: AttentionBuffers): Op;
 }
 
-/** How much one thread does. */
+/** How much one lane and one workgroup do. */
 export interface AttentionTile {
   workgroup: number;
-  /** Neighbouring rows a thread. */
+  /** Rows a lane; the rows of a workgroup walk over their keys together. */
   rows: number;
-  /** Bound on the query heads a thread; they share a KV head. */
+  /** Bound on the query heads a lane; they share a KV head. */
   heads: number;
-  /** Keys (in dK/dV: queries) taken in one go. */
+  /** Keys a turn of the loop. */
   keys: number;
 }
 
 /**
- * A software adapter waits for loads and has few lanes: many rows a thread, as far as a pipeline
- * that is unrolled over them still compiles in a moment. A graphics card has thousands of lanes and
- * at most 255 registers for each.
+ * On a software adapter every load, and every variable that a loop carries, costs like several
+ * multiply-adds: a lane takes two rows, and more would take seconds to compile. A graphics card has
+ * thousands of lanes and at most 255 registers for each.
  */
-export function attentionTile(gpu: Gpu, shape: AttentionShape, rows: number): AttentionTile {
-  const { heads, kvHeads, headDim } = shape;
-  const budget = 64;
-  const headsEach = divisorUpTo(heads / kvHeads, Math.min(4, budget / headDim));
-  const rowsEach = Math.max(1, Math.min(rows, Math.floor(budget / headDim / headsEach)));
+export function attentionTile(gpu: Gpu, { headDim }: AttentionShape): AttentionTile {
+  const heads = Math.max(1, Math.min(4, Math.floor(64 / headDim)));
   return gpu.description.isFallbackAdapter
-    ? { workgroup: 4, rows: rowsEach, heads: headsEach, keys: 2 }
-    : { workgroup: 64, rows: 1, heads: headsEach, keys: 2 };
+    ? { workgroup: 4, rows: headDim > 32 ? 1 : 2, heads, keys: 1 }
+    : { workgroup: 32, rows: 1, heads, keys: 1 };
+}
+
+/**
+ * How a row of headDim is cut: parts · width vec4, with quads one of width = 4 for each lane. A
+ * graphics card serves equal loads of neighbouring lanes at once and needs no quads.
+ */
+export function headParts(gpu: Gpu, headDim: number, shared = true) {
+  const { subgroups, isFallbackAdapter } = gpu.description;
+  const quads = shared && subgroups && isFallbackAdapter && headDim % 16 === 0;
+  return { parts: headDim / (quads ? 16 : 4), width: quads ? 4 : 1, quads };
 }
 
 /** @throws RangeError where the head counts do not divide or headDim is no multiple of 4. */
@@ -88,21 +97,23 @@ export function divisorUpTo(n: number, most: number): number {
 export async function createAttention(
   gpu: Gpu,
   shape: AttentionShape,
-  tiles = { packed: attentionTile(gpu, shape, 4), decode: attentionTile(gpu, shape, 1) },
+  tile = attentionTile(gpu, shape),
 ): Promise<AttentionKernel> {
   checkAttentionShape(shape);
-  const [bindPacked, bindDecode] = await Promise.all([
-    variant(gpu, shape, tiles.packed),
-    variant(gpu, shape, tiles.decode),
+  const [bindShared, bindDecode] = await Promise.all([
+    variant(gpu, shape, tile, true),
+    variant(gpu, shape, { ...tile, rows: 1 }, false),
   ]);
-  return { bind: bindPacked, bindDecode };
+  return { bind: bindShared, bindDecode };
 }
 
 async function variant(
   gpu: Gpu,
   { heads, kvHeads, headDim, scale }: AttentionShape,
   tile: AttentionTile,
+  shared: boolean,
 ): Promise<(buffers: AttentionBuffers) => Op> {
+  const { parts, width, quads } = headParts(gpu, headDim, shared);
   const group = heads / kvHeads;
   const headsEach = divisorUpTo(group, tile.heads);
   const slices = heads / headsEach;
@@ -111,18 +122,26 @@ async function variant(
     ROWS: tile.rows,
     HEADS: headsEach,
     KEYS: tile.keys,
-    QUERIES: tile.rows * headsEach,
     SLICES: slices,
     H: heads,
     GROUP: group,
-    D4: headDim / 4,
+    PARTS: parts,
+    WIDTH: width,
     KV_D4: (kvHeads * headDim) / 4,
     SCALE_LOG2E_F: scale * Math.LOG2E,
   };
-  const label = `attention ${tile.rows}×${headsEach}`;
-  const pipeline = await gpu.pipeline(label, specialiseUnrolled(source, constants, {}));
+  const label = shared ? 'attention' : 'attention decode';
+  const code = specialise(walk + source, constants, { QUADS: quads, SHARED: shared });
+  const pipeline = await gpu.pipeline(label, enableQuads(unroll(code, constants), quads));
+  // Workgroups of a shared walk serve rows, the others single row-and-slice pairs.
+  const [rowsEach, pairsEach] = shared ? [tile.workgroup * tile.rows, 1] : [1, tile.workgroup];
   return ({ q, k, v, keys, self, o, lse, span }) =>
     bind(gpu, label, pipeline, [span.buffer, q, k, v, keys, self, o, lse], () =>
-      spread(Math.ceil((Math.ceil(span.rows / tile.rows) * slices) / tile.workgroup)),
+      spread(Math.ceil((Math.ceil(span.rows / rowsEach) * slices) / pairsEach)),
     );
+}
+
+/** `quadBroadcast` needs a directive that `specialise` adds for `subgroup…` calls only. */
+export function enableQuads(code: string, quads: boolean): string {
+  return quads ? `enable subgroups;\n${code}` : code;
 }

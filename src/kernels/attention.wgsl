@@ -1,146 +1,157 @@
 // Grouped-query attention with streaming softmax.
 //   s_ij = SCALE · q_i·k_j   p_i = softmax over the keys that i sees   o_i = Σ_j p_ij v_j
 //   lse_i = log Σ_j exp s_ij
-// q, o [rows, H·hd]; k, v [kvRows, Hkv·hd]; lse [rows, H]. Query i sees pool rows
-// [0, prefixEnd) ∪ [a0, a1) ∪ [b0, self + 1), disjoint, with keys[i] = {prefixEnd, a0, a1, b0}.
+// q, o [rows, H·hd]; k, v [kvRows, Hkv·hd]; lse [rows, H]. attention.walk.wgsl goes before this text
+// and says which keys a query sees.
 //
-// One thread serves ROWS neighbouring queries and HEADS heads of one KV head, so that a loaded key
-// or value serves ROWS·HEADS products: loads are what this kernel waits for. Neighbours mostly see
-// the same ranges; the thread walks every range that one of its queries sees and masks the others.
-// The softmax runs on base 2: q is scaled by SCALE·log2 e once.
+// One lane serves ROWS queries and HEADS heads of one KV head, so that a loaded key serves
+// ROWS·HEADS products: loads are what this kernel waits for. SHARED: the rows of a workgroup are one
+// block, so its lanes load the same keys at the same time, with QUADS a quarter each. Without
+// SHARED a row is a block of its own.
+// KEYS keys go through one turn of the loop, because a software adapter pays for every variable that
+// a loop carries. The softmax runs on base 2: q is scaled by SCALE·log2 e once.
 // Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax".
-@group(0) @binding(0) var<uniform> span: vec4<u32>;
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> keys: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read> selfRow: array<u32>;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 
 const LOWEST = -3.0e38f;
 const LN_2 = 0.6931471805599453f;
 
-fn total(x: vec4<f32>) -> f32 {
-  return (x.x + x.y) + (x.z + x.w);
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
+  //#if QUADS
+  @builtin(subgroup_invocation_id) subgroupLane: u32,
+  //#end
 ) {
-  let thread = (group.x + group.y * groups.x) * WORKGROUP + lane;
-  let slice = thread % SLICES;
-  let first = thread / SLICES * ROWS;
+  //#if SHARED
+  let block = group.x + group.y * groups.x;
+  let size = WORKGROUP * ROWS;
+  //#else
+  let block = (group.x + group.y * groups.x) * WORKGROUP + lane;
+  let size = 1u;
+  //#end
+  let first = block / SLICES * size;
   if (first >= span.y) {
     return;
   }
-  let head = slice * HEADS;
-  let kvOffset = head / GROUP * D4;
+  let begin = span.x + first;
+  let count = min(size, span.y - first);
+  let head = block % SLICES * HEADS;
+  let kvOffset = head / GROUP * (PARTS * WIDTH);
+  //#if QUADS
+  let quadLane = subgroupLane & 3u;
+  //#end
 
   // Rows past the end repeat the last one: they write what it writes.
-  //@for r ROWS
-  let row$r = span.x + min(first + $ru, span.y - 1u);
-  let seen$r = keys[row$r];
-  let end$r = selfRow[row$r] + 1u;
-  //@end
-  var q_: array<vec4<f32>, QUERIES * D4>;
-  var o_: array<vec4<f32>, QUERIES * D4>;
-  var top: array<f32, QUERIES>;
-  var sum: array<f32, QUERIES>;
-  //@for r ROWS
-  //@for h HEADS
-  top[$r * HEADS + $h] = LOWEST;
-  //@for d D4
-  q_[($r * HEADS + $h) * D4 + $d] = q[(row$r * H + head + $h) * D4 + $d] * SCALE_LOG2E_F;
-  //@end
-  //@end
-  //@end
+  //#repeat r ROWS
+  //#if SHARED
+  let place$r = min(lane + $ru * WORKGROUP, count - 1u);
+  //#else
+  let place$r = 0u;
+  //#end
+  let at$r = ((begin + place$r) * H + head) * (PARTS * WIDTH);
+  //#repeat h HEADS
+  var top$r_$h = LOWEST;
+  var sum$r_$h = 0.0;
+  //#repeat e PARTS
+  //#repeat f WIDTH
+  let q$r_$h_$e_$f = q[at$r + ($h * PARTS + $e) * WIDTH + $f] * SCALE_LOG2E_F;
+  var o$r_$h_$e_$f = vec4<f32>();
+  //#done
+  //#done
+  //#done
+  //#done
 
-  // Range 0 is the prefix, 1 + r the a-range of row r, 1 + ROWS + r its b-range.
-  for (var range = 0u; range < 1u + 2u * ROWS; range++) {
-    let leader = (range + ROWS - 1u) % ROWS;
-    let inB = range > ROWS;
-    let inAny = range > 0u;
-    var lo = 0u;
-    //@for r ROWS
-    let lo$r = select(0u, select(seen$r.y, seen$r.w, inB), inAny);
-    var hi$r = select(seen$r.x, select(seen$r.z, end$r, inB), inAny);
-    lo = select(lo, lo$r, leader == $ru);
-    //@end
-    // Rows with the same start share one walk, that of the first of them.
-    var hi = 0u;
-    var walked = false;
-    //@for r ROWS
-    hi$r = select(0u, hi$r, lo$r == lo);
-    hi = max(hi, hi$r);
-    walked = walked || (inAny && $ru < leader && lo$r == lo);
-    //@end
-    hi = select(hi, 0u, walked);
+  for (var kind = 0u; kind < 3u; kind++) {
+    //#repeat r ROWS
+    let own$r = endOf(kind, begin + place$r);
+    //#done
+    var at = 0u;
+    var next = startOf(kind, begin);
+    while (at < count) {
+      let runBegin = at;
+      let lo = next;
+      var hi = 0u;
+      while (at < count && next == lo) {
+        hi = max(hi, endOf(kind, begin + at));
+        at++;
+        next = startOf(kind, begin + min(at, count - 1u));
+      }
+      //#repeat r ROWS
+      let end$r = select(0u, own$r, place$r >= runBegin && place$r < at);
+      //#done
 
-    for (var j = lo; j < hi; j += KEYS) {
-      //@for c KEYS
-      let base$c = min(j + $cu, hi - 1u) * KV_D4 + kvOffset;
-      //@for r ROWS
-      let sees$r_$c = j + $cu < hi$r;
-      //@end
-      //@for d D4
-      let k$c_$d = k[base$c + $d];
-      //@end
-      //@end
-      //@for r ROWS
-      //@for h HEADS
-      let before$r_$h = top[$r * HEADS + $h];
-      var after$r_$h = before$r_$h;
-      //@for c KEYS
-      var dots$r_$h_$c = vec4<f32>();
-      //@for d D4
-      dots$r_$h_$c = fma(q_[($r * HEADS + $h) * D4 + $d], k$c_$d, dots$r_$h_$c);
-      //@end
-      let s$r_$h_$c = select(LOWEST, total(dots$r_$h_$c), sees$r_$c);
-      after$r_$h = max(after$r_$h, s$r_$h_$c);
-      //@end
-      let shrink$r_$h = exp2(before$r_$h - after$r_$h);
-      top[$r * HEADS + $h] = after$r_$h;
-      var more$r_$h = sum[$r * HEADS + $h] * shrink$r_$h;
-      //@for c KEYS
-      // While nothing has been seen the difference is 0 and its power 1, so masks count here too.
-      let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c - after$r_$h), sees$r_$c);
-      more$r_$h += p$r_$h_$c;
-      //@end
-      sum[$r * HEADS + $h] = more$r_$h;
-      //@end
-      //@end
-      //@for c KEYS
-      //@for d D4
-      let v$c_$d = v[base$c + $d];
-      //@end
-      //@end
-      //@for r ROWS
-      //@for h HEADS
-      //@for d D4
-      var o$r_$h_$d = o_[($r * HEADS + $h) * D4 + $d] * shrink$r_$h;
-      //@for c KEYS
-      o$r_$h_$d = fma(vec4<f32>(p$r_$h_$c), v$c_$d, o$r_$h_$d);
-      //@end
-      o_[($r * HEADS + $h) * D4 + $d] = o$r_$h_$d;
-      //@end
-      //@end
-      //@end
+      for (var j = lo; j < hi; j += KEYS) {
+        //#repeat c KEYS
+        let base$c = min(j + $cu, hi - 1u) * KV_D4 + kvOffset;
+        //#repeat e PARTS
+        //#if QUADS
+        let kLane$c_$e = k[base$c + $e * WIDTH + quadLane];
+        let vLane$c_$e = v[base$c + $e * WIDTH + quadLane];
+        //#end
+        //#repeat f WIDTH
+        //#if QUADS
+        let k$c_$e_$f = quadBroadcast(kLane$c_$e, $fu);
+        let v$c_$e_$f = quadBroadcast(vLane$c_$e, $fu);
+        //#else
+        let k$c_$e_$f = k[base$c + $e * WIDTH + $f];
+        let v$c_$e_$f = v[base$c + $e * WIDTH + $f];
+        //#end
+        //#done
+        //#done
+        //#done
+        //#repeat r ROWS
+        //#repeat c KEYS
+        let sees$r_$c = j + $cu < end$r;
+        //#done
+        //#repeat h HEADS
+        var raised$r_$h = top$r_$h;
+        //#repeat c KEYS
+        var dots$r_$h_$c = vec4<f32>();
+        //#repeat e PARTS
+        //#repeat f WIDTH
+        dots$r_$h_$c += q$r_$h_$e_$f * k$c_$e_$f;
+        //#done
+        //#done
+        let s$r_$h_$c = select(LOWEST, total(dots$r_$h_$c), sees$r_$c);
+        raised$r_$h = max(raised$r_$h, s$r_$h_$c);
+        //#done
+        let shrink$r_$h = exp2(top$r_$h - raised$r_$h);
+        top$r_$h = raised$r_$h;
+        sum$r_$h *= shrink$r_$h;
+        //#repeat c KEYS
+        // Before the first visible key the difference is 0 and its power 1: mask that too.
+        let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c - raised$r_$h), sees$r_$c);
+        sum$r_$h += p$r_$h_$c;
+        //#done
+        //#repeat e PARTS
+        //#repeat f WIDTH
+        o$r_$h_$e_$f *= shrink$r_$h;
+        //#repeat c KEYS
+        o$r_$h_$e_$f += p$r_$h_$c * v$c_$e_$f;
+        //#done
+        //#done
+        //#done
+        //#done
+        //#done
+      }
     }
   }
 
-  //@for r ROWS
-  //@for h HEADS
+  //#repeat r ROWS
+  //#repeat h HEADS
   {
-    let scale = 1.0 / sum[$r * HEADS + $h];
-    lse[row$r * H + head + $h] = (top[$r * HEADS + $h] + log2(sum[$r * HEADS + $h])) * LN_2;
-    //@for d D4
-    o[(row$r * H + head + $h) * D4 + $d] = o_[($r * HEADS + $h) * D4 + $d] * scale;
-    //@end
+    let scale = 1.0 / sum$r_$h;
+    lse[(begin + place$r) * H + head + $h] = (top$r_$h + log2(sum$r_$h)) * LN_2;
+    //#repeat e PARTS
+    //#repeat f WIDTH
+    o[at$r + ($h * PARTS + $e) * WIDTH + $f] = o$r_$h_$e_$f * scale;
+    //#done
+    //#done
   }
-  //@end
-  //@end
+  //#done
+  //#done
 }

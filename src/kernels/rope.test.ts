@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Span, type Gpu } from './gpu';
 import { createRope, type RopeBuffers, type RopeKernel } from './rope';
-import { createKvScatter } from './rope-scatter';
 import { ropeReference } from './rope.reference';
 import {
   centralDifferences,
@@ -154,31 +153,9 @@ describe.each(GPU_VARIANTS)('rope ($name)', ({ subgroups }) => {
     expect(x.slice(128, 192)).not.toEqual(inputs.x.slice(128, 192));
   });
 
-  it.each([1, 63, 64, 65])('scatters %i value rows into the pool', async (rows) => {
-    const gpu = await testGpu(subgroups);
-    const kernel = await createKvScatter(gpu, { dim: 36 });
-    const x = normals(1, (rows + 3) * 36);
-    const destination = places(rows + 3, 97);
-    const expected = new Float32Array(97 * 36).fill(UNTOUCHED);
-    for (let i = 2; i < rows + 2; i++)
-      expected.set(x.subarray(i * 36, i * 36 + 36), destination[i]! * 36);
-    const buffers = {
-      x: gpu.upload('x', x),
-      y: gpu.upload('y', new Float32Array(97 * 36).fill(UNTOUCHED)),
-      destination: gpu.upload('destination', destination),
-    };
-    const span = new Span(gpu, 'rows');
-    span.set(2, rows);
-    gpu.run([kernel.bind({ ...buffers, span })]);
-    expect(await gpu.readFloats(buffers.y, expected.length)).toEqual(expected);
-    gpu.release(...Object.values(buffers));
-    span.release();
-  });
-
   it('refuses shapes that have no halves of whole vectors', async () => {
     const gpu = await testGpu(subgroups);
     await expect(createRope(gpu, { heads: 1, headDim: 12 })).rejects.toThrow(RangeError);
-    await expect(createKvScatter(gpu, { dim: 6 })).rejects.toThrow(RangeError);
   });
 });
 
