@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Span } from './gpu';
+import { Span, type Gpu } from './gpu';
 import { createLinearDense, type DenseLayout, type DenseWeight } from './linear-dense';
+import type { LinearTuning } from './linear.tile';
 import { linearGradientReference, linearReference } from './linear.reference';
 import { GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
 
@@ -22,74 +23,90 @@ function transpose(w: Float32Array, n: number, k: number): Float32Array {
   return w.map((_, i) => w[(i % n) * k + Math.floor(i / n)]!);
 }
 
+/** Checks the four variants against f64, and that rows outside the span keep their values. */
+async function agrees(
+  gpu: Gpu,
+  rows: number,
+  k: number,
+  n: number,
+  layout: DenseLayout,
+  tuning?: LinearTuning,
+) {
+  const start = 3;
+  const total = rows + start + 2;
+  const hasBias = n % 2 === 1;
+  const w = normals(11, n * k, 0.3);
+  const bias = normals(13, n);
+  const x = normals(1, total * k);
+  const dy = normals(2, total * n);
+  const residual = normals(3, total * n);
+  const yBefore = normals(4, total * n);
+  const dxBefore = normals(5, total * k);
+  const weight: DenseWeight = {
+    data: gpu.upload('weight', layout === 'out_in' ? w : transpose(w, n, k)),
+    ...(hasBias ? { bias: gpu.upload('bias', bias) } : {}),
+  };
+  const kernel = await createLinearDense(gpu, {
+    inFeatures: k,
+    outFeatures: n,
+    layout,
+    bias: hasBias,
+    ...(tuning ? { tuning } : {}),
+  });
+  const span = new Span(gpu, 'test');
+  span.set(start, rows);
+  const upload = (label: string, values: Float32Array) => gpu.upload(label, values);
+  const [X, DY, R] = [upload('x', x), upload('dy', dy), upload('residual', residual)];
+  const [Y, YR] = [upload('y', yBefore), upload('y + r', yBefore)];
+  const [DX, DXA] = [upload('dx', dxBefore), upload('dx + dx', dxBefore)];
+  gpu.run([
+    kernel.bindForward({ x: X, weight, y: Y, span }),
+    kernel.bindForward({ x: X, weight, residual: R, y: YR, span }),
+    kernel.bindBackward({ dy: DY, weight, dx: DX, accumulate: false, span }),
+    kernel.bindBackward({ dy: DY, weight, dx: DXA, accumulate: true, span }),
+  ]);
+
+  const shape = { rows, inFeatures: k, outFeatures: n };
+  const [from, to] = [start, start + rows];
+  const product = linearReference(
+    shape,
+    x.subarray(from * k, to * k),
+    w,
+    hasBias ? bias : undefined,
+  );
+  const gradient = linearGradientReference(shape, dy.subarray(from * n, to * n), w);
+  const plus = (values: Float64Array, added: Float32Array, width: number) =>
+    values.map((value, i) => value + added[from * width + i]!);
+  const checks: [GPUBuffer, number, Float32Array, Float64Array][] = [
+    [Y, n, yBefore, product],
+    [YR, n, yBefore, plus(product, residual, n)],
+    [DX, k, dxBefore, gradient],
+    [DXA, k, dxBefore, plus(gradient, dxBefore, k)],
+  ];
+  for (const [buffer, width, before, reference] of checks) {
+    const got = await gpu.readFloats(buffer, total * width);
+    const inside = [from * width, to * width] as const;
+    expect(relativeError(got.slice(...inside), reference)).toBeLessThan(1e-5);
+    expect(got.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
+    expect(got.slice(inside[1])).toEqual(before.slice(inside[1]));
+  }
+  span.release();
+  kernel.release();
+  gpu.release(X, DY, R, Y, YR, DX, DXA, weight.data, weight.bias);
+}
+
 describe.each(GPU_VARIANTS)('dense linear with $name', ({ subgroups }) => {
   describe.each(LAYOUTS)('layout %s', (layout) => {
     it.each(SIZES)(
       'agrees with f64 for %i rows, %i inputs, %i outputs and leaves other rows alone',
       async (rows, k, n) => {
-        const gpu = await testGpu(subgroups);
-        const start = 3;
-        const total = rows + start + 2;
-        const hasBias = n % 2 === 1;
-        const w = normals(11, n * k, 0.3);
-        const bias = normals(13, n);
-        const x = normals(1, total * k);
-        const dy = normals(2, total * n);
-        const residual = normals(3, total * n);
-        const yBefore = normals(4, total * n);
-        const dxBefore = normals(5, total * k);
-        const weight: DenseWeight = {
-          data: gpu.upload('weight', layout === 'out_in' ? w : transpose(w, n, k)),
-          ...(hasBias ? { bias: gpu.upload('bias', bias) } : {}),
-        };
-        const kernel = await createLinearDense(gpu, {
-          inFeatures: k,
-          outFeatures: n,
-          layout,
-          bias: hasBias,
-        });
-        const span = new Span(gpu, 'test');
-        span.set(start, rows);
-        const upload = (label: string, values: Float32Array) => gpu.upload(label, values);
-        const [X, DY, R] = [upload('x', x), upload('dy', dy), upload('residual', residual)];
-        const [Y, YR] = [upload('y', yBefore), upload('y + r', yBefore)];
-        const [DX, DXA] = [upload('dx', dxBefore), upload('dx + dx', dxBefore)];
-        gpu.run([
-          kernel.bindForward({ x: X, weight, y: Y, span }),
-          kernel.bindForward({ x: X, weight, residual: R, y: YR, span }),
-          kernel.bindBackward({ dy: DY, weight, dx: DX, accumulate: false, span }),
-          kernel.bindBackward({ dy: DY, weight, dx: DXA, accumulate: true, span }),
-        ]);
-
-        const shape = { rows, inFeatures: k, outFeatures: n };
-        const [from, to] = [start, start + rows];
-        const product = linearReference(
-          shape,
-          x.subarray(from * k, to * k),
-          w,
-          hasBias ? bias : undefined,
-        );
-        const gradient = linearGradientReference(shape, dy.subarray(from * n, to * n), w);
-        const plus = (values: Float64Array, added: Float32Array, width: number) =>
-          values.map((value, i) => value + added[from * width + i]!);
-        const checks: [GPUBuffer, number, Float32Array, Float64Array][] = [
-          [Y, n, yBefore, product],
-          [YR, n, yBefore, plus(product, residual, n)],
-          [DX, k, dxBefore, gradient],
-          [DXA, k, dxBefore, plus(gradient, dxBefore, k)],
-        ];
-        for (const [buffer, width, before, reference] of checks) {
-          const got = await gpu.readFloats(buffer, total * width);
-          const inside = [from * width, to * width] as const;
-          expect(relativeError(got.slice(...inside), reference)).toBeLessThan(1e-5);
-          expect(got.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
-          expect(got.slice(inside[1])).toEqual(before.slice(inside[1]));
-        }
-        span.release();
-        kernel.release();
-        gpu.release(X, DY, R, Y, YR, DX, DXA, weight.data, weight.bias);
+        await agrees(await testGpu(subgroups), rows, k, n, layout);
       },
     );
+  });
+
+  it('agrees with f64 with the tile for graphics hardware', async () => {
+    await agrees(await testGpu(subgroups), 9, 256, 66, 'out_in', 'hardware');
   });
 
   it('refuses sizes that are no positive integers, and a bias it was not made for', async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Span, type Gpu } from './gpu';
 import { createLinearInt4, type Int4Weight } from './linear-int4';
+import type { LinearTuning } from './linear.tile';
 import { dequantise, linearGradientReference, linearReference } from './linear.reference';
 import {
   centralDifferences,
@@ -24,6 +25,12 @@ const SIZES: [rows: number, inFeatures: number, outFeatures: number][] = [
   [65, 96, 66],
 ];
 
+/** Widths of 32, 16 and 8 lanes, with and without a tail. */
+const HARDWARE_SIZES: typeof SIZES = [
+  [65, 64, 256],
+  [9, 128, 517],
+];
+
 function int4(gpu: Gpu, k: number, n: number, withZeroPoints: boolean) {
   const next = random(11);
   const data = Uint32Array.from({ length: (n * k) / 8 }, () => next() * 2 ** 32);
@@ -40,84 +47,101 @@ function int4(gpu: Gpu, k: number, n: number, withZeroPoints: boolean) {
   return { weight, w };
 }
 
+/** Checks the four variants against f64, and that rows outside the span keep their values. */
+async function agrees(
+  gpu: Gpu,
+  rows: number,
+  k: number,
+  n: number,
+  zeroPoints: boolean,
+  tuning?: LinearTuning,
+) {
+  const start = 3;
+  const total = rows + start + 2;
+  const { weight, w } = int4(gpu, k, n, zeroPoints);
+  const bias = normals(13, n);
+  const x = normals(1, total * k);
+  const dy = normals(2, total * n);
+  const residual = normals(3, total * n);
+  const yBefore = normals(4, total * n);
+  const dxBefore = normals(5, total * k);
+  const kernel = await createLinearInt4(gpu, {
+    inFeatures: k,
+    outFeatures: n,
+    zeroPoints,
+    bias: zeroPoints,
+    ...(tuning ? { tuning } : {}),
+  });
+  if (zeroPoints) weight.bias = gpu.upload('bias', bias);
+  const span = new Span(gpu, 'test');
+  span.set(start, rows);
+  const upload = (label: string, values: Float32Array) => gpu.upload(label, values);
+  const [X, DY, R] = [upload('x', x), upload('dy', dy), upload('residual', residual)];
+  const [Y, YR] = [upload('y', yBefore), upload('y + r', yBefore)];
+  const [DX, DXA] = [upload('dx', dxBefore), upload('dx + dx', dxBefore)];
+  gpu.run([
+    kernel.bindForward({ x: X, weight, y: Y, span }),
+    kernel.bindForward({ x: X, weight, residual: R, y: YR, span }),
+    kernel.bindBackward({ dy: DY, weight, dx: DX, accumulate: false, span }),
+    kernel.bindBackward({ dy: DY, weight, dx: DXA, accumulate: true, span }),
+  ]);
+
+  const shape = { rows, inFeatures: k, outFeatures: n };
+  const [from, to] = [start, start + rows];
+  const product = linearReference(
+    shape,
+    x.subarray(from * k, to * k),
+    w,
+    zeroPoints ? bias : undefined,
+  );
+  const gradient = linearGradientReference(shape, dy.subarray(from * n, to * n), w);
+  const expected = (
+    before: Float32Array,
+    width: number,
+    values: Float64Array,
+    added?: Float32Array,
+  ) => {
+    const all = Float64Array.from(before);
+    values.forEach((value, i) => {
+      const at = from * width + i;
+      all[at] = value + (added ? added[at]! : 0);
+    });
+    return all;
+  };
+  const checks: [GPUBuffer, number, Float32Array, Float64Array][] = [
+    [Y, n, yBefore, expected(yBefore, n, product)],
+    [YR, n, yBefore, expected(yBefore, n, product, residual)],
+    [DX, k, dxBefore, expected(dxBefore, k, gradient)],
+    [DXA, k, dxBefore, expected(dxBefore, k, gradient, dxBefore)],
+  ];
+  for (const [buffer, width, before, reference] of checks) {
+    const got = await gpu.readFloats(buffer, total * width);
+    const inside = [from * width, to * width] as const;
+    expect(relativeError(got.slice(...inside), reference.slice(...inside))).toBeLessThan(1e-5);
+    expect(got.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
+    expect(got.slice(inside[1])).toEqual(before.slice(inside[1]));
+  }
+  span.release();
+  kernel.release();
+  gpu.release(X, DY, R, Y, YR, DX, DXA, ...Object.values(weight));
+}
+
 describe.each(GPU_VARIANTS)('int4 linear with $name', ({ subgroups }) => {
   describe.each([false, true])('zero points of its own: %s', (zeroPoints) => {
     it.each(SIZES)(
       'agrees with f64 for %i rows, %i inputs, %i outputs and leaves other rows alone',
       async (rows, k, n) => {
-        const gpu = await testGpu(subgroups);
-        const start = 3;
-        const total = rows + start + 2;
-        const { weight, w } = int4(gpu, k, n, zeroPoints);
-        const bias = normals(13, n);
-        const x = normals(1, total * k);
-        const dy = normals(2, total * n);
-        const residual = normals(3, total * n);
-        const yBefore = normals(4, total * n);
-        const dxBefore = normals(5, total * k);
-        const kernel = await createLinearInt4(gpu, {
-          inFeatures: k,
-          outFeatures: n,
-          zeroPoints,
-          bias: zeroPoints,
-        });
-        if (zeroPoints) weight.bias = gpu.upload('bias', bias);
-        const span = new Span(gpu, 'test');
-        span.set(start, rows);
-        const upload = (label: string, values: Float32Array) => gpu.upload(label, values);
-        const [X, DY, R] = [upload('x', x), upload('dy', dy), upload('residual', residual)];
-        const [Y, YR] = [upload('y', yBefore), upload('y + r', yBefore)];
-        const [DX, DXA] = [upload('dx', dxBefore), upload('dx + dx', dxBefore)];
-        gpu.run([
-          kernel.bindForward({ x: X, weight, y: Y, span }),
-          kernel.bindForward({ x: X, weight, residual: R, y: YR, span }),
-          kernel.bindBackward({ dy: DY, weight, dx: DX, accumulate: false, span }),
-          kernel.bindBackward({ dy: DY, weight, dx: DXA, accumulate: true, span }),
-        ]);
-
-        const shape = { rows, inFeatures: k, outFeatures: n };
-        const [from, to] = [start, start + rows];
-        const product = linearReference(
-          shape,
-          x.subarray(from * k, to * k),
-          w,
-          zeroPoints ? bias : undefined,
-        );
-        const gradient = linearGradientReference(shape, dy.subarray(from * n, to * n), w);
-        const expected = (
-          before: Float32Array,
-          width: number,
-          values: Float64Array,
-          added?: Float32Array,
-        ) => {
-          const all = Float64Array.from(before);
-          values.forEach((value, i) => {
-            const at = from * width + i;
-            all[at] = value + (added ? added[at]! : 0);
-          });
-          return all;
-        };
-        const checks: [GPUBuffer, number, Float32Array, Float64Array][] = [
-          [Y, n, yBefore, expected(yBefore, n, product)],
-          [YR, n, yBefore, expected(yBefore, n, product, residual)],
-          [DX, k, dxBefore, expected(dxBefore, k, gradient)],
-          [DXA, k, dxBefore, expected(dxBefore, k, gradient, dxBefore)],
-        ];
-        for (const [buffer, width, before, reference] of checks) {
-          const got = await gpu.readFloats(buffer, total * width);
-          const inside = [from * width, to * width] as const;
-          expect(relativeError(got.slice(...inside), reference.slice(...inside))).toBeLessThan(
-            1e-5,
-          );
-          expect(got.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
-          expect(got.slice(inside[1])).toEqual(before.slice(inside[1]));
-        }
-        span.release();
-        kernel.release();
-        gpu.release(X, DY, R, Y, YR, DX, DXA, ...Object.values(weight));
+        await agrees(await testGpu(subgroups), rows, k, n, zeroPoints);
       },
     );
   });
+
+  it.each(HARDWARE_SIZES)(
+    'agrees with f64 with the tile for graphics hardware: %i rows, %i inputs, %i outputs',
+    async (rows, k, n) => {
+      await agrees(await testGpu(subgroups), rows, k, n, false, 'hardware');
+    },
+  );
 
   it('follows the span from one run to the next without being bound again', async () => {
     const gpu = await testGpu(subgroups);

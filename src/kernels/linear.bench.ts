@@ -26,7 +26,7 @@ const SHAPES: readonly (readonly [number, number, number])[] = [
   [1, 128, 2048],
 ];
 
-/** Milliseconds that one of `op` takes: the best of several rounds of about 30 ms. */
+/** Milliseconds that one of `op` takes: the best of four rounds of about 30 ms. */
 async function milliseconds(gpu: Gpu, op: Op): Promise<number> {
   const time = async (repeats: number) => {
     const start = performance.now();
@@ -37,7 +37,7 @@ async function milliseconds(gpu: Gpu, op: Op): Promise<number> {
   await time(2);
   const repeats = Math.max(1, Math.min(400, Math.round(30 / (await time(1)))));
   let best = Infinity;
-  for (let round = 0; round < 7; round++) best = Math.min(best, (await time(repeats)) / repeats);
+  for (let round = 0; round < 4; round++) best = Math.min(best, (await time(repeats)) / repeats);
   return best;
 }
 
