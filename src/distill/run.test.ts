@@ -6,6 +6,7 @@ import { preparedKey, type PreparedData } from './prepare';
 import { PROBE_COUNTS } from './probe';
 import { DEFAULT_RECIPE } from './recipe';
 import { distil, throughLink, type RunDeps } from './run';
+import type { Checkpoint } from './trainer';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
 
 const ids = { student: '0123456789abcdef', guard: 'g', judge: 'j' };
@@ -120,6 +121,24 @@ describe('distil', () => {
     expect(shipped.engine.generated).toBe(0);
     expect(again.prompt).toEqual(first.prompt);
     expect(again.probes).toEqual([]);
+  });
+
+  it('goes on from a checkpoint to the same prompt, but not with another recipe', async () => {
+    const short = { ...recipe, steps: 6 };
+    const options = { evaluations: [], probeEvery: 0, checkpointEvery: 3 };
+    const checkpoints: Checkpoint[] = [];
+    const whole = await distil(
+      short,
+      deps(),
+      { onCheckpoint: (checkpoint) => checkpoints.push(structuredClone(checkpoint)) },
+      options,
+    );
+    const resumeFrom = checkpoints[0]!;
+    expect(resumeFrom.step).toBe(3);
+    const rest = await distil(short, deps(), {}, { ...options, resumeFrom });
+    expect(rest.share).toBe(whole.share);
+    const other = distil({ ...short, seed: 9 }, deps(), {}, { ...options, resumeFrom });
+    await expect(other).rejects.toThrow(/another recipe/);
   });
 
   it('ended early it is scored as it stood', async () => {

@@ -77,7 +77,8 @@ export function throughLink(prompt: Float32Array, dim: number): Float32Array {
 /**
  * Runs `recipe` from the data to the link. Ended early by its control it still gives a record, with
  * status 'stopped', scored as it stood.
- * @throws the signal's reason when aborted; errors of the engine, the guards and the data
+ * @throws the signal's reason when aborted; RangeError for a checkpoint of another recipe; errors of
+ *   the engine, the guards and the data
  */
 export async function distil(
   recipe: Recipe,
@@ -85,6 +86,9 @@ export async function distil(
   hooks: RunHooks = {},
   options: RunOptions = {},
 ): Promise<RunRecord> {
+  if (options.resumeFrom && !sameRecipe(options.resumeFrom.recipe, recipe)) {
+    throw new RangeError('The checkpoint belongs to another recipe.');
+  }
   const createdAt = new Date().toISOString();
   const clock = new Clock();
   const { engine, chat, domain, ids } = deps;
@@ -153,6 +157,10 @@ export async function distil(
     share,
     status: trained.status,
   };
+}
+
+function sameRecipe(a: Recipe, b: Recipe): boolean {
+  return (Object.keys(b) as (keyof Recipe)[]).every((field) => a[field] === b[field]);
 }
 
 /** Prepared data that fits, or newly made. */

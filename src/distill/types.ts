@@ -45,6 +45,7 @@ export interface Recipe {
 }
 
 export interface Measure {
+  /** NaN (null in JSON) where n is 0. */
   value: number;
   /** 95 % interval: Wilson for proportions, bootstrap for means. */
   low: number;
