@@ -12,6 +12,7 @@ import { chooseDevice } from './device';
 import { describeError, UnsupportedModelError } from './errors';
 import { Lock } from './lock';
 import { fetchFrom, jsonFile, loadModelFiles } from './model-files';
+import { nextTask } from './next-task';
 import type { GuardRequests } from './protocol';
 import { configureRuntime, restrictFetch } from './runtime';
 import { type Endpoint, type Handlers, serve } from './serve';
@@ -61,6 +62,7 @@ async function score(items: readonly Item[], signal: AbortSignal): Promise<Float
       .filter(({ item }) => (item.response !== undefined) === paired)
       .sort((a, b) => length(a.item) - length(b.item));
     for (let start = 0; start < chosen.length; start += BATCH) {
+      await nextTask();
       signal.throwIfAborted();
       const batch = chosen.slice(start, start + BATCH);
       const scores = await scoreBatch(

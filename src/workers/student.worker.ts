@@ -16,6 +16,7 @@ import { chooseDevice, type RuntimeDevice } from './device';
 import { describeError } from './errors';
 import { Lock } from './lock';
 import { fetchFrom, loadModelFiles } from './model-files';
+import { nextTask } from './next-task';
 import type { KvPrefix, StudentRequests } from './protocol';
 import { configureRuntime, restrictFetch } from './runtime';
 import { type Endpoint, type Handlers, serve } from './serve';
@@ -70,19 +71,27 @@ function sampling(temperature: number, seed: number): LogitsProcessorList {
   return processors;
 }
 
-/** generate() changes the cache in place, so every call gets a fresh one. */
-function cacheOf(prefix: KvPrefix, { kvHeads, headDim, layers }: Student): DynamicCache {
-  const shape = [1, kvHeads, prefix.length, headDim];
-  const values = kvHeads * prefix.length * headDim;
-  const fits = prefix.layers.every((l) => l.key.length === values && l.value.length === values);
+/**
+ * The cache to start from, empty without a prefix: exporters may name the last dimension instead of
+ * giving its size, and transformers.js would then make an empty cache of width 0. generate()
+ * changes the cache in place, so every call gets a fresh one.
+ */
+function cacheOf(prefix: KvPrefix | null, { kvHeads, headDim, layers }: Student): DynamicCache {
+  const length = prefix?.length ?? 0;
+  const values = kvHeads * length * headDim;
+  const fits = (layer: KvPrefix['layers'][number]) =>
+    layer.key.length === values && layer.value.length === values;
   // The runtime would stop working for good on tensors of a wrong shape.
-  if (prefix.layers.length !== layers || !fits) {
+  if (prefix && (prefix.layers.length !== layers || !prefix.layers.every(fits))) {
     throw new RangeError('The prefix was made for another student.');
   }
+  const shape = [1, kvHeads, length, headDim];
   const entries: Record<string, Tensor> = {};
-  for (const [i, { key, value }] of prefix.layers.entries()) {
-    entries[`past_key_values.${i}.key`] = new Tensor('float32', key, shape);
-    entries[`past_key_values.${i}.value`] = new Tensor('float32', value, shape);
+  for (let i = 0; i < layers; i++) {
+    for (const part of ['key', 'value'] as const) {
+      const data = prefix?.layers[i]![part] ?? new Float32Array(0);
+      entries[`past_key_values.${i}.${part}`] = new Tensor('float32', data, shape);
+    }
   }
   return new DynamicCache(entries);
 }
@@ -115,6 +124,11 @@ const handlers: Handlers<StudentRequests> = {
         dtype: 'q4',
         device: choice.device,
       });
+      const forward = model.forward.bind(model);
+      model.forward = async (inputs) => {
+        await nextTask();
+        return forward(inputs);
+      };
       await student?.model.dispose();
       const config = model.config as unknown as Record<string, number>;
       const heads = config['num_attention_heads']!;
@@ -137,16 +151,16 @@ const handlers: Handlers<StudentRequests> = {
       const { model, device } = loaded();
       const positions = (prefix?.length ?? 0) + tokens.length;
       checkRoom(positions, loaded());
-      const cache = prefix && cacheOf(prefix, loaded());
+      const cache = cacheOf(prefix, loaded());
       try {
         const { logits } = (await model({
           input_ids: integers(tokens),
           attention_mask: integers(positions),
-          ...(cache ? { past_key_values: cache } : {}),
+          past_key_values: cache,
         })) as { logits: Tensor };
         return { tokens, logits: Float32Array.from(logits.data as Float32Array), device };
       } finally {
-        await cache?.dispose();
+        await cache.dispose();
       }
     });
   },
@@ -185,13 +199,13 @@ const handlers: Handlers<StudentRequests> = {
       const stopping = new InterruptableStoppingCriteria();
       const interrupt = () => stopping.interrupt();
       signal.addEventListener('abort', interrupt);
-      const cache = prefix && cacheOf(prefix, loaded());
+      const cache = cacheOf(prefix, loaded());
       try {
         await model.generate({
           input_ids,
           // The mask counts the cached prefix; the tokenizer's own would cut the prompt.
           attention_mask: integers(positions),
-          ...(cache ? { past_key_values: cache } : {}),
+          past_key_values: cache,
           max_new_tokens: maxNewTokens,
           do_sample: false,
           logits_processor: sampling(temperature, seed),
@@ -200,7 +214,7 @@ const handlers: Handlers<StudentRequests> = {
         });
       } finally {
         signal.removeEventListener('abort', interrupt);
-        await cache?.dispose();
+        await cache.dispose();
       }
       signal.throwIfAborted();
       const decodeSeconds = Math.max(1e-6, (performance.now() - firstToken) / 1000);

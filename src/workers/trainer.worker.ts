@@ -86,7 +86,8 @@ function connected(role: GuardRole): ConnectedGuard {
 function environment({ gpu }: Student): RunEnvironment {
   const { vendor, architecture, device, description, isFallbackAdapter } = gpu.description;
   return {
-    commit: __COMMIT__,
+    // Only builds define it, not a test's dev server.
+    commit: typeof __COMMIT__ === 'string' ? __COMMIT__ : 'unknown',
     version,
     runtime: navigator.userAgent,
     adapter: [vendor, architecture, device, description].filter(Boolean).join(' '),
