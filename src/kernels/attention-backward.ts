@@ -151,7 +151,6 @@ export async function createAttentionBackward(
     KV_D4: (kvHeads * headDim) / 4,
     SCALE_F: scale,
     SCALE_LOG2E_F: scale * Math.LOG2E,
-    PARTITIONS: partitions,
   };
   const small = { ...constants, WORKGROUP: SMALL_WORKGROUP };
   const query = {
@@ -178,8 +177,13 @@ export async function createAttentionBackward(
       make('attention stats', statsSource, small),
       make('attention dQ', walk + querySource, query),
       make('attention dK dV', keysSource, ofKeys(tile.text)),
-      make('attention prefix dK dV', keysSource, ofKeys(tile.prefix), true),
-      make('attention prefix reduction', reduceSource, small),
+      make(
+        'attention prefix dK dV',
+        keysSource,
+        { ...ofKeys(tile.prefix), PARTITIONS: partitions },
+        true,
+      ),
+      make('attention prefix reduction', reduceSource, { ...small, PARTITIONS: partitions }),
     ]);
   const blocks = (rows: number, { workgroup }: { workgroup: number }, each: number) =>
     Math.ceil(rows / (workgroup * each));
