@@ -2,6 +2,7 @@
 import type { DecoderConfig, DecoderModel, DenseTensor, Linear } from '../formats/onnx/decoder';
 import { type ModelFiles, readFloats, readTensor } from '../formats/onnx/tensor';
 import { UnsupportedModelError } from '../formats/onnx/errors';
+import { readEmbedding, readRotary } from '../formats/onnx/weights';
 import type { Gpu } from '../kernels/gpu';
 import { createLinearDense } from '../kernels/linear-dense';
 import { createLinearInt4 } from '../kernels/linear-int4';
@@ -52,8 +53,7 @@ export type UploadProgress = (done: number, total: number) => void;
 
 /**
  * Uploads every tensor of `model`.
- * @throws UnsupportedModelError on weights that the kernels cannot read (block size other than 32,
- *   an int4 embedding table).
+ * @throws UnsupportedModelError on weights that the kernels cannot read (block size other than 32).
  */
 export async function uploadWeights(
   gpu: Gpu,
@@ -74,9 +74,6 @@ export async function uploadWeights(
     report();
     return layer;
   };
-  if (model.embedding.kind !== 'dense') {
-    throw new UnsupportedModelError('A quantised embedding table cannot be trained through yet.');
-  }
   const layers: LayerWeights[] = [];
   for (const [index, layer] of model.layers.entries()) {
     const name = (role: string) => `layer ${index} ${role}`;
@@ -92,30 +89,43 @@ export async function uploadWeights(
       down: await linear(name('down'), layer.down),
     });
   }
+  const { cos, sin } = await readRotary(model.rotary, files);
+  const embedding = gpu.upload('embedding', await readEmbedding(model.embedding, files));
+  report();
   const weights = {
     config: model.config,
-    positions: model.cachePositions,
-    embedding: await dense('embedding', model.embedding),
+    positions: model.rotary.positions,
+    embedding,
     layers,
     finalNorm: await dense('final norm', model.finalNorm),
-    head: await linear('head', model.head),
-    cos: await dense('cos', model.cosCache),
-    sin: await dense('sin', model.sinCache),
+    head: await uploadLinear(gpu, 'head', model.head, files, tiedTable(model, embedding)),
+    cos: gpu.upload('cos', cos),
+    sin: gpu.upload('sin', sin),
   };
   return { ...weights, bytes: gpu.allocatedBytes - before };
 }
 
+/** The embedding on the GPU where a dense head reads the very same tensor in the same layout. */
+function tiedTable(model: DecoderModel, embedding: GPUBuffer): GPUBuffer | undefined {
+  const { head, embedding: table } = model;
+  const tied = head.kind === 'dense' && table.kind === 'dense' && head.data === table.data;
+  return tied && head.layout === 'out_in' ? embedding : undefined;
+}
+
+/** `uploaded`: the weights of a dense layer where they are on the GPU already. */
 async function uploadLinear(
   gpu: Gpu,
   label: string,
   source: Linear,
   files: ModelFiles,
+  uploaded?: GPUBuffer,
 ): Promise<LinearLayer> {
   const { inFeatures, outFeatures } = source;
   const bias = source.bias && gpu.upload(`${label} bias`, await readFloats(source.bias, files));
   if (source.kind === 'dense') {
     const { layout } = source;
-    const weight = { data: gpu.upload(label, await readFloats(source.data, files)), bias };
+    const data = uploaded ?? gpu.upload(label, await readFloats(source.data, files));
+    const weight = { data, bias };
     return lazily(inFeatures, outFeatures, weight, (variants) =>
       createLinearDense(gpu, {
         inFeatures,

@@ -1,7 +1,7 @@
 /** A plain float64 Llama forward pass over a mapped file: what its weights must mean. */
 import type { DecoderModel, Linear } from './decoder';
 import { type ModelFiles, readFloats } from './tensor';
-import { readEmbedding, readMatrix } from './weights';
+import { readEmbedding, readMatrix, readRotary } from './weights';
 
 /** Logits [tokens.length, vocabSize] of one sequence from position 0. */
 export async function referenceLogits(
@@ -32,8 +32,7 @@ export async function referenceLogits(
       return (value / Math.sqrt(mean + normEps)) * scale[at - start]!;
     });
   };
-  const cos = await readFloats(model.cosCache.data, files);
-  const sin = await readFloats(model.sinCache.data, files);
+  const { cos, sin } = await readRotary(model.rotary, files);
   const rotate = (x: Float64Array, count: number): Float64Array => {
     const half = headDim / 2;
     return x.map((value, at) => {

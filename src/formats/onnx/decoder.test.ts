@@ -48,12 +48,20 @@ describe.each([
       normEps: 1e-5,
       maxPositions: 32,
       ropeTheta: 10000,
+      activation: 'silu',
+      qkNorm: false,
+      outputNorms: false,
+      attentionScale: 0.25,
+      attentionSoftCap: null,
+      logitSoftCap: null,
+      embeddingScale: 1,
+      windows: [null, null],
     });
     expect(decoder.layers.map((layer) => [layer.q.outFeatures, layer.k.outFeatures])).toEqual([
       [64, 32],
       [64, 32],
     ]);
-    expect(decoder.cachePositions).toBe(32);
+    expect(decoder.rotary).toMatchObject({ kind: 'caches', positions: 32 });
     expect(decoder.embedding.kind).toBe(name === 'tied' ? 'int4' : 'dense');
   });
 });
@@ -132,10 +140,12 @@ describe('a graph or configuration that is not understood', () => {
   });
 
   it.each([
-    ['model_type', 'gemma2', 'model_type "gemma2"'],
+    ['model_type', 'phi3', 'model_type "phi3"'],
+    ['model_type', 'gemma2', 'the factor 8 of embeddings'],
+    ['model_type', 'qwen3', 'q and k norms'],
     ['hidden_act', 'gelu', 'hidden_act "gelu"'],
     ['num_hidden_layers', 1, 'LM head'],
-    ['num_hidden_layers', 3, 'Layer 2'],
+    ['num_hidden_layers', 3, 'layer 2'],
     ['hidden_size', 128, '[37, 128]'],
     ['vocab_size', 38, '[38, 64]'],
     ['intermediate_size', 64, 'gate_proj'],

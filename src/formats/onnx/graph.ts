@@ -1,6 +1,7 @@
 import { UnsupportedModelError } from './errors';
 import type { OnnxAttribute, OnnxModel, OnnxNode } from './proto';
-import { elementCount, type TensorRef } from './tensor';
+import { float16ToFloat32 } from '../float16';
+import { aligned, DataType, elementCount, type TensorRef } from './tensor';
 
 /**
  * A graph that is read by claiming: a walk from the embedding to the logits claims each node it
@@ -77,11 +78,24 @@ export class Graph {
     return ref;
   }
 
-  /** Claims everything that `tensor` is computed from; only these operators and graph inputs. */
-  claimPlumbing(tensor: string, operators: ReadonlySet<string>, inputs: ReadonlySet<string>): void {
+  /** The value of a constant with one element; undefined where `tensor` is none. */
+  scalar(tensor: string): number | undefined {
+    const ref = this.constant(tensor);
+    return ref && scalarOf(ref);
+  }
+
+  /**
+   * Claims everything that `tensor` is computed from; only these operators and graph inputs. A
+   * Shape ends the walk: it reads no values.
+   */
+  claimPlumbing(
+    tensor: string,
+    operators: ReadonlySet<string>,
+    mayRead: (input: string) => boolean,
+  ): void {
     if (tensor === '' || this.model.initializers.has(tensor)) return;
     if (this.isInput(tensor)) {
-      if (inputs.has(tensor)) return;
+      if (mayRead(tensor)) return;
       throw new UnsupportedModelError(
         `The graph uses its input "${tensor}" in an unexpected place.`,
       );
@@ -95,7 +109,8 @@ export class Graph {
       throw unsupported(node, 'it is not expected among the mask and position operators');
     }
     this.claim(node);
-    for (const input of node.inputs) this.claimPlumbing(input, operators, inputs);
+    if (node.opType === 'Shape') return;
+    for (const input of node.inputs) this.claimPlumbing(input, operators, mayRead);
   }
 
   /** Refuses the model where a node has not been claimed; unread constants do no harm. */
@@ -132,6 +147,17 @@ export function numberAttribute(node: OnnxNode, name: string, otherwise: number)
   if (attribute === undefined) return otherwise;
   if (attribute.kind === 'int' || attribute.kind === 'float') return attribute.value;
   throw unsupported(node, `its attribute "${name}" is no number`);
+}
+
+/** The number in a tensor of one element that was small enough to be kept. */
+function scalarOf({ dims, dataType, storage }: TensorRef): number | undefined {
+  if (elementCount(dims) !== 1 || storage.kind !== 'inline') return undefined;
+  const buffer = aligned(storage.bytes);
+  if (dataType === DataType.float32) return new Float32Array(buffer)[0];
+  if (dataType === DataType.float16) return float16ToFloat32(new Uint16Array(buffer))[0];
+  if (dataType === DataType.int64) return Number(new BigInt64Array(buffer)[0]);
+  if (dataType === DataType.int32) return new Int32Array(buffer)[0];
+  return undefined;
 }
 
 /** Refuses the node unless the tensor has exactly `count` elements. */

@@ -15,16 +15,28 @@ export type EmbeddingTable =
   /** Rows quantised like an {@link Int4Linear} with outFeatures = vocabSize, inFeatures = dim. */
   | { kind: 'int4'; table: Int4Linear };
 
+/** Angles of the half-split rotation. */
+export type Rotary =
+  /** cos and sin, [positions, headDim / 2]; any scaling is baked in. */
+  | { kind: 'caches'; cos: DenseTensor; sin: DenseTensor; positions: number }
+  /** The graph turns position · inverse [headDim / 2] into cos and sin, both times `scale`. */
+  | { kind: 'frequencies'; inverse: DenseTensor; scale: number; positions: number };
+
 export interface DecoderLayer {
-  /** RMSNorm weight [dim]. */
+  /** RMSNorm weight [dim]; Gemma's "+1" is in it. */
   inputNorm: DenseTensor;
   /** [heads · headDim, dim]. */
   q: Linear;
   /** [kvHeads · headDim, dim]. */
   k: Linear;
   v: Linear;
+  /** RMSNorm weights [headDim] of every query and key head before RoPE. */
+  qNorm?: DenseTensor;
+  kNorm?: DenseTensor;
   /** [dim, heads · headDim]. */
   o: Linear;
+  /** RMSNorm weight [dim] of attention's output before it is added. */
+  attentionNorm?: DenseTensor;
   /** RMSNorm weight [dim] before the MLP. */
   postNorm: DenseTensor;
   /** [ffnDim, dim]. */
@@ -32,6 +44,8 @@ export interface DecoderLayer {
   up: Linear;
   /** [dim, ffnDim]. */
   down: Linear;
+  /** RMSNorm weight [dim] of the MLP's output before it is added. */
+  mlpNorm?: DenseTensor;
 }
 
 export interface DecoderModel {
@@ -41,9 +55,14 @@ export interface DecoderModel {
   finalNorm: DenseTensor;
   /** [vocabSize, dim]. */
   head: Linear;
-  /** cos and sin of the rotary angles, [positions, headDim / 2], half-split rotation. */
-  cosCache: DenseTensor;
-  sinCache: DenseTensor;
-  /** Positions in the caches. */
-  cachePositions: number;
+  rotary: Rotary;
+}
+
+/** Do both come from the same stored tensors? */
+export function sameRotary(a: Rotary, b: Rotary): boolean {
+  if (a.kind === 'caches' && b.kind === 'caches') {
+    return a.cos.data === b.cos.data && a.sin.data === b.sin.data;
+  }
+  if (a.kind !== 'frequencies' || b.kind !== 'frequencies') return false;
+  return a.inverse.data === b.inverse.data && a.scale === b.scale;
 }

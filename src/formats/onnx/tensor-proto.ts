@@ -15,12 +15,16 @@ import {
   text,
 } from './wire';
 
-/** A top-level tensor, without loading its data. */
+/** Raw data of at most this is kept: scalars and shapes, which a graph is read by. */
+const INLINE_BYTES = 64;
+
+/** A top-level tensor, without loading its data unless that is tiny. */
 export async function readInitializer(file: FieldReader, message: Field): Promise<TensorRef> {
   assertDelimited(message);
   const builder = new TensorBuilder();
   for await (const field of file.fields(message.offset, message.offset + message.length)) {
-    builder.accept(field.number === 9 ? field : await file.load(field));
+    const large = field.number === 9 && 'length' in field && field.length > INLINE_BYTES;
+    builder.accept(large ? field : await file.load(field));
   }
   return builder.finish();
 }
@@ -48,18 +52,19 @@ class TensorBuilder {
   private name = '';
   private readonly dims: number[] = [];
   private dataType = 0;
-  private raw: { offset: number; length: number } | undefined;
+  private raw: { offset: number; length: number; bytes?: Uint8Array } | undefined;
   private readonly external = new Map<string, string>();
   private isExternal = false;
   private readonly floats: number[] = [];
   private readonly integers: bigint[] = [];
   private readonly doubles: number[] = [];
 
-  /** Takes raw_data (field 9) without its bytes. */
+  /** Takes raw_data (field 9) with its bytes only where they are few. */
   accept(field: Field | LoadedField): void {
     if (field.number === 9) {
       assertDelimited(field);
       this.raw = { offset: field.offset, length: field.length };
+      if ('bytes' in field && field.length <= INLINE_BYTES) this.raw.bytes = field.bytes.slice();
       return;
     }
     if (!('bytes' in field)) return;
@@ -108,6 +113,7 @@ class TensorBuilder {
         length: number('length', byteLength),
       };
     }
+    if (this.raw?.bytes) return { kind: 'inline', bytes: this.raw.bytes };
     if (this.raw) return { kind: 'model', offset: this.raw.offset, length: this.raw.length };
     return { kind: 'inline', bytes: this.valueBytes() };
   }

@@ -1,4 +1,4 @@
-import type { EmbeddingTable } from './model';
+import type { EmbeddingTable, Rotary } from './model';
 import type { DenseLinear, Int4Linear, Linear } from './linear';
 import { aligned, type ModelFiles, readFloats, readTensor } from './tensor';
 
@@ -72,4 +72,29 @@ export async function readEmbedding(
   files: ModelFiles,
 ): Promise<Float32Array> {
   return table.kind === 'dense' ? readFloats(table.data, files) : readMatrix(table.table, files);
+}
+
+/** cos and sin of every position, [positions, headDim / 2]. */
+export async function readRotary(
+  rotary: Rotary,
+  files: ModelFiles,
+): Promise<{ cos: Float32Array; sin: Float32Array }> {
+  if (rotary.kind === 'caches') {
+    const [cos, sin] = [rotary.cos, rotary.sin].map(({ data }) => readFloats(data, files));
+    return { cos: await cos!, sin: await sin! };
+  }
+  const { scale, positions } = rotary;
+  const inverse = await readFloats(rotary.inverse.data, files);
+  const half = inverse.length;
+  const cos = new Float32Array(positions * half);
+  const sin = new Float32Array(positions * half);
+  for (let position = 0; position < positions; position++) {
+    for (const [i, frequency] of inverse.entries()) {
+      // The graph multiplies in float32, which matters at large angles.
+      const angle = Math.fround(position * frequency);
+      cos[position * half + i] = scale * Math.cos(angle);
+      sin[position * half + i] = scale * Math.sin(angle);
+    }
+  }
+  return { cos, sin };
 }

@@ -1,0 +1,136 @@
+/** Rotary embedding as primitives: x · cos + rotate_half(x) · sin with angles from positions. */
+import { assertCount, isOp, numberAttribute, unsupported } from './graph';
+import type { Rotary } from './model';
+import type { OnnxNode } from './proto';
+import { claimPlumbing, denseTensor, isFloatCast, near, scalarOperand, type Walk } from './walk';
+
+/** Operators between positions and angles that only move values. */
+const MOVES = ['Unsqueeze', 'Squeeze', 'Reshape', 'Expand', 'Transpose', 'Identity', 'Concat'];
+
+/** The rotation that ends in `sum`, claimed; undefined where it is none. */
+export function readRotation(
+  walk: Walk,
+  sum: OnnxNode,
+): { input: string; rotary: Rotary } | undefined {
+  const { graph, config } = walk;
+  const [a, b] = sum.inputs.map((name) => graph.producer(name));
+  if (!a || !b || !isOp(a, 'Mul') || !isOp(b, 'Mul')) return undefined;
+  for (const [straight, turned] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const halves = turned.inputs.map((name) => graph.producer(name));
+    const side = halves.findIndex((node) => node && isOp(node, 'Concat'));
+    const concat = halves[side];
+    const negate = concat && graph.producer(concat.inputs[0] ?? '');
+    const low = concat && graph.producer(concat.inputs[1] ?? '');
+    const high = negate && isOp(negate, 'Neg') ? graph.producer(negate.inputs[0] ?? '') : undefined;
+    if (!concat || !negate || !low || !high) continue;
+    const input = low.inputs[0] ?? '';
+    const half = config.headDim / 2;
+    const slices =
+      isOp(low, 'Slice') &&
+      isOp(high, 'Slice') &&
+      high.inputs[0] === input &&
+      graph.scalar(low.inputs[1] ?? '') === 0 &&
+      graph.scalar(low.inputs[2] ?? '') === half &&
+      graph.scalar(high.inputs[1] ?? '') === half &&
+      numberAttribute(concat, 'axis', 0) === -1;
+    if (!slices || !straight.inputs.includes(input)) {
+      throw unsupported(concat, 'it does not swap the halves of a head');
+    }
+    const cos = straight.inputs[straight.inputs[0] === input ? 1 : 0] ?? '';
+    const sin = turned.inputs[1 - side] ?? '';
+    for (const node of [sum, straight, turned, concat, negate, low, high]) graph.claim(node);
+    const cosine = readAngles(walk, cos, 'Cos', sum);
+    const sine = readAngles(walk, sin, 'Sin', sum);
+    if (
+      cosine.kind !== 'frequencies' ||
+      sine.kind !== 'frequencies' ||
+      cosine.inverse.data !== sine.inverse.data ||
+      cosine.scale !== sine.scale
+    ) {
+      throw unsupported(sum, 'its cos and sin are of different angles');
+    }
+    return { input, rotary: cosine };
+  }
+  return undefined;
+}
+
+/** cos or sin of position · inverse frequency, both halves of a head alike, times a constant. */
+function readAngles(walk: Walk, tensor: string, opType: 'Cos' | 'Sin', end: OnnxNode): Rotary {
+  const { graph, config } = walk;
+  let at = tensor;
+  let scale = 1;
+  let node: OnnxNode | undefined;
+  for (node = graph.producer(at); node && !isOp(node, opType); node = graph.producer(at)) {
+    graph.claim(node);
+    const operand = isOp(node, 'Mul') ? scalarOperand(graph, node) : undefined;
+    if (operand) scale *= operand.value;
+    else if (!isFloatCast(node) && !isOp(node, 'Unsqueeze')) {
+      throw unsupported(node, `it is not expected between ${opType} and the rotation`);
+    }
+    at = operand?.other ?? node.inputs[0] ?? '';
+  }
+  if (node === undefined) throw unsupported(end, `"${tensor}" is no ${opType} of an angle`);
+  graph.claim(node);
+  const frequency = findFrequencies(walk, node);
+  assertCount(node, frequency, config.headDim / 2, `[${config.headDim / 2}]`);
+  return {
+    kind: 'frequencies',
+    inverse: denseTensor(node, frequency),
+    scale: near(scale, 1, 1e-6) ? 1 : scale,
+    positions: config.maxPositions,
+  };
+}
+
+/** The stored inverse frequencies in the product with positions behind `trigonometric`. */
+function findFrequencies({ graph }: Walk, trigonometric: OnnxNode) {
+  let at = trigonometric.inputs[0] ?? '';
+  for (;;) {
+    const node = graph.producer(at);
+    if (node && (isFloatCast(node) || MOVES.some((op) => isOp(node, op)))) {
+      graph.claim(node);
+      const sources = isOp(node, 'Concat') ? new Set(node.inputs) : new Set([node.inputs[0]]);
+      if (sources.size !== 1) throw unsupported(node, 'it joins different angles');
+      if (!isOp(node, 'Concat')) {
+        for (const shape of node.inputs.slice(1)) claimPlumbing(graph, shape);
+      }
+      at = node.inputs[0] ?? '';
+      continue;
+    }
+    if (node === undefined || !(isOp(node, 'MatMul') || isOp(node, 'Mul'))) {
+      throw unsupported(node ?? trigonometric, 'angles are no product of positions and constants');
+    }
+    graph.claim(node);
+    for (const [index, name] of node.inputs.entries()) {
+      const stored = storedBehind({ graph }, name);
+      if (stored === undefined) continue;
+      claimPlumbing(graph, node.inputs[1 - index] ?? '');
+      return stored;
+    }
+    throw unsupported(node, 'its frequencies are not stored in the file');
+  }
+}
+
+/** A stored tensor, also behind operators that only repeat it. */
+function storedBehind({ graph }: Pick<Walk, 'graph'>, tensor: string) {
+  const moved: OnnxNode[] = [];
+  let at = tensor;
+  for (;;) {
+    const stored = graph.constant(at);
+    if (stored) {
+      for (const node of moved) {
+        graph.claim(node);
+        for (const shape of node.inputs.slice(1)) claimPlumbing(graph, shape);
+      }
+      return stored;
+    }
+    const node = graph.producer(at);
+    if (node === undefined || !(isFloatCast(node) || MOVES.some((op) => isOp(node, op)))) {
+      return undefined;
+    }
+    moved.push(node);
+    at = node.inputs[0] ?? '';
+  }
+}
