@@ -70,8 +70,11 @@ export const stepSuite: Suite = async (engine, repeats) => {
       note(`all ${name}`, phases.forward + phases.head + phases.backward);
     }
     let start = performance.now();
+    const cpu = process.cpuUsage();
     await trainer.step(batch, teacher, { learningRate: 0.01, fakeQuantise: false });
     note('step cached', performance.now() - start);
+    const { user, system } = process.cpuUsage(cpu);
+    note('step CPU', (user + system) / 1000);
     start = performance.now();
     await trainer.teach(inputs);
     note('teacher', performance.now() - start);
@@ -93,6 +96,7 @@ export const stepSuite: Suite = async (engine, repeats) => {
   const ms = (metric: string, name: string): Metric => ({ metric, value: at(name), unit: 'ms' });
   return [
     ms('step, teacher cached', 'step cached'),
+    ms('step, teacher cached, CPU time of all threads', 'step CPU'),
     ms('forward', 'forward with'),
     ms('head and divergence', 'head with'),
     ms('backward', 'backward with'),
