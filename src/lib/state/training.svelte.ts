@@ -57,6 +57,13 @@ class Training {
     return this.#ended;
   }
 
+  /** Measures a kept run on the sets that it lacks. */
+  measure(run: RunRecord, limit: ScoreLimit): Promise<void> {
+    if (this.busy) return this.#ended;
+    this.#ended = this.#measure(run, limit);
+    return this.#ended;
+  }
+
   /** Asks whether a run was under way when the tab was last closed. */
   async findCheckpoint(): Promise<void> {
     if (this.busy) return;
@@ -158,6 +165,31 @@ class Training {
       }
     } finally {
       this.#wakeLock.release();
+      this.scoring = null;
+    }
+  }
+
+  async #measure(run: RunRecord, limit: ScoreLimit): Promise<void> {
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.recipe = run.recipe;
+    this.steps = run.steps;
+    this.probes = run.probes;
+    this.run = run;
+    this.problem = null;
+    session.clearPhases();
+    this.#enter('loading', 'Loading.');
+    try {
+      await session.load(['trainer', 'guard', 'judge'], abort.signal);
+      await this.#score(['wording', 'intent'], limit, abort.signal);
+      this.#enter('done', this.#summary());
+    } catch (error) {
+      if (isCancelled(error) || abort.signal.aborted) this.#enter('done', 'Stopped.');
+      else {
+        this.problem = problemOf(error);
+        this.#enter('failed', `${this.problem.title}. ${this.problem.message}`);
+      }
+    } finally {
       this.scoring = null;
     }
   }
