@@ -1,0 +1,98 @@
+// What the end-to-end tests share: watching a page, links that fit the built model, kept runs.
+import { readFile } from 'node:fs/promises';
+import { type BrowserContext, expect, type Page } from '@playwright/test';
+import type { RunRecord } from '../../src/distill/types';
+import { manifestId } from '../../src/formats/manifest';
+import { dequantiseRows, quantiseRows } from '../../src/formats/prompt-quant';
+import { encodeShare } from '../../src/formats/share-link';
+
+export const PAGES = ['', 'lab/', 'tradeoff/', 'chat/', 'p/', 'check/'] as const;
+
+/** What must stay empty: errors of the page, and requests to anyone but `origin`. */
+export interface Seen {
+  errors: string[];
+  foreign: string[];
+}
+
+export function watch(page: Page, origin: string): Seen {
+  const seen: Seen = { errors: [], foreign: [] };
+  page.on('console', (message) => {
+    if (message.type() === 'error') seen.errors.push(message.text());
+  });
+  page.on('pageerror', (error) => seen.errors.push(error.message));
+  watchRequests(page.context(), origin, seen.foreign);
+  return seen;
+}
+
+/** Requests of a context's pages and of their workers to anyone but `origin`. */
+function watchRequests(context: BrowserContext, origin: string, foreign: string[]): void {
+  context.on('request', (request) => {
+    const url = new URL(request.url());
+    if (url.origin !== origin && url.protocol.startsWith('http')) foreign.push(url.href);
+  });
+}
+
+/** Paths of model files and runtimes that `context` asks for from now on. */
+export function watchDownloads(context: BrowserContext): string[] {
+  const paths: string[] = [];
+  context.on('request', (request) => {
+    const { pathname } = new URL(request.url());
+    if (/\.(onnx|wasm)$|\.worker/.test(pathname)) paths.push(pathname);
+  });
+  return paths;
+}
+
+/** The text of a link for the built student, or for another, with a prompt that nobody trained. */
+export async function untrainedLink(options: { modelId?: string } = {}): Promise<string> {
+  const manifest = new Uint8Array(await readFile('build/models/pocket/manifest.json'));
+  const n = 16;
+  const d = 128;
+  const noise = Float32Array.from({ length: n * d }, (_, i) => Math.sin(i * 12.9898) * 0.1);
+  return encodeShare({
+    modelId: options.modelId ?? (await manifestId(manifest)),
+    templateHash: '00000000',
+    n,
+    d,
+    placement: 'before-bos',
+    recipe: {
+      objective: 'tv',
+      steps: 300,
+      batchSize: 16,
+      learningRate: 0.02,
+      strictness: 0,
+      guardClip: 0.001,
+      seed: 0,
+      warmup: 0.05,
+      clipNorm: 1,
+      guardTemperature: 1,
+      maxNewTokens: 48,
+      quantiseLast: 0.1,
+    },
+    scores: { safety: 0.95, overRefusal: 0.02, usefulness: 0.97, n: 500 },
+    values: dequantiseRows(quantiseRows(noise, n, d)),
+  });
+}
+
+/** The runs that this browser keeps, as the app stored them; newest first. */
+export async function keptRuns(page: Page): Promise<RunRecord[]> {
+  const runs = await page.evaluate(
+    () =>
+      new Promise<unknown[]>((resolve, reject) => {
+        const opening = indexedDB.open('retort');
+        opening.onerror = () => reject(opening.error);
+        opening.onsuccess = () => {
+          const all = opening.result.transaction('runs').objectStore('runs').getAll();
+          all.onerror = () => reject(all.error);
+          all.onsuccess = () => {
+            opening.result.close();
+            resolve(all.result);
+          };
+        };
+      }),
+  );
+  return (runs as RunRecord[]).sort((a, b) => (a.createdAt < b.createdAt ? 1 : -1));
+}
+
+export function expectNothingWrong(seen: Seen): void {
+  expect(seen).toEqual({ errors: [], foreign: [] });
+}
