@@ -24,17 +24,21 @@ export async function readDigest(): Promise<Digest | null> {
   return digest(parseRecording(recording), parsePromptItems(items));
 }
 
+async function fileSize(path: string): Promise<number | null> {
+  try {
+    return (await stat(join(process.cwd(), path))).size;
+  } catch {
+    return null;
+  }
+}
+
 /** onnxruntime, as src/workers/runtime.ts bundles it. */
 const RUNTIME = 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm';
 
 /** Bytes of runtime, student, guard and judge together; null as long as one is not known. */
 export async function readLabBytes(): Promise<number | null> {
-  let total = 0;
-  try {
-    total = (await stat(join(process.cwd(), RUNTIME))).size;
-  } catch {
-    return null;
-  }
+  let total = await fileSize(RUNTIME);
+  if (total === null) return null;
   for (const model of MODELS) {
     const manifest = await publicFile(`models/${model}/manifest.json`);
     const bytes = manifest === null ? null : manifestBytes(JSON.parse(manifest));
