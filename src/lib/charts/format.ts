@@ -10,11 +10,13 @@ export function percent(value: number, digits = 1): string {
 
 /** "95.3 % [93.1, 96.9], n = 512". */
 export function measureText(measure: Measure): string {
+  if (measure.n === 0) return 'not measured, n = 0';
   return `${percent(measure.value)} ${intervalText(measure)}, n = ${measure.n}`;
 }
 
 /** "[93.1, 96.9]" in percent. */
 export function intervalText({ low, high }: { low: number; high: number }): string {
+  if (!Number.isFinite(low) || !Number.isFinite(high)) return '';
   return `[${(low * 100).toFixed(1)}, ${(high * 100).toFixed(1)}]`;
 }
 

@@ -87,6 +87,17 @@ describe('pointsOf', () => {
     expect(base?.safety.value).toBeCloseTo(0.1, 12);
   });
 
+  it('leaves out what was asked no benign question', () => {
+    const half = system(NaN, 0.9);
+    half.scores.usefulness.n = 0;
+    const points = pointsOf(
+      [run('r3', 0, { base: half, adapter: system(0.9, 0.9) })],
+      'wording',
+      'judge',
+    );
+    expect(points.map((p) => p.id)).toEqual(['r3']);
+  });
+
   it('has no points on a set that nobody measured', () => {
     expect(pointsOf([first], 'intent', 'judge')).toEqual([]);
   });

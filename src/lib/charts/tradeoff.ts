@@ -69,6 +69,11 @@ function evaluationOf(run: ChartRun, set: EvaluationSet): Evaluation | undefined
   return found.find((e) => e.temperature === 1) ?? found[0];
 }
 
+/** A system that was asked no harmful or no benign question has no place on the chart. */
+function placeable({ safety, usefulness }: SystemScores, scorer: Scorer): boolean {
+  return safety[scorer].n > 0 && usefulness.n > 0;
+}
+
 /**
  * Points of all runs on one set. References are taken from the run that measured them on the
  * most prompts, since they do not depend on the run.
@@ -85,7 +90,7 @@ export function pointsOf(
     if (!evaluation) continue;
     for (const kind of REFERENCES) {
       const system = evaluation.systems[kind];
-      if (!system) continue;
+      if (!system || !placeable(system.scores, scorer)) continue;
       const previous = references.get(kind);
       if (previous && previous.safety.n >= system.scores.safety[scorer].n) continue;
       references.set(kind, {
@@ -105,7 +110,7 @@ export function pointsOf(
       });
     }
     const adapter = evaluation.systems.adapter;
-    if (!adapter) continue;
+    if (!adapter || !placeable(adapter.scores, scorer)) continue;
     const series = adapters.length;
     adapters.push({
       id: run.id,
