@@ -2,6 +2,8 @@
 //   p_ij = exp(SCALE · q_i·k_j − lse_i)   ds_ij = p_ij (dO_i·v_j − D_i)
 //   dK_j = SCALE · Σ_i ds_ij q_i   dV_j = Σ_i p_ij dO_i   over query rows i and all heads of j's group
 // q, dO [rows, H·hd]; k, v, dK, dV [rows, Hkv·hd]; stats vec2 [rows, H] = {lse · log2 e, D}.
+// CAPPED: s_ij = c tanh(SCALE · q_i·k_j / c) in p, and the slope 1 − (s_ij / c)² as a factor of ds_ij.
+// WINDOWED: only queries less than WINDOW positions behind the key see it.
 //
 // One lane serves KEYS keys of one KV head; the keys of a workgroup are neighbours and walk the same
 // queries together, so that with QUADS each lane loads a quarter of a query.
@@ -24,6 +26,9 @@
 @group(0) @binding(6) var<storage, read> queryEnd: array<u32>;
 @group(0) @binding(7) var<storage, read_write> dK: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> dV: array<vec4<f32>>;
+//#if WINDOWED
+@group(0) @binding(9) var<storage, read> positions: array<u32>;
+//#end
 //#end
 
 const D4 = PARTS * WIDTH;
@@ -77,6 +82,9 @@ fn main(
   let key$c = span.x + place$c;
   //#if !PREFIX
   let end$c = queryEnd[key$c];
+  //#if WINDOWED
+  let beyond$c = positions[key$c] + WINDOW;
+  //#end
   //#end
   //#repeat e PARTS
   //#repeat f WIDTH
@@ -94,14 +102,28 @@ fn main(
     //#if PREFIX
     let seen$r = keys[row$r];
     let own$r = selfRow[row$r];
+    //#if WINDOWED
+    let position$r = seen$r.x + (seen$r.z - seen$r.y) + own$r - seen$r.w;
+    //#end
+    //#else
+    //#if WINDOWED
+    let position$r = positions[row$r];
+    //#end
     //#end
     //#repeat c KEYS
     //#if PREFIX
     let sees$r_$c = i + $ru < finish
+      //#if WINDOWED
+      && position$r < key$c + WINDOW
+      //#end
       && (key$c < seen$r.x || (key$c >= seen$r.y && key$c < seen$r.z)
         || (key$c >= seen$r.w && key$c <= own$r));
     //#else
+    //#if WINDOWED
+    let sees$r_$c = i + $ru >= key$c && i + $ru < end$c && position$r < beyond$c;
+    //#else
     let sees$r_$c = i + $ru >= key$c && i + $ru < end$c;
+    //#end
     //#end
     //#done
     //#done
@@ -135,9 +157,19 @@ fn main(
       //#done
       //#done
       // Clamped, because a key that the row does not see may score above its log-sum-exp.
+      //#if CAPPED
+      let bend$r_$h_$c = tanh(clamp(total(dots$r_$h_$c) / CAP_LOG2E_F, -15.0, 15.0));
+      let s$r_$h_$c = min(CAP_LOG2E_F * bend$r_$h_$c - known$r_$h.x, 1.0);
+      //#else
       let s$r_$h_$c = min(total(dots$r_$h_$c) - known$r_$h.x, 1.0);
+      //#end
       let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), sees$r_$c);
+      //#if CAPPED
+      let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - known$r_$h.y)
+        * (1.0 - bend$r_$h_$c * bend$r_$h_$c);
+      //#else
       let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - known$r_$h.y);
+      //#end
       //#repeat e PARTS
       //#repeat f WIDTH
       dV$c_$e_$f += p$r_$h_$c * dO$r_$h_$e_$f;

@@ -1,6 +1,7 @@
 // Gradient of attention with respect to the queries.
 //   p_ij = exp(SCALE · q_i·k_j − lse_i)   dp_ij = dO_i·v_j   D_i = Σ_d dO_i O_i
 //   dQ_i = SCALE · Σ_j p_ij (dp_ij − D_i) k_j
+// CAPPED: s_ij = c tanh(SCALE · q_i·k_j / c) in p, and the slope 1 − (s_ij / c)² beside dp_ij − D_i.
 // q, dO, dQ [rows, H·hd]; k, v [kvRows, Hkv·hd]; stats vec2 [rows, H] = {lse · log2 e, D}.
 // attention.walk.wgsl goes before this text; what one lane does is as in attention.wgsl (SHARED).
 // Source: Dao et al. 2022, "FlashAttention", appendix B.
@@ -49,6 +50,9 @@ fn main(
   for (var kind = 0u; kind < 3u; kind++) {
     //#repeat r ROWS
     let own$r = endOf(kind, begin + place$r);
+    //#if WINDOWED
+    let low$r = lowOf(kind, begin + place$r);
+    //#end
     //#done
     var at = 0u;
     var next = startOf(kind, begin);
@@ -96,9 +100,23 @@ fn main(
         //#done
         //#done
         // Clamped, because a key that the row does not see may score above its log-sum-exp.
+        //#if CAPPED
+        let bend$r_$h_$c = tanh(clamp(total(dots$r_$h_$c) / CAP_LOG2E_F, -15.0, 15.0));
+        let s$r_$h_$c = min(CAP_LOG2E_F * bend$r_$h_$c - stats$r_$h.x, 1.0);
+        //#else
         let s$r_$h_$c = min(total(dots$r_$h_$c) - stats$r_$h.x, 1.0);
+        //#end
+        //#if WINDOWED
+        let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), j + $cu < end$r && j + $cu >= low$r);
+        //#else
         let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), j + $cu < end$r);
+        //#end
+        //#if CAPPED
+        let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - stats$r_$h.y)
+          * (1.0 - bend$r_$h_$c * bend$r_$h_$c);
+        //#else
         let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - stats$r_$h.y);
+        //#end
         //#repeat e PARTS
         //#repeat f WIDTH
         dQ$r_$h_$e_$f += ds$r_$h_$c * k$c_$e_$f;

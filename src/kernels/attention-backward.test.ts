@@ -11,6 +11,8 @@ const shapes: AttentionShape[] = [
   { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
   { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
   { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
+  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
+  { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
 ];
 const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
 const pocket = shapes[1]!;
@@ -39,6 +41,14 @@ interface RunOptions {
   prefix?: boolean;
 }
 
+/** What stands before a row: the prefix, the shared prompt, its own segment. */
+function positionsOf({ rows, keys }: PackedBatch): Uint32Array {
+  return Uint32Array.from({ length: rows }, (_, row) => {
+    const [prefix, a0, a1, b0] = keys.subarray(4 * row, 4 * row + 4) as unknown as number[];
+    return prefix! + a1! - a0! + row - b0!;
+  });
+}
+
 /** dQ, dK and dV from the kernels; entries that nothing wrote are UNTOUCHED. */
 async function run(
   subgroups: boolean,
@@ -63,6 +73,7 @@ async function run(
     keys: gpu.upload('keys', batch.keys),
     self: gpu.upload('self', batch.self),
     queryEnd: gpu.upload('queryEnd', batch.queryEnd),
+    positions: gpu.upload('positions', positionsOf(batch)),
     partial: filled(kernel.partialBytes(batch.prefix) / 4),
     dQ: filled(inputs.q.length),
     dK: filled(inputs.k.length),
@@ -105,14 +116,20 @@ function expectClose(
 }
 
 describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
-  describe.each(shapes.map(named))('$heads heads on $kvHeads, head size $headDim', (shape) => {
-    it.each([1, 63, 64, 65])('equals the reference on a packed batch of %i rows', async (rows) => {
-      const batch = mixedBatch(rows);
-      const inputs = inputsFor(shape, batch);
-      const expected = attentionGradientReference(shape, inputs, inputs.dO);
-      expectClose(await run(subgroups, shape, batch, inputs), expected);
-    });
-  });
+  describe.each(shapes.map(named))(
+    '$heads heads on $kvHeads, head size $headDim, cap $softCap, window $window',
+    (shape) => {
+      it.each([1, 63, 64, 65])(
+        'equals the reference on a packed batch of %i rows',
+        async (rows) => {
+          const batch = mixedBatch(rows);
+          const inputs = inputsFor(shape, batch);
+          const expected = attentionGradientReference(shape, inputs, inputs.dO);
+          expectClose(await run(subgroups, shape, batch, inputs), expected);
+        },
+      );
+    },
+  );
 
   it.each([1, 3, 100])('sums a prefix of 17 rows over %i partitions', async (partitions) => {
     const batch = packBatch(17, [[5, 3, 4], [6], [2, 9]]);

@@ -9,6 +9,7 @@ import reduceSource from './attention-backward.reduce.wgsl?raw';
 import statsSource from './attention-backward.stats.wgsl?raw';
 import {
   attentionTile,
+  attentionVariant,
   checkAttentionShape,
   divisorUpTo,
   enableQuads,
@@ -62,6 +63,8 @@ export interface AttentionQueryBuffers extends AttentionGradientInputs {
 export interface AttentionTextBuffers extends AttentionGradientInputs {
   /** u32 [rows]: key row j is seen by the query rows [j, queryEnd[j]). */
   queryEnd: GPUBuffer;
+  /** u32 [rows]; read where the shape has a window, and needed there. */
+  positions?: GPUBuffer;
   /** Out: [rows, Hkv·hd] */
   dK: GPUBuffer;
   /** Out: [rows, Hkv·hd] */
@@ -139,6 +142,7 @@ export async function createAttentionBackward(
   if (!Number.isInteger(partitions) || partitions < 1)
     throw new RangeError(`Query rows cannot be split into ${partitions} parts.`);
   const { parts, width, quads } = headParts(gpu, headDim);
+  const { constants: extra, flags } = attentionVariant(shape);
   const group = heads / kvHeads;
   const headsEach = divisorUpTo(group, tile.query.heads);
   const slices = heads / headsEach;
@@ -151,6 +155,7 @@ export async function createAttentionBackward(
     KV_D4: (kvHeads * headDim) / 4,
     SCALE_F: scale,
     SCALE_LOG2E_F: scale * Math.LOG2E,
+    ...extra,
   };
   const small = { ...constants, WORKGROUP: SMALL_WORKGROUP };
   const query = {
@@ -169,7 +174,7 @@ export async function createAttentionBackward(
     HEADS: divisorUpTo(group, most),
   });
   const make = (label: string, source: string, values: Constants, PREFIX = false) => {
-    const code = unroll(specialise(source, values, { QUADS: quads, PREFIX }), values);
+    const code = unroll(specialise(source, values, { QUADS: quads, PREFIX, ...flags }), values);
     return gpu.pipeline(label, enableQuads(code, quads));
   };
   const [statsPipeline, queryPipeline, textPipeline, prefixPipeline, reducePipeline] =
@@ -206,14 +211,16 @@ export async function createAttentionBackward(
         () => spread(blocks(b.span.rows, tile.query, tile.query.rows) * slices),
       ),
 
-    bindText: (b) =>
-      bind(
-        gpu,
-        'attention dK dV',
-        textPipeline,
-        [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.queryEnd, b.dK, b.dV],
-        () => spread(blocks(b.span.rows, tile.text, tile.text.keys) * kvHeads),
-      ),
+    bindText(b) {
+      const inputs = [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.queryEnd, b.dK, b.dV];
+      if (shape.window !== undefined) {
+        if (!b.positions) throw new RangeError('Attention with a window needs positions.');
+        inputs.push(b.positions);
+      }
+      return bind(gpu, 'attention dK dV', textPipeline, inputs, () =>
+        spread(blocks(b.span.rows, tile.text, tile.text.keys) * kvHeads),
+      );
+    },
 
     bindPrefix(b) {
       const inputs = [b.q, b.k, b.v, b.dO, b.stats, b.keys, b.self, b.partial];

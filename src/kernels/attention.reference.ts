@@ -17,6 +17,16 @@ export function sees({ keys, self }: AttentionInputs, i: number, j: number): boo
   return j < prefixEnd! || (a0! <= j && j < a1!) || (b0! <= j && j <= self[i]!);
 }
 
+/** How far before the query i the key j stands in the sequence, where i sees j. */
+function distance({ keys, self }: AttentionInputs, i: number, j: number): number {
+  const [prefixEnd, a0, a1, b0] = keys.subarray(4 * i, 4 * i + 4) as unknown as number[];
+  const shared = a1! - a0!;
+  const own = prefixEnd! + shared + self[i]! - b0!;
+  if (j < prefixEnd!) return own - j;
+  if (j >= a0! && j < a1!) return own - (prefixEnd! + j - a0!);
+  return own - (prefixEnd! + shared + j - b0!);
+}
+
 /** o [rows, H·hd] and lse [rows, H]. */
 export function attentionReference(shape: AttentionShape, inputs: AttentionInputs) {
   const { heads, headDim } = shape;
@@ -56,9 +66,10 @@ export function attentionGradientReference(
       for (let d = 0; d < headDim; d++) rowSum += dO[row + d]! * o[row + d]!;
       for (const [at, s] of scores(shape, inputs, i, h)) {
         const p = Math.exp(s - lse[i * heads + h]!);
+        const slope = shape.softCap === undefined ? 1 : 1 - (s / shape.softCap) ** 2;
         let dP = 0;
         for (let d = 0; d < headDim; d++) dP += dO[row + d]! * inputs.v[at + d]!;
-        const dS = p * (dP - rowSum) * scale;
+        const dS = p * (dP - rowSum) * scale * slope;
         for (let d = 0; d < headDim; d++) {
           dQ[row + d]! += dS * inputs.k[at + d]!;
           dK[at + d]! += dS * inputs.q[row + d]!;
@@ -72,7 +83,7 @@ export function attentionGradientReference(
 
 /** [offset of the key's row of this head, scaled score] of every key that query i sees. */
 function scores(
-  { heads, kvHeads, headDim, scale }: AttentionShape,
+  { heads, kvHeads, headDim, scale, softCap, window = Infinity }: AttentionShape,
   inputs: AttentionInputs,
   i: number,
   h: number,
@@ -81,12 +92,13 @@ function scores(
   const poolRows = inputs.k.length / (kvHeads * headDim);
   const out: [number, number][] = [];
   for (let j = 0; j < poolRows; j++) {
-    if (!sees(inputs, i, j)) continue;
+    if (!sees(inputs, i, j) || distance(inputs, i, j) >= window) continue;
     const at = (j * kvHeads + kvHead) * headDim;
     let s = 0;
     for (let d = 0; d < headDim; d++)
       s += inputs.q[(i * heads + h) * headDim + d]! * inputs.k[at + d]!;
-    out.push([at, s * scale]);
+    s *= scale;
+    out.push([at, softCap === undefined ? s : softCap * Math.tanh(s / softCap)]);
   }
   return out;
 }

@@ -14,6 +14,8 @@ const shapes: AttentionShape[] = [
   { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
   { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
   { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
+  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
+  { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
 ];
 const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
 
@@ -62,16 +64,22 @@ async function run(
 }
 
 describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
-  describe.each(shapes.map(named))('$heads heads on $kvHeads, head size $headDim', (shape) => {
-    it.each([1, 63, 64, 65])('equals the reference on a packed batch of %i rows', async (rows) => {
-      const batch = mixedBatch(rows);
-      const inputs = inputsFor(shape, batch, rows);
-      const expected = attentionReference(shape, inputs);
-      const { o, lse } = await run(subgroups, shape, inputs);
-      expect(relativeError(o, expected.o)).toBeLessThan(1e-5);
-      expect(relativeError(lse, expected.lse)).toBeLessThan(1e-5);
-    });
-  });
+  describe.each(shapes.map(named))(
+    '$heads heads on $kvHeads, head size $headDim, cap $softCap, window $window',
+    (shape) => {
+      it.each([1, 63, 64, 65])(
+        'equals the reference on a packed batch of %i rows',
+        async (rows) => {
+          const batch = mixedBatch(rows);
+          const inputs = inputsFor(shape, batch, rows);
+          const expected = attentionReference(shape, inputs);
+          const { o, lse } = await run(subgroups, shape, inputs);
+          expect(relativeError(o, expected.o)).toBeLessThan(1e-5);
+          expect(relativeError(lse, expected.lse)).toBeLessThan(1e-5);
+        },
+      );
+    },
+  );
 
   const pocket = shapes[1]!;
 
@@ -128,8 +136,10 @@ describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
 });
 
 describe('attention reference', () => {
-  it('has the gradient that central differences give', () => {
-    const shape = { heads: 4, kvHeads: 2, headDim: 4, scale: 0.5 };
+  it.each<AttentionShape>([
+    { heads: 4, kvHeads: 2, headDim: 4, scale: 0.5 },
+    { heads: 4, kvHeads: 2, headDim: 4, scale: 0.5, softCap: 2, window: 4 },
+  ])('has the gradient that central differences give: %o', (shape) => {
     const batch = packBatch(2, [[3, 2, 2], [2]]);
     const inputs = inputsFor(shape, batch, batch.rows);
     const dO = normals(4, inputs.q.length);

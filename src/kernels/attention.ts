@@ -17,6 +17,10 @@ export interface AttentionShape {
   headDim: number;
   /** Factor of q·k, as a rule 1/√headDim. */
   scale: number;
+  /** c of c·tanh(score / c); absent: scores as they are. */
+  softCap?: number;
+  /** Positions that a query sees, its own included; absent: all before it. */
+  window?: number;
 }
 
 export interface AttentionBuffers {
@@ -79,11 +83,25 @@ export function headParts(gpu: Gpu, headDim: number, shared = true) {
 }
 
 /** @throws RangeError where the head counts do not divide or headDim is no multiple of 4. */
-export function checkAttentionShape({ heads, kvHeads, headDim, scale }: AttentionShape): void {
+export function checkAttentionShape(shape: AttentionShape): void {
+  const { heads, kvHeads, headDim, scale, softCap = 1, window = 1 } = shape;
   const counts = [heads, kvHeads, headDim];
   if (!counts.every((n) => Number.isInteger(n) && n > 0) || heads % kvHeads || headDim % 4)
     throw new RangeError(`Attention cannot have ${heads}/${kvHeads} heads of ${headDim}.`);
   if (!Number.isFinite(scale)) throw new RangeError(`Attention cannot be scaled by ${scale}.`);
+  if (!(softCap > 0) || !Number.isInteger(window) || window < 1)
+    throw new RangeError(`Attention cannot be capped at ${softCap} or see ${window} positions.`);
+}
+
+/** Constants and flags of the variants; each combination is a set of pipelines of its own. */
+export function attentionVariant({ softCap, window }: AttentionShape) {
+  return {
+    constants: {
+      ...(softCap === undefined ? {} : { CAP_LOG2E_F: softCap * Math.LOG2E }),
+      ...(window === undefined ? {} : { WINDOW: window }),
+    },
+    flags: { CAPPED: softCap !== undefined, WINDOWED: window !== undefined },
+  };
 }
 
 /** The largest divisor of `n` that is at most `most`. */
@@ -109,11 +127,13 @@ export async function createAttention(
 
 async function variant(
   gpu: Gpu,
-  { heads, kvHeads, headDim, scale }: AttentionShape,
+  shape: AttentionShape,
   tile: AttentionTile,
   shared: boolean,
 ): Promise<(buffers: AttentionBuffers) => Op> {
+  const { heads, kvHeads, headDim, scale } = shape;
   const { parts, width, quads } = headParts(gpu, headDim, shared);
+  const { constants: extra, flags } = attentionVariant(shape);
   const group = heads / kvHeads;
   const headsEach = divisorUpTo(group, tile.heads);
   const slices = heads / headsEach;
@@ -129,9 +149,10 @@ async function variant(
     WIDTH: width,
     KV_D4: (kvHeads * headDim) / 4,
     SCALE_LOG2E_F: scale * Math.LOG2E,
+    ...extra,
   };
   const label = shared ? 'attention' : 'attention decode';
-  const code = specialise(walk + source, constants, { QUADS: quads, SHARED: shared });
+  const code = specialise(walk + source, constants, { QUADS: quads, SHARED: shared, ...flags });
   const pipeline = await gpu.pipeline(label, enableQuads(unroll(code, constants), quads));
   // Workgroups of a shared walk serve rows, the others single row-and-slice pairs.
   const [rowsEach, pairsEach] = shared ? [tile.workgroup * tile.rows, 1] : [1, tile.workgroup];

@@ -20,6 +20,20 @@ fn endOf(kind: u32, row: u32) -> u32 {
   return select(keys[4u * row + 2u * min(kind, 1u)], selfRow[row] + 1u, kind == 2u);
 }
 
+//#if WINDOWED
+// First row of a range that lies less than WINDOW positions before the query. Positions count on
+// from the prefix through a to b.
+fn lowOf(kind: u32, row: u32) -> u32 {
+  let start = startOf(kind, row);
+  let prefix = keys[4u * row];
+  let between = keys[4u * row + 2u] - keys[4u * row + 1u];
+  let own = prefix + between + selfRow[row] - keys[4u * row + 3u];
+  let oldest = select(0u, own + 1u - WINDOW, own + 1u > WINDOW);
+  let first = select(0u, prefix, kind > 0u) + select(0u, between, kind == 2u);
+  return start + select(0u, oldest - first, oldest > first);
+}
+//#end
+
 fn total(x: vec4<f32>) -> f32 {
   return (x.x + x.y) + (x.z + x.w);
 }

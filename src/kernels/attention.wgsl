@@ -1,5 +1,5 @@
 // Grouped-query attention with streaming softmax.
-//   s_ij = SCALE · q_i·k_j   p_i = softmax over the keys that i sees   o_i = Σ_j p_ij v_j
+//   s_ij = SCALE · q_i·k_j, with CAPPED c tanh(s_ij / c)   p_i = softmax over the keys that i sees   o_i = Σ_j p_ij v_j
 //   lse_i = log Σ_j exp s_ij
 // q, o [rows, H·hd]; k, v [kvRows, Hkv·hd]; lse [rows, H]. attention.walk.wgsl goes before this text
 // and says which keys a query sees.
@@ -10,6 +10,7 @@
 // SHARED a row is a block of its own.
 // KEYS keys go through one turn of the loop, because a software adapter pays for every variable that
 // a loop carries. The softmax runs on base 2: q is scaled by SCALE·log2 e once.
+// WINDOWED: a query sees only keys less than WINDOW positions before it.
 // Source: Milakov & Gimelshein 2018, "Online normalizer calculation for softmax".
 @group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
@@ -68,6 +69,9 @@ fn main(
   for (var kind = 0u; kind < 3u; kind++) {
     //#repeat r ROWS
     let own$r = endOf(kind, begin + place$r);
+    //#if WINDOWED
+    let low$r = lowOf(kind, begin + place$r);
+    //#end
     //#done
     var at = 0u;
     var next = startOf(kind, begin);
@@ -105,7 +109,11 @@ fn main(
         //#done
         //#repeat r ROWS
         //#repeat c KEYS
+        //#if WINDOWED
+        let sees$r_$c = j + $cu < end$r && j + $cu >= low$r;
+        //#else
         let sees$r_$c = j + $cu < end$r;
+        //#end
         //#done
         //#repeat h HEADS
         var raised$r_$h = top$r_$h;
@@ -116,7 +124,12 @@ fn main(
         dots$r_$h_$c += q$r_$h_$e_$f * k$c_$e_$f;
         //#done
         //#done
+        //#if CAPPED
+        let bent$r_$h_$c = CAP_LOG2E_F * tanh(clamp(total(dots$r_$h_$c) / CAP_LOG2E_F, -15.0, 15.0));
+        let s$r_$h_$c = select(LOWEST, bent$r_$h_$c, sees$r_$c);
+        //#else
         let s$r_$h_$c = select(LOWEST, total(dots$r_$h_$c), sees$r_$c);
+        //#end
         raised$r_$h = max(raised$r_$h, s$r_$h_$c);
         //#done
         let shrink$r_$h = exp2(top$r_$h - raised$r_$h);
