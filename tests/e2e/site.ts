@@ -37,7 +37,7 @@ export function watchDownloads(context: BrowserContext): string[] {
   const paths: string[] = [];
   context.on('request', (request) => {
     const { pathname } = new URL(request.url());
-    if (/\.(onnx|wasm)$|\.worker/.test(pathname)) paths.push(pathname);
+    if (/\.(onnx|wasm)$/.test(pathname)) paths.push(pathname);
   });
   return paths;
 }
