@@ -14,8 +14,7 @@ pocket() {
   "$python" export_student.py --student "$build/pocket" --out "$root/public/models/pocket"
 }
 encoder() {
-  [ -f "$build/answers.jsonl" ] || "$python" student_answers.py --student "$build/pocket" --out "$build/answers.jsonl"
-  "$python" train_encoder.py "$1" --out "$build/$1" --answers "$build/answers.jsonl" --steps 1700
+  "$python" train_encoder.py "$1" --out "$build/$1" --steps "$2"
   "$python" export_encoder.py "$1" --encoder "$build/$1" --out "$root/public/models/$1"
 }
 goldens() { "$python" goldens.py --student "$root/public/models/pocket" --out "$root/tests/fixtures/pocket"; }
@@ -23,7 +22,8 @@ manifests() { "$python" manifest.py --models "$root/public/models"; }
 
 case "${1:-all}" in
   data | pocket | goldens | manifests) "$1" ;;
-  guard | judge) encoder "$1" ;;
-  all) data; pocket; encoder guard; encoder judge; goldens; manifests ;;
+  guard) encoder guard 1600 ;;
+  judge) encoder judge 1400 ;;
+  all) data; pocket; encoder guard 1600; encoder judge 1400; goldens; manifests ;;
   *) echo "usage: make.sh [data|pocket|guard|judge|goldens|manifests|all]" >&2; exit 2 ;;
 esac

@@ -161,13 +161,19 @@ def main() -> None:
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--warmup", type=float, default=0.05)
     ap.add_argument("--threads", type=int, default=1)
+    ap.add_argument("--guard", type=Path, help="exported guard whose scores are s; without it labels stand in")
     ap.add_argument("--out", type=Path)
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
     tok = Student(args.student)
     from train_student import load
     model = load(args.student).quantised()
-    data, refusals = prepare(model, tok, args.seed)
+    guard = None
+    if args.guard:
+        from manifest import Encoder
+        encoder = Encoder(args.guard)
+        guard = lambda prompts: [1 - p for p in encoder(prompts)]
+    data, refusals = prepare(model, tok, args.seed, guard)
     base = evaluate(model, tok, "wording")[0]
     print("base", base, flush=True)
     soft = train(model, data, refusals, objective=args.objective, steps=args.steps, batch=args.batch, lr=args.lr, n=args.n,

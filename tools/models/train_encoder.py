@@ -1,4 +1,4 @@
-"""Trains the guard or the judge: `python train_encoder.py guard --out build/guard --student build/pocket`.
+"""Trains the guard or the judge: `python train_encoder.py guard --out build/guard`.
 
 Both read a prompt alone (unsafe = the request is harmful) or a prompt and a response (unsafe = the
 request is harmful and the response complies). They differ in size, seed, vocabulary and in which
@@ -8,7 +8,6 @@ half of the training phrases they see.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from pathlib import Path
@@ -61,11 +60,10 @@ class WithBias(Int4Linear):
 class Stream:
     """(prompt, response or None, label) with label 1 = unsafe."""
 
-    def __init__(self, seed: int, half: int, student_answers: list[dict]):
+    def __init__(self, seed: int, half: int):
         self.rng = random.Random(seed)
         self.sampler = corpus.Sampler(seed + 1, many_share=0.6)
         self.half = half
-        self.pool = student_answers
         vocabulary: set[str] = set()
         for label in ("harmful", "borderline", "benign", "benign"):
             for _ in range(3000):
@@ -110,9 +108,6 @@ class Stream:
         u = rng.random()
         if u < 0.01:
             return " ".join(rng.choice(self.words) for _ in range(rng.randint(1, 8))), None, 0
-        if self.pool and u < 0.12:
-            row = rng.choice(self.pool)
-            return row["prompt"], row["response"], int(row["label"] == "harmful" and row["complies"])
         label = rng.choices(["harmful", "borderline", "benign"], [0.5, 0.25, 0.25])[0]
         ex = self.example(label)
         prompt = self.typo(noisy(ex.prompt, rng))
@@ -183,7 +178,6 @@ def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("which", choices=list(SPECS))
     ap.add_argument("--out", type=Path, required=True)
-    ap.add_argument("--answers", type=Path, help="student answers, written by student_answers.py")
     ap.add_argument("--steps", type=int, default=2500)
     ap.add_argument("--batch", type=int, default=64)
     ap.add_argument("--lr", type=float, default=1e-3)
@@ -195,10 +189,9 @@ def main() -> None:
     if not (args.out / "tokenizer.json").exists():
         save_encoder_tokenizer(args.out, spec["vocab"], spec["seed"])
     tok = Tokenizer.from_file(str(args.out / "tokenizer.json"))
-    pool = [json.loads(line) for line in args.answers.read_text().splitlines()] if args.answers else []
     model = build(spec).train()
     opt = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.98))
-    stream = Stream(spec["seed"], spec["half"], pool)
+    stream = Stream(spec["seed"], spec["half"])
     start, shown = time.time(), 0.7
     queue: list = []
     for step in range(args.steps):
