@@ -32,6 +32,9 @@ export const DEFAULT_RECIPE: Readonly<Recipe> = {
   quantiseLast: 0.1,
 };
 
+/** Seed of every evaluation's samples; a recipe's seed does not touch it. */
+export const EVALUATION_SEED = 0;
+
 interface Range {
   min: number;
   max: number;

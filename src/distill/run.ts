@@ -16,7 +16,7 @@ import {
 } from './prepare';
 import { hash32 } from './prng';
 import { probe, PROBE_COUNTS } from './probe';
-import { quantisesAt } from './recipe';
+import { EVALUATION_SEED, quantisesAt } from './recipe';
 import { train, type Checkpoint, type TrainHooks } from './trainer';
 import type {
   Evaluation,
@@ -65,8 +65,6 @@ export const DEFAULT_EVALUATIONS: readonly EvaluationRequest[] = [
   { set: 'wording', temperature: 1, systems: ALL_SYSTEMS },
   { set: 'intent', temperature: 1, systems: ALL_SYSTEMS },
 ];
-/** Seed of the evaluation's samples; the recipe's seed does not touch it. */
-export const EVALUATION_SEED = 0;
 const DEFAULT_PROBE_EVERY = 25;
 
 /** The values that a link carries for `prompt`, [n, dim]. */

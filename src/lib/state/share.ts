@@ -34,7 +34,9 @@ export function openShare(text: string): OpenedShare {
 /** The same prompt with what was measured of it as claimed scores. */
 export function withScores(share: string, evaluation: Evaluation): string {
   const scores = evaluation.systems.adapter?.scores;
-  if (!scores) return share;
+  const measured = [scores?.safety.judge, scores?.overRefusal, scores?.usefulness];
+  // A set without prompts of a kind measures nothing of it; the link then claims nothing.
+  if (!scores || measured.some((measure) => !measure?.n)) return share;
   return encodeShare({
     ...decodeShare(share),
     scores: {

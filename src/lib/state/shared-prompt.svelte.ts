@@ -1,4 +1,5 @@
 /** A prompt that came as a link: preview from the hash alone, then, when asked for, a real run. */
+import { EVALUATION_SEED } from '../../distill/recipe';
 import { base } from '$app/paths';
 import type { Evaluation } from '../../distill/types';
 import type { Progress } from '../../workers/protocol';
@@ -66,7 +67,7 @@ class SharedPromptState {
           set: 'wording',
           systems: ['base', 'guarded', 'adapter'],
           temperature: 1,
-          seed: 0,
+          seed: EVALUATION_SEED,
           prompt: opened.shared.values.slice(),
           recipe: opened.recipe,
           limit: RECHECK_LIMIT,

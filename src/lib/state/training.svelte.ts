@@ -6,8 +6,10 @@ import type {
   RunRecord,
   StepRecord,
 } from '../../distill/types';
+import { EVALUATION_SEED } from '../../distill/recipe';
 import type { CheckpointSummary, TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
+import { missingEvaluations } from './evaluations';
 import { narrate } from './narration';
 import { probeBoard } from './probe-board.svelte';
 import { runs } from './runs.svelte';
@@ -153,7 +155,7 @@ class Training {
       this.run = await trained;
       await runs.save(this.run);
       this.#wakeLock.release();
-      await this.#score(['wording', 'intent'], limit, abort.signal);
+      await this.#score(limit, abort.signal);
       this.#enter('done', this.#summary());
     } catch (error) {
       if (isCancelled(error) || abort.signal.aborted) {
@@ -181,7 +183,7 @@ class Training {
     this.#enter('loading', 'Loading.');
     try {
       await session.load(['trainer', 'guard', 'judge'], abort.signal);
-      await this.#score(['wording', 'intent'], limit, abort.signal);
+      await this.#score(limit, abort.signal);
       this.#enter('done', this.#summary());
     } catch (error) {
       if (isCancelled(error) || abort.signal.aborted) this.#enter('done', 'Stopped.');
@@ -194,23 +196,20 @@ class Training {
     }
   }
 
-  async #score(
-    sets: readonly EvaluationSet[],
-    limit: ScoreLimit,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (const set of sets) {
-      const run = this.run;
-      if (!run || run.evaluations.some((e) => e.set === set)) continue;
+  async #score(limit: ScoreLimit, signal: AbortSignal): Promise<void> {
+    const { run } = this;
+    for (const { set, temperature } of run ? missingEvaluations(run) : []) {
+      const run = this.run!;
       this.scoring = set;
-      this.#enter('scoring', `Measuring all four systems on the ${set} set.`);
+      const how = temperature === 0 ? ', greedy' : '';
+      this.#enter('scoring', `Measuring all four systems on the ${set} set${how}.`);
       const evaluation = await session.trainer(
         'evaluate',
         {
           set,
           systems: ['base', 'preamble', 'guarded', 'adapter'],
-          temperature: 1,
-          seed: run.recipe.seed,
+          temperature,
+          seed: EVALUATION_SEED,
           prompt: run.prompt.slice(),
           recipe: run.recipe,
           limit,
@@ -221,7 +220,8 @@ class Training {
         ...run,
         evaluations: [...run.evaluations, evaluation],
         // The link claims what was measured on wordings, the set with the most prompts.
-        share: set === 'wording' ? withScores(run.share, evaluation) : run.share,
+        share:
+          set === 'wording' && temperature === 1 ? withScores(run.share, evaluation) : run.share,
       };
       await runs.save(this.run);
     }
