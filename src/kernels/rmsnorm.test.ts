@@ -27,7 +27,7 @@ describe.each(GPU_VARIANTS)('rmsnorm with $name', ({ subgroups }) => {
         const weight = normals(2, dim);
         const dy = normals(3, total);
         const before = normals(4, total);
-        const kernel = await createRmsNorm(gpu, { dim, eps: EPS, lanes });
+        const kernel = await createRmsNorm(gpu, { dim, eps: EPS, lanes, residual: true });
         const span = new Span(gpu, 'test');
         span.set(start, n);
         const buffers = {
@@ -37,9 +37,11 @@ describe.each(GPU_VARIANTS)('rmsnorm with $name', ({ subgroups }) => {
           y: gpu.upload('y', before),
           dx: gpu.upload('dx', before),
           sum: gpu.upload('sum', before),
+          added: gpu.upload('added', before),
         };
         gpu.run([
           kernel.bind({ ...buffers, span }),
+          kernel.bind({ ...buffers, residual: buffers.dy, y: buffers.added, span }),
           kernel.bindBackward({ ...buffers, accumulate: false, span }),
           kernel.bindBackward({ ...buffers, dx: buffers.sum, accumulate: true, span }),
         ]);
@@ -47,11 +49,17 @@ describe.each(GPU_VARIANTS)('rmsnorm with $name', ({ subgroups }) => {
         const dx = await gpu.readFloats(buffers.dx, total);
         const sum = await gpu.readFloats(buffers.sum, total);
 
+        const added = await gpu.readFloats(buffers.added, total);
         const inside = [start * dim, (start + n) * dim] as const;
         const rows = x.slice(...inside);
         const gradient = rmsNormGradientReference(rows, weight, dy.slice(...inside), dim, EPS);
+        const normed = rmsNormReference(rows, weight, dim, EPS);
+        expect(relativeError(y.slice(...inside), normed)).toBeLessThan(1e-5);
         expect(
-          relativeError(y.slice(...inside), rmsNormReference(rows, weight, dim, EPS)),
+          relativeError(
+            added.slice(...inside),
+            normed.map((value, i) => value + dy[inside[0] + i]!),
+          ),
         ).toBeLessThan(1e-5);
         // A row of one element has no gradient but what eps leaves: `sum` checks it absolutely.
         if (dim > 1) expect(relativeError(dx.slice(...inside), gradient)).toBeLessThan(1e-5);
@@ -61,7 +69,7 @@ describe.each(GPU_VARIANTS)('rmsnorm with $name', ({ subgroups }) => {
             gradient.map((value, i) => value + before[inside[0] + i]!),
           ),
         ).toBeLessThan(1e-5);
-        for (const written of [y, dx, sum]) {
+        for (const written of [y, dx, sum, added]) {
           expect(written.slice(0, inside[0])).toEqual(before.slice(0, inside[0]));
           expect(written.slice(inside[1])).toEqual(before.slice(inside[1]));
         }

@@ -10,6 +10,8 @@ export interface RmsNormShape {
   eps: number;
   /** `thread`: one invocation a row; else invocations a row. Default: chosen from the adapter. */
   lanes?: number | 'thread';
+  /** `bind` will be given residuals: one more pipeline. Default false. */
+  residual?: boolean;
 }
 
 export interface RmsNormForward {
@@ -17,6 +19,8 @@ export interface RmsNormForward {
   x: GPUBuffer;
   /** [dim] */
   weight: GPUBuffer;
+  /** [rows, dim], added to the output; another buffer than `y`. Needs the shape's `residual`. */
+  residual?: GPUBuffer;
   /** [rows, dim], written. */
   y: GPUBuffer;
   span: Span;
@@ -51,7 +55,7 @@ export async function createRmsNorm(gpu: Gpu, shape: RmsNormShape): Promise<RmsN
   if (!(eps >= 0)) throw new RangeError(`eps is ${eps}; it must not be negative.`);
   const lanes = shape.lanes ?? (gpu.description.isFallbackAdapter ? 'thread' : lanesFor(gpu, dim));
   const rowPerThread = lanes === 'thread';
-  const code = (flags: { BACKWARD: boolean; ACCUMULATE: boolean }): string =>
+  const code = (flags: Record<'BACKWARD' | 'ACCUMULATE' | 'RESIDUAL', boolean>): string =>
     withLanes(
       gpu,
       source,
@@ -59,16 +63,22 @@ export async function createRmsNorm(gpu: Gpu, shape: RmsNormShape): Promise<RmsN
       { DIM: dim, EPS_F: eps },
       { VEC4: dim % 4 === 0, ROW_PER_THREAD: rowPerThread, ...flags },
     );
-  const [forward, overwrite, accumulate] = await Promise.all([
-    gpu.pipeline('rmsnorm', code({ BACKWARD: false, ACCUMULATE: false })),
-    gpu.pipeline('rmsnorm backward', code({ BACKWARD: true, ACCUMULATE: false })),
-    gpu.pipeline('rmsnorm backward, adding', code({ BACKWARD: true, ACCUMULATE: true })),
+  const plain = { BACKWARD: false, ACCUMULATE: false, RESIDUAL: false };
+  const [forward, overwrite, accumulate, adding] = await Promise.all([
+    gpu.pipeline('rmsnorm', code(plain)),
+    gpu.pipeline('rmsnorm backward', code({ ...plain, BACKWARD: true })),
+    gpu.pipeline('rmsnorm backward, adding', code({ ...plain, BACKWARD: true, ACCUMULATE: true })),
+    shape.residual ? gpu.pipeline('rmsnorm to residual', code({ ...plain, RESIDUAL: true })) : null,
   ]);
   const grid = (span: Span) => () =>
     spread(rowPerThread ? Math.ceil(span.rows / ROWS_PER_GROUP) : span.rows);
   return {
-    bind: ({ x, weight, y, span }) =>
-      bind(gpu, 'rmsnorm', forward, [x, weight, y, span.buffer], grid(span)),
+    bind({ x, weight, residual, y, span }) {
+      const buffers = [x, weight, y, span.buffer];
+      if (!residual) return bind(gpu, 'rmsnorm', forward, buffers, grid(span));
+      if (!adding) throw new RangeError('This RMSNorm was made without residuals.');
+      return bind(gpu, 'rmsnorm to residual', adding, [...buffers, residual], grid(span));
+    },
     bindBackward: ({ x, weight, dy, dx, accumulate: adds, span }) =>
       bind(
         gpu,

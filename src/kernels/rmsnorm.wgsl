@@ -1,4 +1,4 @@
-// RMSNorm over rows: y = x * r * weight, r = 1 / sqrt(mean(x^2) + EPS).
+// RMSNorm over rows: y = x * r * weight, r = 1 / sqrt(mean(x^2) + EPS); with RESIDUAL y = residual + that.
 // Backward: dx (+)= r * (weight * dy) - x * r^3 / DIM * sum(weight * dy * x).
 // x, y, dy, dx [rows, DIM]; weight [DIM]. Source: Zhang and Sennrich 2019, differentiated by hand.
 // ROW_PER_THREAD: one invocation does a row (software adapters). Otherwise a workgroup does a row.
@@ -28,6 +28,9 @@ fn across(value: Value) -> f32 {
 //#else
 @group(0) @binding(2) var<storage, read_write> y: array<Value>;
 @group(0) @binding(3) var<uniform> span: Span;
+//#if RESIDUAL
+@group(0) @binding(4) var<storage, read> residual: array<Value>;
+//#end
 //#end
 
 //#if ROW_PER_THREAD
@@ -90,7 +93,11 @@ fn main(
     dx[base + i] = slope;
 //#end
 //#else
+//#if RESIDUAL
+    y[base + i] = residual[base + i] + x[base + i] * scale * weight[i];
+//#else
     y[base + i] = x[base + i] * scale * weight[i];
+//#end
 //#end
   }
 }

@@ -4,7 +4,12 @@ import { createSwiglu } from './swiglu';
 import { swigluGradientReference, swigluReference } from './swiglu.reference';
 import { centralDifferences, GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
 
-describe.each(GPU_VARIANTS)('swiglu with $name', ({ subgroups }) => {
+const ACTIVATIONS = ['silu', 'gelu-tanh'] as const;
+const CASES = GPU_VARIANTS.flatMap((variant) =>
+  ACTIVATIONS.map((activation) => ({ ...variant, activation })),
+);
+
+describe.each(CASES)('$activation unit with $name', ({ subgroups, activation }) => {
   it.each([
     [1, 1],
     [63, 64],
@@ -20,7 +25,7 @@ describe.each(GPU_VARIANTS)('swiglu with $name', ({ subgroups }) => {
     gate[(start + rows) * dim - 1] = 120;
     const up = normals(2, total);
     const dh = normals(3, total);
-    const kernel = await createSwiglu(gpu, { dim });
+    const kernel = await createSwiglu(gpu, { dim, activation });
     const span = new Span(gpu, 'test');
     span.set(start, rows);
     const buffers = {
@@ -35,9 +40,9 @@ describe.each(GPU_VARIANTS)('swiglu with $name', ({ subgroups }) => {
     const dup = await gpu.readFloats(buffers.up, total);
 
     const inside = [start * dim, (start + rows) * dim] as const;
-    const gradient = swigluGradientReference(dh, gate, up);
+    const gradient = swigluGradientReference(dh, gate, up, activation);
     const checks = [
-      [h, swigluReference(gate, up), dh],
+      [h, swigluReference(gate, up, activation), dh],
       [dgate, gradient.dgate, gate],
       [dup, gradient.dup, up],
     ] as const;
@@ -51,23 +56,23 @@ describe.each(GPU_VARIANTS)('swiglu with $name', ({ subgroups }) => {
   });
 });
 
-it('swiglu reference gradients agree with central differences', () => {
+it.each(ACTIVATIONS)('%s reference gradients agree with central differences', (activation) => {
   const gate = normals(4, 40, 3);
   const up = normals(5, 40);
   const dh = normals(6, 40);
   const dot = (h: Float64Array): number => h.reduce((sum, value, i) => sum + value * dh[i]!, 0);
-  const { dgate, dup } = swigluGradientReference(dh, gate, up);
+  const { dgate, dup } = swigluGradientReference(dh, gate, up, activation);
   const all = [...gate.keys()];
   expect(
     relativeError(
       dgate,
-      centralDifferences((at) => dot(swigluReference(at, up)), gate, all),
+      centralDifferences((at) => dot(swigluReference(at, up, activation)), gate, all),
     ),
   ).toBeLessThan(1e-3);
   expect(
     relativeError(
       dup,
-      centralDifferences((at) => dot(swigluReference(gate, at)), up, all),
+      centralDifferences((at) => dot(swigluReference(gate, at, activation)), up, all),
     ),
   ).toBeLessThan(1e-3);
 });

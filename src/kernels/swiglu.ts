@@ -1,4 +1,4 @@
-/** SwiGLU activation, forward and backward. Formula in swiglu.wgsl. */
+/** SwiGLU and GeGLU activations, forward and backward. Formula in swiglu.wgsl. */
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
 import { positive } from './reduce-lanes';
 import source from './swiglu.wgsl?raw';
@@ -7,6 +7,8 @@ import { specialise } from './wgsl';
 export interface SwigluShape {
   /** Width of a row (the MLP's hidden size). */
   dim: number;
+  /** Default 'silu'; 'gelu-tanh' makes it GeGLU. */
+  activation?: 'silu' | 'gelu-tanh';
 }
 
 export interface SwigluForward {
@@ -38,11 +40,16 @@ export interface SwigluKernel {
 const GROUP = 64;
 
 /** @throws RangeError on a width below 1. */
-export async function createSwiglu(gpu: Gpu, { dim }: SwigluShape): Promise<SwigluKernel> {
+export async function createSwiglu(gpu: Gpu, shape: SwigluShape): Promise<SwigluKernel> {
+  const { dim, activation = 'silu' } = shape;
   positive('dim', dim);
   const vec4 = dim % 4 === 0;
   const code = (backward: boolean): string =>
-    specialise(source, { DIM: dim, GROUP }, { VEC4: vec4, BACKWARD: backward });
+    specialise(
+      source,
+      { DIM: dim, GROUP },
+      { VEC4: vec4, BACKWARD: backward, GELU: activation === 'gelu-tanh' },
+    );
   const [forward, backward] = await Promise.all([
     gpu.pipeline('swiglu', code(false)),
     gpu.pipeline('swiglu backward', code(true)),
