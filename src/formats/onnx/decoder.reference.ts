@@ -1,5 +1,5 @@
-/** A plain float64 Llama forward pass over a mapped file: what its weights must mean. */
-import type { DecoderModel, Linear } from './decoder';
+/** A plain float64 forward pass over a mapped file: what its weights and features must mean. */
+import type { DecoderModel, DenseTensor, Linear } from './decoder';
 import { type ModelFiles, readFloats } from './tensor';
 import { readEmbedding, readMatrix, readRotary } from './weights';
 
@@ -9,7 +9,8 @@ export async function referenceLogits(
   files: ModelFiles,
   tokens: readonly number[],
 ): Promise<Float64Array> {
-  const { dim, heads, kvHeads, headDim, ffnDim, vocabSize, normEps } = model.config;
+  const { config } = model;
+  const { dim, heads, kvHeads, headDim, ffnDim, vocabSize, normEps } = config;
   const rows = tokens.length;
   const linear = async (layer: Linear, x: Float64Array): Promise<Float64Array> => {
     const weights = await readMatrix(layer, files);
@@ -23,15 +24,25 @@ export async function referenceLogits(
       return sum;
     });
   };
-  const norm = async (weight: DecoderModel['finalNorm'], x: Float64Array) => {
+  /** RMSNorm of rows as long as the weight; as it is where the model has none there. */
+  const norm = async (weight: DenseTensor | undefined, x: Float64Array) => {
+    if (weight === undefined) return x;
     const scale = await readFloats(weight.data, files);
-    return x.map((value, at) => {
-      const start = Math.floor(at / dim) * dim;
-      const row = x.subarray(start, start + dim);
-      const mean = row.reduce((sum, one) => sum + one * one, 0) / dim;
-      return (value / Math.sqrt(mean + normEps)) * scale[at - start]!;
-    });
+    const width = scale.length;
+    const out = new Float64Array(x.length);
+    for (let start = 0; start < x.length; start += width) {
+      const row = x.subarray(start, start + width);
+      const mean = row.reduce((sum, one) => sum + one * one, 0) / width;
+      const factor = 1 / Math.sqrt(mean + normEps);
+      for (let i = 0; i < width; i++) out[start + i] = row[i]! * factor * scale[i]!;
+    }
+    return out;
   };
+  const cap = (x: number, at: number | null) => (at === null ? x : at * Math.tanh(x / at));
+  const activate = (x: number) =>
+    config.activation === 'silu'
+      ? x / (1 + Math.exp(-x))
+      : 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
   const { cos, sin } = await readRotary(model.rotary, files);
   const rotate = (x: Float64Array, count: number): Float64Array => {
     const half = headDim / 2;
@@ -46,11 +57,11 @@ export async function referenceLogits(
   const embedding = await readEmbedding(model.embedding, files);
   let h = Float64Array.from(
     tokens.flatMap((token) => [...embedding.subarray(token * dim, token * dim + dim)]),
-  );
-  for (const layer of model.layers) {
+  ).map((value) => value * config.embeddingScale);
+  for (const [index, layer] of model.layers.entries()) {
     const x = await norm(layer.inputNorm, h);
-    const q = rotate(await linear(layer.q, x), heads);
-    const k = rotate(await linear(layer.k, x), kvHeads);
+    const q = rotate(await norm(layer.qNorm, await linear(layer.q, x)), heads);
+    const k = rotate(await norm(layer.kNorm, await linear(layer.k, x)), kvHeads);
     const v = await linear(layer.v, x);
     const mixed = new Float64Array(rows * heads * headDim);
     for (let row = 0; row < rows; row++) {
@@ -61,7 +72,8 @@ export async function referenceLogits(
           let dot = 0;
           for (let i = 0; i < headDim; i++)
             dot += q[at + i]! * k[(key * kvHeads + shared) * headDim + i]!;
-          return Math.exp(dot / Math.sqrt(headDim));
+          if (row - key >= (config.windows[index] ?? Infinity)) return 0;
+          return Math.exp(cap(dot * config.attentionScale, config.attentionSoftCap));
         });
         const total = weights.reduce((sum, weight) => sum + weight, 0);
         for (const [key, weight] of weights.entries())
@@ -69,17 +81,17 @@ export async function referenceLogits(
             mixed[at + i]! += (weight / total) * v[(key * kvHeads + shared) * headDim + i]!;
       }
     }
-    const attended = await linear(layer.o, mixed);
+    const attended = await norm(layer.attentionNorm, await linear(layer.o, mixed));
     h = h.map((value, at) => value + attended[at]!);
     const y = await norm(layer.postNorm, h);
     const gate = await linear(layer.gate, y);
     const up = await linear(layer.up, y);
-    const gated = gate.map((value, at) => (value / (1 + Math.exp(-value))) * up[at]!);
+    const gated = gate.map((value, at) => activate(value) * up[at]!);
     if (gated.length !== rows * ffnDim) throw new RangeError('The MLP has a wrong width.');
-    const down = await linear(layer.down, gated);
+    const down = await norm(layer.mlpNorm, await linear(layer.down, gated));
     h = h.map((value, at) => value + down[at]!);
   }
   const logits = await linear(model.head, await norm(model.finalNorm, h));
   if (logits.length !== rows * vocabSize) throw new RangeError('The head has a wrong width.');
-  return logits;
+  return logits.map((value) => cap(value, config.logitSoftCap));
 }

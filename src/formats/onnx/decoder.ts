@@ -29,7 +29,15 @@ import {
 import { type NormSite, readFusedNorm, readNormOf, readSoftCap } from './norm';
 import { readPrimitiveAttention } from './primitives';
 import type { OnnxModel, OnnxNode } from './proto';
-import { denseTensor, near, scalarOperand, throughCasts, valueReaders, type Walk } from './walk';
+import {
+  denseTensor,
+  isFloatCast,
+  near,
+  scalarOperand,
+  throughCasts,
+  valueReaders,
+  type Walk,
+} from './walk';
 
 export type { DecoderConfig, DenseLinear, Int4Linear, Linear };
 export type { DecoderLayer, DecoderModel, DenseTensor, EmbeddingTable, Rotary };
@@ -68,6 +76,7 @@ class DecoderWalk implements Walk {
     }
     const final = this.readNorm(stream);
     const { head, cap } = this.readHead(final.output);
+    this.claimCacheCasts();
     graph.assertAllClaimed();
     const { rotary } = this;
     if (rotary === undefined) throw new UnsupportedModelError('The graph has no layers.');
@@ -85,6 +94,14 @@ class DecoderWalk implements Walk {
       head,
       rotary,
     };
+  }
+
+  /** float16 files may cast their caches on the way out. */
+  private claimCacheCasts(): void {
+    for (const { name } of this.graph.model.outputs) {
+      const node = name.startsWith('present.') ? this.graph.producer(name) : undefined;
+      if (node && isFloatCast(node)) this.graph.claim(node);
+    }
   }
 
   private readEmbedding(): { embedding: EmbeddingTable; output: string; scale: number } {

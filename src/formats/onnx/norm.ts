@@ -64,8 +64,9 @@ function finish(
 }
 
 function checkEps({ config }: Walk, node: OnnxNode, eps: number): void {
-  // The file has a float32 of what config.json has in decimal.
-  if (Math.abs(eps - config.normEps) > 1e-6 * config.normEps) {
+  // The file has a float32 of what config.json has in decimal, or a float16: half its least step.
+  const difference = Math.abs(eps - config.normEps);
+  if (difference > 1e-6 * config.normEps && difference > 2 ** -25) {
     throw unsupported(node, `its epsilon ${eps} is not config.json's ${config.normEps}`);
   }
 }

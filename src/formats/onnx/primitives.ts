@@ -228,7 +228,8 @@ class PrimitiveAttention {
       } else if (isOp(node, 'Concat')) {
         const part = role === 'key' ? 'key' : 'value';
         const past = `past_key_values.${this.layer}.${part}`;
-        if (role === 'query' || node.inputs.length !== 2 || node.inputs[0] !== past) {
+        const first = this.behindCasts(node.inputs[0] ?? '');
+        if (role === 'query' || node.inputs.length !== 2 || first !== past) {
           throw unsupported(node, `it does not put "${past}" in front`);
         }
         graph.claim(node);
