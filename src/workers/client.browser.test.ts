@@ -77,7 +77,7 @@ describe('cancelling', () => {
 describe('errors', () => {
   test.each([
     ['range', 'bad-input', 'That is out of range.'],
-    ['lost', 'gpu-lost', 'The device was lost.'],
+    ['lost', 'gpu-lost', 'The graphics device stopped working. (The device was lost.)'],
     ['memory', 'memory', 'This device ran out of memory. Close other tabs and try again.'],
     ['unknown', 'internal', 'Something unexpected happened: What now?'],
     ['text', 'internal', 'a bare text'],

@@ -63,6 +63,10 @@ export function describeError(error: unknown): WireError {
   if (error instanceof WorkerError) return { code: error.code, message: error.message };
   const code = CODES[error.name];
   if (code === 'cancelled') return { code, message: 'Cancelled.' };
+  if (code === 'gpu-lost') {
+    // The browser's own words are for developers; they stay for reports.
+    return { code, message: `The graphics device stopped working. (${error.message})` };
+  }
   if (code) return { code, message: error.message };
   return { code: 'internal', message: `Something unexpected happened: ${error.message}` };
 }
