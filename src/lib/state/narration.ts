@@ -59,6 +59,8 @@ export function amount(progress: Progress): string {
     const text = total > 0 ? `${bytes(done)} of ${bytes(total)}` : bytes(done);
     return progress.fromCache ? `${text}, from the cache` : text;
   }
+  // One thing to do has no count worth reading.
+  if (total === 1) return '';
   if (total > 0) return `${done} of ${total}`;
   return done > 0 ? String(done) : '';
 }

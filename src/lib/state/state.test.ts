@@ -66,6 +66,8 @@ describe('narration', () => {
     expect(amount(p)).toBe('1.2 MB of 3.4 MB');
     expect(amount({ ...p, fromCache: true })).toBe('1.2 MB of 3.4 MB, from the cache');
     expect(amount({ phase: 'sample', done: 3, total: 0, unit: 'items' })).toBe('3');
+    expect(amount({ phase: 'sample', done: 3, total: 9, unit: 'items' })).toBe('3 of 9');
+    expect(amount({ phase: 'parity', done: 0, total: 1, unit: 'items' })).toBe('');
   });
 });
 
