@@ -68,14 +68,15 @@ export class Engine {
     return new Engine(gpu, weights, kernels, generator, forcing);
   }
 
-  /** Rows of the embedding table, [tokens.length, dim]. */
+  /** What tokens put into the residual stream, Gemma's factor included: [tokens.length, dim]. */
   async embeddingRows(tokens: Tokens): Promise<Float32Array> {
     const { dim } = this;
+    const scale = this.weights.config.embeddingScale;
     const rows = new Float32Array(tokens.length * dim);
     for (const [i, token] of tokens.entries()) {
       if (!(token >= 0 && token < this.vocabSize)) throw new RangeError(`No token ${token}.`);
       const row = await this.gpu.readFloats(this.weights.embedding, dim, token * dim * 4);
-      rows.set(row, i * dim);
+      rows.set(scale === 1 ? row : row.map((value) => value * scale), i * dim);
     }
     return rows;
   }

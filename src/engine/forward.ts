@@ -5,21 +5,28 @@
  * set of buffers. Keys and values always go to a pool of their own: row `self[row]`, which is the
  * row itself in training and a cache slot in generation.
  */
-import { type AttentionKernel, createAttention } from '../kernels/attention';
+import type { DecoderConfig } from '../formats/onnx/decoder';
+import { type AttentionKernel, type AttentionShape, createAttention } from '../kernels/attention';
 import { createEmbedding, type EmbeddingKernel } from '../kernels/embedding';
 import { type Gpu, type Op, Span } from '../kernels/gpu';
 import { createRmsNorm, type RmsNormKernel } from '../kernels/rmsnorm';
 import { createRope, type RopeKernel } from '../kernels/rope';
 import { createRows, type RowsKernel } from '../kernels/rows';
+import { createSoftCap, type SoftCapKernel } from '../kernels/soft-cap';
 import { createSwiglu, type SwigluKernel } from '../kernels/swiglu';
 import { RowBuffers } from './batch';
-import type { DecoderWeights } from './weights';
+import type { DecoderWeights, LayerWeights } from './weights';
 
 /** Pipelines of the forward pass, shared by every pass over one model. */
 export interface ForwardKernels {
-  attention: AttentionKernel;
+  /** One for each layer; layers of the same window share theirs. */
+  attention: AttentionKernel[];
   embedding: EmbeddingKernel;
   norm: RmsNormKernel;
+  /** RMSNorm of single heads (Qwen 3); null in other models. */
+  headNorm: RmsNormKernel | null;
+  /** Soft cap of the logits (Gemma 2); null in other models. */
+  logitCap: SoftCapKernel | null;
   ropeQ: RopeKernel;
   ropeK: RopeKernel;
   rows: RowsKernel;
@@ -31,24 +38,54 @@ export async function createForwardKernels(
   gpu: Gpu,
   weights: DecoderWeights,
 ): Promise<ForwardKernels> {
-  const { dim, heads, kvHeads, headDim, ffnDim, vocabSize, normEps } = weights.config;
+  const { config } = weights;
+  const { dim, heads, kvHeads, headDim, ffnDim, vocabSize, normEps, logitSoftCap } = config;
+  const residual = config.outputNorms;
   const linears = weights.layers.flatMap((layer) => [
     ...[layer.q, layer.k, layer.v, layer.gate, layer.up].map((l) => l.prepare(['forward'])),
-    ...[layer.o, layer.down].map((l) => l.prepare(['forward-residual'])),
+    ...[layer.o, layer.down].map((l) => l.prepare([residual ? 'forward' : 'forward-residual'])),
   ]);
-  const [attention, embedding, norm, ropeQ, ropeK, rows, kvRows, swiglu] = await Promise.all([
-    createAttention(gpu, { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim) }),
-    createEmbedding(gpu, { dim, vocabulary: vocabSize }),
-    createRmsNorm(gpu, { dim, eps: normEps }),
+  const [attention, embedding, norm, headNorm, logitCap, ...others] = await Promise.all([
+    perWindow(weights.config, (shape) => createAttention(gpu, shape)),
+    createEmbedding(gpu, { dim, vocabulary: vocabSize, scale: config.embeddingScale }),
+    createRmsNorm(gpu, { dim, eps: normEps, residual }),
+    config.qkNorm ? createRmsNorm(gpu, { dim: headDim, eps: normEps }) : null,
+    logitSoftCap === null ? null : createSoftCap(gpu, { dim: vocabSize, cap: logitSoftCap }),
     createRope(gpu, { heads, headDim }),
     createRope(gpu, { heads: kvHeads, headDim }),
     createRows(gpu, { dim }),
     createRows(gpu, { dim: kvHeads * headDim }),
-    createSwiglu(gpu, { dim: ffnDim }),
+    createSwiglu(gpu, { dim: ffnDim, activation: config.activation }),
     weights.head.prepare(['forward']),
     ...linears,
   ]);
-  return { attention, embedding, norm, ropeQ, ropeK, rows, kvRows, swiglu };
+  const [ropeQ, ropeK, rows, kvRows, swiglu] = others;
+  const made = { attention, embedding, norm, headNorm, logitCap };
+  return { ...made, ropeQ, ropeK, rows, kvRows, swiglu };
+}
+
+/** One kernel a layer, made once for each window that there is. */
+export async function perWindow<K>(
+  config: DecoderConfig,
+  create: (shape: AttentionShape) => Promise<K>,
+): Promise<K[]> {
+  const { heads, kvHeads, headDim, attentionScale: scale, attentionSoftCap } = config;
+  const made = new Map<number | null, Promise<K>>();
+  return Promise.all(
+    config.windows.map((window) => {
+      // A window as long as the longest sequence hides nothing.
+      const width = window !== null && window < config.maxPositions ? window : null;
+      const kernel =
+        made.get(width) ??
+        create({
+          ...{ heads, kvHeads, headDim, scale },
+          ...(attentionSoftCap === null ? {} : { softCap: attentionSoftCap }),
+          ...(width === null ? {} : { window: width }),
+        });
+      made.set(width, kernel);
+      return kernel;
+    }),
+  );
 }
 
 /** Keys (after RoPE) and values of every layer, [rows, kvHeads · headDim]. */
@@ -78,6 +115,8 @@ export interface LayerActivations {
   input: GPUBuffer;
   /** Queries after RoPE, [rows, heads · headDim]. */
   q: GPUBuffer;
+  /** Queries and keys before their norms, where the model has those. */
+  unnormed: { q: GPUBuffer; k: GPUBuffer } | null;
   /** Attention output before o_proj, [rows, heads · headDim]. */
   attended: GPUBuffer;
   /** [rows, heads]. */
@@ -87,6 +126,8 @@ export interface LayerActivations {
   /** [rows, ffnDim]. */
   gate: GPUBuffer;
   up: GPUBuffer;
+  /** Outputs of attention and MLP before their norms, [rows, dim], where the model has those. */
+  branches: { attention: GPUBuffer; mlp: GPUBuffer } | null;
 }
 
 export interface ForwardOptions {
@@ -106,6 +147,8 @@ export class ForwardPass {
   readonly all: Span;
   readonly prefix: Span;
   readonly text: Span;
+  /** The same rows counted in heads, for the norms of single heads. */
+  readonly heads: { allQ: Span; allK: Span; prefixQ: Span; prefixK: Span };
   /** Values of the soft prompt, [≥ prefix rows, dim]; copied to the first rows. */
   readonly softPrompt: GPUBuffer;
   readonly layers: LayerActivations[];
@@ -118,17 +161,24 @@ export class ForwardPass {
 
   constructor(
     private readonly gpu: Gpu,
-    weights: DecoderWeights,
+    private readonly weights: DecoderWeights,
     kernels: ForwardKernels,
     options: ForwardOptions & { maxPrefix: number },
   ) {
     const { capacity, keep, pool, label } = options;
-    const { dim, heads, kvHeads, headDim, ffnDim } = weights.config;
+    const { dim, heads, kvHeads, headDim, ffnDim, qkNorm, outputNorms } = weights.config;
     this.pool = pool;
     this.rows = new RowBuffers(gpu, capacity, label);
     this.all = new Span(gpu, `${label} all`);
     this.prefix = new Span(gpu, `${label} prefix`);
     this.text = new Span(gpu, `${label} text`);
+    const headSpan = (name: string) => new Span(gpu, `${label} ${name}`);
+    this.heads = {
+      allQ: headSpan('query heads'),
+      allK: headSpan('key heads'),
+      prefixQ: headSpan('prefix query heads'),
+      prefixK: headSpan('prefix key heads'),
+    };
     const floats = (name: string, width: number, rows = capacity) => {
       const buffer = gpu.storage(`${label} ${name}`, rows * width * 4);
       this.owned.push(buffer);
@@ -143,11 +193,20 @@ export class ForwardPass {
     const activations = (input: GPUBuffer): LayerActivations => ({
       input,
       q: floats('q', heads * headDim),
+      unnormed: qkNorm
+        ? {
+            q: floats('q before norm', heads * headDim),
+            k: floats('k before norm', kvHeads * headDim),
+          }
+        : null,
       attended: floats('attended', heads * headDim),
       lse: floats('lse', heads),
       middle: floats('middle', dim),
       gate: floats('gate', ffnDim),
       up: floats('up', ffnDim),
+      branches: outputNorms
+        ? { attention: floats('attention output', dim), mlp: floats('mlp output', dim) }
+        : null,
     });
     let input = floats('residual', dim);
     const shared = keep ? null : activations(input);
@@ -168,7 +227,6 @@ export class ForwardPass {
       }),
     ];
     this.layers = [];
-    const attend = options.decode ? kernels.attention.bindDecode : kernels.attention.bind;
     for (const [index, layer] of weights.layers.entries()) {
       const act = shared ?? activations(input);
       const k = pool.keys[index]!;
@@ -177,15 +235,18 @@ export class ForwardPass {
       const rope = { cos: weights.cos, sin: weights.sin, positions: rows.positions, span: all };
       this.ops.push(
         kernels.norm.bind({ x: act.input, weight: layer.inputNorm, y: normed, span: all }),
-        layer.q.bindForward({ x: normed, y: act.q, span: all }),
-        layer.k.bindForward({ x: normed, y: kRaw, span: all }),
+        layer.q.bindForward({ x: normed, y: act.unnormed?.q ?? act.q, span: all }),
+        layer.k.bindForward({ x: normed, y: act.unnormed?.k ?? kRaw, span: all }),
         layer.v.bindForward({ x: normed, y: vRaw ?? v, span: all }),
+        ...this.normHeads(kernels, layer, act, kRaw),
         kernels.ropeQ.bind({ x: act.q, y: act.q, ...rope }),
         kernels.ropeK.bind({ x: kRaw, y: k, destination: rows.self, ...rope }),
       );
       if (vRaw) {
         this.ops.push(kernels.kvRows.bindScatter({ x: vRaw, y: v, index: rows.self, span: all }));
       }
+      const attention = kernels.attention[index]!;
+      const attend = options.decode ? attention.bindDecode : attention.bind;
       this.ops.push(
         attend({
           q: act.q,
@@ -197,12 +258,12 @@ export class ForwardPass {
           lse: act.lse,
           span: all,
         }),
-        layer.o.bindForward({ x: act.attended, residual: act.input, y: act.middle, span: all }),
+        ...this.addBranch(kernels, layer, act, 'attention', act.attended, act.middle),
         kernels.norm.bind({ x: act.middle, weight: layer.postNorm, y: normed, span: all }),
         layer.gate.bindForward({ x: normed, y: act.gate, span: all }),
         layer.up.bindForward({ x: normed, y: act.up, span: all }),
         kernels.swiglu.bind({ gate: act.gate, up: act.up, h: hidden, span: all }),
-        layer.down.bindForward({ x: hidden, residual: act.middle, y: next, span: all }),
+        ...this.addBranch(kernels, layer, act, 'mlp', hidden, next),
       );
       this.layers.push(act);
       input = next;
@@ -210,11 +271,52 @@ export class ForwardPass {
     this.output = input;
   }
 
+  /** q and k from before their norms to where RoPE reads them. */
+  private normHeads(
+    kernels: ForwardKernels,
+    layer: LayerWeights,
+    { q, unnormed }: LayerActivations,
+    k: GPUBuffer,
+  ): Op[] {
+    const { headNorm } = kernels;
+    if (!headNorm || !layer.qkNorms || !unnormed) return [];
+    return [
+      headNorm.bind({ x: unnormed.q, weight: layer.qkNorms.q, y: q, span: this.heads.allQ }),
+      headNorm.bind({ x: unnormed.k, weight: layer.qkNorms.k, y: k, span: this.heads.allK }),
+    ];
+  }
+
+  /** The output projection of attention or MLP, its norm if it has one, and the residual sum. */
+  private addBranch(
+    kernels: ForwardKernels,
+    layer: LayerWeights,
+    act: LayerActivations,
+    branch: 'attention' | 'mlp',
+    x: GPUBuffer,
+    y: GPUBuffer,
+  ): Op[] {
+    const span = this.all;
+    const linear = branch === 'attention' ? layer.o : layer.down;
+    const residual = branch === 'attention' ? act.input : act.middle;
+    if (!layer.outputNorms || !act.branches) return [linear.bindForward({ x, residual, y, span })];
+    const output = act.branches[branch];
+    const weight = layer.outputNorms[branch];
+    return [
+      linear.bindForward({ x, y: output, span }),
+      kernels.norm.bind({ x: output, weight, residual, y, span }),
+    ];
+  }
+
   /** Says which rows the next run works on: `prefix` soft-prompt rows, then the token rows. */
   setRows(prefix: number, rows: number): void {
     this.prefix.set(0, prefix);
     this.text.set(prefix, rows - prefix);
     this.all.set(0, rows);
+    const { heads, kvHeads } = this.weights.config;
+    this.heads.allQ.set(0, rows * heads);
+    this.heads.allK.set(0, rows * kvHeads);
+    this.heads.prefixQ.set(0, prefix * heads);
+    this.heads.prefixK.set(0, prefix * kvHeads);
   }
 
   release(): void {
@@ -223,5 +325,6 @@ export class ForwardPass {
     this.all.release();
     this.prefix.release();
     this.text.release();
+    for (const span of Object.values(this.heads)) span.release();
   }
 }

@@ -23,6 +23,8 @@ export class HeadStage {
   readonly hidden: GPUBuffer;
   /** [capacity, vocabSize]. */
   readonly logits: GPUBuffer;
+  /** A copy of the capped logits, which their backward pass needs; null where nothing caps them. */
+  readonly capped: GPUBuffer | null;
   readonly span: Span;
   readonly ops: Op[];
 
@@ -33,6 +35,7 @@ export class HeadStage {
     residual: GPUBuffer,
     readonly capacity: number,
     label: string,
+    options: { keepCapped?: boolean } = {},
   ) {
     const { dim, vocabSize } = weights.config;
     this.index = gpu.storage(`${label} index`, capacity * 4);
@@ -40,11 +43,18 @@ export class HeadStage {
     this.hidden = gpu.storage(`${label} hidden`, capacity * dim * 4);
     this.logits = gpu.storage(`${label} logits`, capacity * vocabSize * 4);
     this.span = new Span(gpu, label);
+    this.capped =
+      kernels.logitCap && options.keepCapped
+        ? gpu.storage(`${label} capped logits`, capacity * vocabSize * 4)
+        : null;
     const { index, chosen, hidden, logits, span } = this;
     this.ops = [
       kernels.rows.bindGather({ x: residual, y: chosen, index, span }),
       kernels.norm.bind({ x: chosen, weight: weights.finalNorm, y: hidden, span }),
       weights.head.bindForward({ x: hidden, y: logits, span }),
+      ...(kernels.logitCap
+        ? [kernels.logitCap.bind({ y: logits, kept: this.capped ?? undefined, span })]
+        : []),
     ];
   }
 
@@ -59,6 +69,7 @@ export class HeadStage {
 
   release(): void {
     this.gpu.release(this.index, this.chosen, this.hidden, this.logits);
+    if (this.capped) this.gpu.release(this.capped);
     this.span.release();
   }
 }

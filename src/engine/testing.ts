@@ -29,3 +29,58 @@ export async function loadEngine(folder: string, subgroups = true): Promise<Engi
   const gpu = await Gpu.create(navigator.gpu, { subgroups });
   return Engine.load(gpu, await modelFiles(folder), await repositoryJson(`${folder}/config.json`));
 }
+
+/** One path of a golden's batch: rho is sparse, [token, share] a position. */
+interface FamilyPath {
+  tokens: number[];
+  coef: number[];
+  w: number[];
+  rho: [token: number, share: number][][];
+}
+
+/** tests/fixtures/families/NAME/golden.json, as tools/models/fixtures/goldens.py writes it. */
+export interface FamilyGolden {
+  ids: number[];
+  n: number;
+  f16: boolean;
+  /** External data files beside model.onnx. */
+  files: string[];
+  arrays: Record<
+    'logits' | 'soft' | 'softLogits' | 'tvGradient' | 'klGradient',
+    { offset: number; shape: [number, number] }
+  >;
+  losses: Record<'tv' | 'kl', number>;
+  examples: { prompt: number[]; paths: FamilyPath[] }[];
+  greedy: { plain: number[]; soft: number[] };
+}
+
+export interface Family {
+  golden: FamilyGolden;
+  files: ModelFiles;
+  config: Record<string, unknown>;
+  array(name: keyof FamilyGolden['arrays']): Float32Array;
+}
+
+/** A fixture of tests/fixtures/families and what PyTorch makes of it. */
+export async function loadFamily(name: string): Promise<Family> {
+  const folder = `tests/fixtures/families/${name}`;
+  const golden = await repositoryJson<FamilyGolden>(`${folder}/golden.json`);
+  const values = await repositoryFile(`${folder}/golden.f32`);
+  const external = new Map(
+    await Promise.all(
+      golden.files.map(
+        async (file) => [file, memorySource(await repositoryFile(`${folder}/${file}`))] as const,
+      ),
+    ),
+  );
+  const model = memorySource(await repositoryFile(`${folder}/model.onnx`));
+  return {
+    golden,
+    files: { model, external },
+    config: await repositoryJson<Record<string, unknown>>(`${folder}/config.json`),
+    array(part) {
+      const { offset, shape } = golden.arrays[part];
+      return new Float32Array(values.buffer, offset, shape[0] * shape[1]);
+    },
+  };
+}

@@ -112,7 +112,9 @@ export class PromptTrainer {
       maxPrefix: n,
     });
     const chunk = logitsRows(vocabSize, maxLossRows);
-    this.head = new HeadStage(gpu, weights, kernels, this.forward.output, chunk, 'train head');
+    this.head = new HeadStage(gpu, weights, kernels, this.forward.output, chunk, 'train head', {
+      keepCapped: true,
+    });
     this.whole = new Span(gpu, 'soft prompt');
     this.whole.set(0, n);
     this.buffers = {
@@ -139,6 +141,7 @@ export class PromptTrainer {
     this.lossOps = [
       ...this.head.ops,
       weights.head.bindForward({ x: b.teacherHidden, y: b.teacherLogits, span }),
+      ...(kernels.logitCap ? [kernels.logitCap.bind({ y: b.teacherLogits, span })] : []),
       own.divergence.bind({
         studentLogits: this.head.logits,
         teacherLogits: b.teacherLogits,
@@ -151,7 +154,11 @@ export class PromptTrainer {
         span,
       }),
     ];
+    const { capped } = this.head;
     this.backOps = [
+      ...(kernels.logitCap && capped
+        ? [kernels.logitCap.bindBackward({ dy: this.head.logits, kept: capped, span })]
+        : []),
       weights.head.bindBackward({
         dy: this.head.logits,
         dx: b.dHidden,

@@ -26,11 +26,15 @@ export interface LayerWeights {
   q: LinearLayer;
   k: LinearLayer;
   v: LinearLayer;
+  /** [headDim], for every query and key head before RoPE (Qwen 3). */
+  qkNorms: { q: GPUBuffer; k: GPUBuffer } | null;
   o: LinearLayer;
   postNorm: GPUBuffer;
   gate: LinearLayer;
   up: LinearLayer;
   down: LinearLayer;
+  /** [dim], for the outputs of attention and MLP before they are added (Gemma 2). */
+  outputNorms: { attention: GPUBuffer; mlp: GPUBuffer } | null;
 }
 
 export interface DecoderWeights {
@@ -82,11 +86,25 @@ export async function uploadWeights(
       q: await linear(name('q'), layer.q),
       k: await linear(name('k'), layer.k),
       v: await linear(name('v'), layer.v),
+      qkNorms:
+        layer.qNorm && layer.kNorm
+          ? {
+              q: await dense(name('q norm'), layer.qNorm),
+              k: await dense(name('k norm'), layer.kNorm),
+            }
+          : null,
       o: await linear(name('o'), layer.o),
       postNorm: await dense(name('post norm'), layer.postNorm),
       gate: await linear(name('gate'), layer.gate),
       up: await linear(name('up'), layer.up),
       down: await linear(name('down'), layer.down),
+      outputNorms:
+        layer.attentionNorm && layer.mlpNorm
+          ? {
+              attention: await dense(name('attention norm'), layer.attentionNorm),
+              mlp: await dense(name('mlp norm'), layer.mlpNorm),
+            }
+          : null,
     });
   }
   const { cos, sin } = await readRotary(model.rotary, files);
