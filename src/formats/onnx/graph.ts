@@ -113,10 +113,23 @@ export class Graph {
     for (const input of node.inputs) this.claimPlumbing(input, operators, mayRead);
   }
 
-  /** Refuses the model where a node has not been claimed; unread constants do no harm. */
+  /** Is a node read, yet by nothing but Shape, directly or through such nodes? */
+  private onlyShapes(node: OnnxNode): boolean {
+    const readers = node.outputs.flatMap((output) => this.consumers(output));
+    return (
+      readers.length > 0 &&
+      !node.outputs.some((output) => this.isOutput(output)) &&
+      readers.every((reader) => isOp(reader, 'Shape') || this.onlyShapes(reader))
+    );
+  }
+
+  /**
+   * Refuses the model where a node has not been claimed. Unread constants do no harm, nor do nodes
+   * whose values nobody reads, only their shapes.
+   */
   assertAllClaimed(): void {
     const left = this.model.nodes.filter(
-      (node) => !this.claimed.has(node) && !isOp(node, 'Constant'),
+      (node) => !this.claimed.has(node) && !isOp(node, 'Constant') && !this.onlyShapes(node),
     );
     const [first] = left;
     if (first === undefined) return;
