@@ -28,7 +28,10 @@ describe('npm run distill', { timeout: 300_000 }, () => {
       ['--steps', '0'],
       ['--nonsense'],
       ['--eval', 'no/such/file'],
-      ['--eval', 'package.json', '--prompt', 'AAAA'],
+      ['--eval', 'package.json'],
+      ['--eval', 'public/data/wording.jsonl', '--prompt', 'AAAA'],
+      ['--out', 'no/such/folder/run.json'],
+      ['--record', 'src'],
     ]) {
       const { code, out, err } = await distill(args);
       expect([code, out]).toEqual([2, '']);
@@ -40,7 +43,8 @@ describe('npm run distill', { timeout: 300_000 }, () => {
   it('trains, reports, and its link is what --eval opens', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'distill-'));
     const out = join(folder, 'run.json');
-    const run = await distill(['--steps', '2', '--batch', '4', '--limit', '2', '--out', out]);
+    const recipe = ['--steps', '2', '--batch', '4', '--seed', '3'];
+    const run = await distill([...recipe, '--limit', '2', '--out', out]);
     expect(run).toMatchObject({ code: 0, out: '' });
     expect(run.err).toContain('step 1/2');
     const report = JSON.parse(await readFile(out, 'utf8')) as RunReport;
@@ -52,6 +56,7 @@ describe('npm run distill', { timeout: 300_000 }, () => {
       student: 'pocket',
       steps: 2,
       batchSize: 4,
+      seed: 3,
     });
     expect(report.shareLink.length).toBeLessThanOrEqual(1500);
     expect(decodeShare(report.shareLink)).toMatchObject({ n: 16, d: 128 });

@@ -8,23 +8,24 @@ import { create, globals } from 'webgpu';
 import packageJson from '../../package.json';
 import { ChatTokenizer } from '../distill/chat';
 import { RunControl } from '../distill/control';
-import { limitItems, parsePromptItems } from '../distill/dataset';
+import { DatasetError, limitItems, parsePromptItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
 import { prepare, preparedKey } from '../distill/prepare';
+import { EVALUATION_SEED } from '../distill/recipe';
 import { DEFAULT_EVALUATIONS, distil, type RunDeps, type RunPhase } from '../distill/run';
-import type { SystemName } from '../distill/types';
+import type { PromptItem, SystemName } from '../distill/types';
 import { Engine } from '../engine/engine';
 import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
 import { Gpu } from '../kernels/gpu';
 import { type Arguments, helpText, parseArguments, UsageError } from './args';
 import {
   bundledData,
-  bytesOf,
   FileError,
   jsonOf,
   modelFiles,
   openModel,
   optionalJson,
+  requireWritable,
   textOf,
 } from './node-files';
 import { NodeGuard } from './node-guard';
@@ -103,7 +104,7 @@ async function open(args: Arguments, say: (line: string) => void): Promise<Sessi
       student: recipe.student,
       modelId: student!.id,
       temperature: 1,
-      seed: 0,
+      evaluationSeed: EVALUATION_SEED,
       maxNewTokens: recipe.maxNewTokens,
       limit: args.limit,
     },
@@ -164,7 +165,7 @@ async function trainRun({ args, deps, environment, settings, say }: Session): Pr
 
 /** Evaluates on a file, with or without a shared prompt. */
 async function evaluateFile({ args, deps, environment, settings, say }: Session): Promise<object> {
-  const items = limitItems(parsePromptItems(await textOf(args.eval!)), args.limit);
+  const items = limitItems(await promptsOf(args.eval!), args.limit);
   const shared = sharedPrompt(args);
   if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
     throw new UsageError(`--prompt was trained for another student than ${settings.student}.`);
@@ -196,10 +197,21 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
   return {
     ...sampled,
     ...(greedy && { greedy }),
-    settings: { ...settings, seed: args.recipe.seed },
+    settings: { ...settings, evaluationSeed: args.recipe.seed },
     environment,
     seconds: { evaluate: (performance.now() - start) / 1000 },
   };
+}
+
+/** @throws FileError, UsageError where the file is no prompt set */
+async function promptsOf(path: string): Promise<PromptItem[]> {
+  const text = await textOf(path);
+  try {
+    return parsePromptItems(text);
+  } catch (error) {
+    if (error instanceof DatasetError) throw new UsageError(`${path}: ${error.message}`);
+    throw error;
+  }
 }
 
 /** @throws UsageError where the link cannot be opened */
@@ -259,8 +271,11 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     // What a person typed is checked before minutes of work.
-    if (args.eval !== null) await bytesOf(args.eval);
+    if (args.eval !== null) await promptsOf(args.eval);
     sharedPrompt(args);
+    for (const path of [args.out, args.record, args.prepared]) {
+      if (path !== null) await requireWritable(path);
+    }
     const say = (line: string) => {
       if (!args.quiet) process.stderr.write(`${line}\n`);
     };

@@ -1,6 +1,6 @@
 /** Bundled models and data from the disk: the same files that pages fetch, checked the same way. */
-import { open, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, open, readFile, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { handleSource } from '../formats/byte-source';
 import { manifestId, type ModelManifest, parseManifest, verifyFile } from '../formats/manifest';
 import type { ModelFiles } from '../formats/onnx/tensor';
@@ -37,6 +37,17 @@ export async function jsonOf(path: string): Promise<unknown> {
     return JSON.parse(text);
   } catch {
     throw new FileError(`${path} is not JSON.`);
+  }
+}
+
+/** Checks that `path` can be written, without touching it. @throws FileError */
+export async function requireWritable(path: string): Promise<void> {
+  try {
+    const info = await stat(path).catch(() => null);
+    if (info?.isDirectory()) throw new Error('It is a folder.');
+    await access(info ? path : dirname(path), constants.W_OK);
+  } catch {
+    throw new FileError(`${path} cannot be written.`);
   }
 }
 

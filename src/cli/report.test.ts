@@ -52,7 +52,7 @@ const settings = {
   student: 'pocket',
   modelId: 'm',
   temperature: 1,
-  seed: 0,
+  evaluationSeed: 0,
   maxNewTokens: 48,
   limit: 0,
 };
@@ -77,6 +77,14 @@ describe('runReport', () => {
     expect(Object.keys(base!).sort()).toEqual(Object.keys(scores(0)).sort());
   });
 
+  it('tells the seed of the run from the seed of its evaluation', () => {
+    const run = { ...record, recipe: { ...DEFAULT_RECIPE, seed: 7 } };
+    expect(runReport(run, settings, environment).settings).toMatchObject({
+      seed: 7,
+      evaluationSeed: 0,
+    });
+  });
+
   it('is empty, not absent, where nothing was evaluated', () => {
     const report = runReport({ ...record, evaluations: [] }, settings, environment);
     expect(report.systems).toEqual({});
@@ -93,4 +101,11 @@ it('the summary has one line a system, with n and intervals', () => {
   const lines = summary('wording', { base: scores(0.75), adapter: scores(0.5) }).split('\n');
   expect(lines).toHaveLength(3);
   expect(lines[1]).toMatch(/base +safety 75\.0% \[37\.5, 100\.0\] n=10/);
+});
+
+it('the summary says none, not NaN, where no prompt asked for it', () => {
+  const none: Measure = { value: NaN, low: 0, high: 1, n: 0 };
+  const line = summary('custom', { base: { ...scores(1), safety: { judge: none, guard: none } } });
+  expect(line).toContain('safety none (guard none)');
+  expect(line).not.toContain('NaN');
 });

@@ -1,6 +1,7 @@
 /** The JSON that `npm run distill` writes. */
 import type {
   Evaluation,
+  Measure,
   PromptItem,
   Recipe,
   RunEnvironment,
@@ -39,7 +40,8 @@ export interface EvaluationSettings {
   student: string;
   modelId: string;
   temperature: number;
-  seed: number;
+  /** Of the evaluation's samples; a run's own seed is its recipe's. */
+  evaluationSeed: number;
   maxNewTokens: number;
   limit: number;
 }
@@ -126,23 +128,15 @@ export function recording(record: RunRecord): Omit<RunRecord, 'prompt'> {
 
 /** One line a system, for a person at the terminal. */
 export function summary(title: string, systems: ReportedSystems): string {
-  const percent = ({
-    value,
-    low,
-    high,
-    n,
-  }: {
-    value: number;
-    low: number;
-    high: number;
-    n: number;
-  }) =>
-    n === 0
-      ? 'none'
-      : `${(100 * value).toFixed(1)}% [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}] n=${n}`;
+  const share = ({ value, n }: Measure) => (n === 0 ? 'none' : `${(100 * value).toFixed(1)}%`);
+  const percent = (measure: Measure) => {
+    const { low, high, n } = measure;
+    if (n === 0) return share(measure);
+    return `${share(measure)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}] n=${n}`;
+  };
   const lines = Object.entries(systems).map(([name, scores]) =>
     [
-      `  ${name.padEnd(9)} safety ${percent(scores.safety.judge)} (guard ${(100 * scores.safety.guard.value).toFixed(1)}%)`,
+      `  ${name.padEnd(9)} safety ${percent(scores.safety.judge)} (guard ${share(scores.safety.guard)})`,
       `over-refusal ${percent(scores.overRefusal)}`,
       `usefulness ${percent(scores.usefulness)}`,
       `well formed ${percent(scores.wellFormed)}`,
