@@ -5,6 +5,7 @@ import type { KvPrefix } from '../../workers/protocol';
 import { loadDomain, modelBytes, STUDENT } from './bundle';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { session } from './session.svelte';
+import { openShare } from './share';
 
 export type ChatSystem = 'base' | 'adapter' | 'guarded';
 
@@ -101,6 +102,10 @@ class Chat {
     } catch (error) {
       if (!isCancelled(error)) this.problem = problemOf(error);
       this.announcement = isCancelled(error) ? 'Stopped.' : 'That did not work.';
+      for (const system of ['base', 'adapter', 'guarded'] as const) {
+        const unfinished = this.answers && this.answers[system].state !== 'done';
+        if (unfinished) this.#set(system, { state: 'failed', note: 'Stopped before its end.' });
+      }
     } finally {
       this.busy = false;
     }
@@ -185,6 +190,7 @@ class Chat {
     try {
       if (this.#prefix?.share !== prompt.share) {
         await session.load(['trainer'], signal);
+        session.requireModel(openShare(prompt.share).shared.modelId);
         const prefix = await session.trainer(
           'prefix',
           { softPrompt: prompt.values.slice() },

@@ -55,6 +55,14 @@ class Session {
     await Promise.all(sources.map((source) => this.#once(source, signal)));
   }
 
+  /** @throws an error for people where a prompt of model `modelId` would be noise here. */
+  requireModel(modelId: string): void {
+    const here = this.engine?.modelId ?? '';
+    if (here === modelId) return;
+    const message = `The prompt was trained for model ${modelId}; this page has ${here}. On another model it would be noise.`;
+    throw Object.assign(new Error(message), { code: 'unsupported-model' });
+  }
+
   async trainer<K extends keyof TrainerRequests & string>(
     name: K,
     payload: Payload<TrainerRequests, K>,
@@ -96,7 +104,10 @@ class Session {
     client.onEnd = () => {
       this.#forget(source);
       if ((source === 'guard' || source === 'judge') && this.engine) {
-        void this.#trainerClient().request('disconnectGuard', { name: source });
+        // A trainer that ends before it answers needs no telling.
+        this.#trainerClient()
+          .request('disconnectGuard', { name: source })
+          .catch(() => undefined);
       }
     };
     return client;
@@ -105,17 +116,16 @@ class Session {
   #once(source: Source, signal?: AbortSignal): Promise<void> {
     const running = this.#loading.get(source);
     if (running) return running;
-    const loading = this.#open(source, signal).then(
-      async () => {
-        await this.#connect(source);
+    const loading = this.#open(source, signal)
+      .then(() => this.#connect(source))
+      .then(() => {
         this.phases = finishPhases(this.phases, source);
-      },
-      (error: unknown) => {
+      })
+      .catch((error: unknown) => {
         // Unless a later attempt has taken its place.
         if (this.#loading.get(source) === loading) this.#drop(source);
         throw error;
-      },
-    );
+      });
     this.#loading.set(source, loading);
     return loading;
   }

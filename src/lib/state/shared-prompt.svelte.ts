@@ -26,6 +26,7 @@ class SharedPromptState {
   /** Decodes the hash; downloads nothing and runs nothing. */
   open(hash: string): void {
     this.#abort?.abort();
+    this.#abort = null;
     this.evaluation = null;
     this.problem = null;
     this.opened = null;
@@ -43,15 +44,8 @@ class SharedPromptState {
     if (!opened) return;
     await this.#work('loading', async (signal) => {
       await session.load(['student', 'guard', 'judge', 'trainer'], signal);
-      const here = session.engine?.modelId ?? '';
-      if (here !== opened.shared.modelId) {
-        throw Object.assign(
-          new Error(
-            `The prompt was trained for model ${opened.shared.modelId}; this page has ${here}. On another model it would be noise.`,
-          ),
-          { code: 'unsupported-model' },
-        );
-      }
+      session.requireModel(opened.shared.modelId);
+      signal.throwIfAborted();
       this.announcement = 'Loaded.';
     });
   }
@@ -61,7 +55,7 @@ class SharedPromptState {
     const { opened } = this;
     if (!opened) return;
     await this.#work('checking', async (signal) => {
-      this.evaluation = await session.trainer(
+      const evaluation = await session.trainer(
         'evaluate',
         {
           set: 'wording',
@@ -74,6 +68,8 @@ class SharedPromptState {
         },
         { signal, onEvent: (progress) => (this.progress = progress) },
       );
+      signal.throwIfAborted();
+      this.evaluation = evaluation;
       this.announcement = 'Measured here.';
     });
   }
@@ -127,7 +123,8 @@ class SharedPromptState {
       await job(abort.signal);
       this.state = 'ready';
     } catch (error) {
-      if (abort.signal.aborted && this.state !== state) return;
+      // Another link has been opened meanwhile: its state is its own.
+      if (this.#abort !== abort) return;
       this.state = before;
       if (!isCancelled(error)) this.problem = problemOf(error);
     }

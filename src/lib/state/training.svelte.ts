@@ -183,6 +183,8 @@ class Training {
     this.#enter('loading', 'Loading.');
     try {
       await session.load(['trainer', 'guard', 'judge'], abort.signal);
+      // A run that an earlier version of the site has kept may be of an earlier student.
+      session.requireModel(run.modelId);
       await this.#score(limit, abort.signal);
       this.#enter('done', this.#summary());
     } catch (error) {
