@@ -13,7 +13,8 @@ class Recorded {
   async #read(root: string): Promise<void> {
     try {
       const response = await fetch(root + RECORDING);
-      if (response.ok) this.run = parseRecording(await response.text());
+      if (!response.ok) throw new Error(`The recording is missing (status ${response.status}).`);
+      this.run = parseRecording(await response.text());
     } catch {
       // Pages go on with the digest in their HTML; asking again may succeed.
       this.#loading = null;
