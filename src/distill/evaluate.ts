@@ -101,6 +101,8 @@ export async function evaluate(
   const systems: Partial<Record<SystemName, SystemEvaluation>> = {};
   for (const name of input.systems) {
     const answers = name === 'base' ? base : await run.answers(name, base);
+    // Scoring passes do not hear the signal themselves.
+    hooks.signal?.throwIfAborted();
     systems[name] = await run.scores(name, answers, base, threshold);
   }
   const counts = Object.fromEntries(
@@ -302,6 +304,7 @@ class EvaluationRun {
   private async tokenKl(name: SystemName, base: SystemAnswers): Promise<Measure | null> {
     const { items, softPrompt } = this.input;
     const { chat, domain, engine } = this.deps;
+    this.hooks.signal?.throwIfAborted();
     const chosen = items.map((_, i) => i).filter((i) => items[i]!.label !== 'harmful');
     if (chosen.length === 0) return null;
     const answered = chosen.map((i) => ({ prompt: this.prompts[i]!, answer: base.tokens[i]! }));
