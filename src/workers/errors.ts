@@ -18,6 +18,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   RangeError: 'bad-input',
   RecipeError: 'bad-input',
   SequenceTooLongError: 'bad-input',
+  PromptTooLongError: 'bad-input',
   DatasetError: 'bad-input',
   DivergedError: 'bad-input',
   TargetMismatchError: 'internal',
