@@ -2,7 +2,7 @@
 import { mapDecoder } from '../formats/onnx/decoder';
 import { readOnnx } from '../formats/onnx/proto';
 import type { ModelFiles } from '../formats/onnx/tensor';
-import type { Gpu } from '../kernels/gpu';
+import { type Gpu, Span } from '../kernels/gpu';
 import { type BackwardKernels, createBackwardKernels } from './backward';
 import { createTeacherForcing, type TeacherForcing } from './forcing';
 import { createForwardKernels, type ForwardKernels } from './forward';
@@ -70,14 +70,18 @@ export class Engine {
 
   /** What tokens put into the residual stream, Gemma's factor included: [tokens.length, dim]. */
   async embeddingRows(tokens: Tokens): Promise<Float32Array> {
-    const { dim } = this;
-    const scale = this.weights.config.embeddingScale;
-    const rows = new Float32Array(tokens.length * dim);
-    for (const [i, token] of tokens.entries()) {
-      if (!(token >= 0 && token < this.vocabSize)) throw new RangeError(`No token ${token}.`);
-      const row = await this.gpu.readFloats(this.weights.embedding, dim, token * dim * 4);
-      rows.set(scale === 1 ? row : row.map((value) => value * scale), i * dim);
-    }
+    const { dim, gpu } = this;
+    const unknown = tokens.find((token) => !(token >= 0 && token < this.vocabSize));
+    if (unknown !== undefined) throw new RangeError(`No token ${unknown}.`);
+    if (tokens.length === 0) return new Float32Array();
+    const token = gpu.upload('looked up tokens', Uint32Array.from(tokens));
+    const y = gpu.storage('looked up rows', tokens.length * dim * 4);
+    const span = new Span(gpu, 'looked up rows');
+    span.set(0, tokens.length);
+    gpu.run([this.kernels.embedding.bind({ token, y, span })], 'embedding rows');
+    const rows = await gpu.readFloats(y, tokens.length * dim);
+    gpu.release(token, y);
+    span.release();
     return rows;
   }
 

@@ -7,7 +7,8 @@
  */
 import type { DecoderConfig } from '../formats/onnx/decoder';
 import { type AttentionKernel, type AttentionShape, createAttention } from '../kernels/attention';
-import { createEmbedding, type EmbeddingKernel } from '../kernels/embedding';
+import { createEmbedding } from '../kernels/embedding';
+import { createEmbeddingInt4 } from '../kernels/embedding-int4';
 import { type Gpu, type Op, Span } from '../kernels/gpu';
 import { createRmsNorm, type RmsNormKernel } from '../kernels/rmsnorm';
 import { createRope, type RopeKernel } from '../kernels/rope';
@@ -17,11 +18,17 @@ import { createSwiglu, type SwigluKernel } from '../kernels/swiglu';
 import { RowBuffers } from './batch';
 import type { DecoderWeights, LayerWeights } from './weights';
 
+/** Looks tokens up in the model's table, times its factor. */
+export interface EmbeddingLayer {
+  /** `token` u32 [rows] to `y` [rows, dim]. */
+  bind(args: { token: GPUBuffer; y: GPUBuffer; span: Span }): Op;
+}
+
 /** Pipelines of the forward pass, shared by every pass over one model. */
 export interface ForwardKernels {
   /** One for each layer; layers of the same window share theirs. */
   attention: AttentionKernel[];
-  embedding: EmbeddingKernel;
+  embedding: EmbeddingLayer;
   norm: RmsNormKernel;
   /** RMSNorm of single heads (Qwen 3); null in other models. */
   headNorm: RmsNormKernel | null;
@@ -47,7 +54,7 @@ export async function createForwardKernels(
   ]);
   const [attention, embedding, norm, headNorm, logitCap, ...others] = await Promise.all([
     perWindow(weights.config, (shape) => createAttention(gpu, shape)),
-    createEmbedding(gpu, { dim, vocabulary: vocabSize, scale: config.embeddingScale }),
+    createEmbeddingLayer(gpu, weights),
     createRmsNorm(gpu, { dim, eps: normEps, residual }),
     config.qkNorm ? createRmsNorm(gpu, { dim: headDim, eps: normEps }) : null,
     logitSoftCap === null ? null : createSoftCap(gpu, { dim: vocabSize, cap: logitSoftCap }),
@@ -62,6 +69,22 @@ export async function createForwardKernels(
   const [ropeQ, ropeK, rows, kvRows, swiglu] = others;
   const made = { attention, embedding, norm, headNorm, logitCap };
   return { ...made, ropeQ, ropeK, rows, kvRows, swiglu };
+}
+
+async function createEmbeddingLayer(
+  gpu: Gpu,
+  { config, embedding }: DecoderWeights,
+): Promise<EmbeddingLayer> {
+  const shape = { dim: config.dim, vocabulary: config.vocabSize, scale: config.embeddingScale };
+  if (embedding.kind === 'dense') {
+    const { table } = embedding;
+    const kernel = await createEmbedding(gpu, shape);
+    return { bind: (args) => kernel.bind({ table, ...args }) };
+  }
+  const { table } = embedding;
+  const zeroPoints = table.zeroPoints !== undefined;
+  const kernel = await createEmbeddingInt4(gpu, { ...shape, zeroPoints });
+  return { bind: (args) => kernel.bind({ table, ...args }) };
 }
 
 /** One kernel a layer, made once for each window that there is. */
@@ -220,7 +243,6 @@ export class ForwardPass {
         place: this.prefix,
       }),
       kernels.embedding.bind({
-        table: weights.embedding,
         token: rows.tokens,
         y: input,
         span: this.text,

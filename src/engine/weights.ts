@@ -1,11 +1,16 @@
 /** Frozen weights on the GPU, read tensor by tensor from the model file. */
-import type { DecoderConfig, DecoderModel, DenseTensor, Linear } from '../formats/onnx/decoder';
+import type {
+  DecoderConfig,
+  DecoderModel,
+  DenseTensor,
+  Int4Linear,
+  Linear,
+} from '../formats/onnx/decoder';
 import { type ModelFiles, readFloats, readTensor } from '../formats/onnx/tensor';
-import { UnsupportedModelError } from '../formats/onnx/errors';
-import { readEmbedding, readRotary } from '../formats/onnx/weights';
+import { readRotary, readScales } from '../formats/onnx/weights';
 import type { Gpu } from '../kernels/gpu';
 import { createLinearDense } from '../kernels/linear-dense';
-import { createLinearInt4 } from '../kernels/linear-int4';
+import { createLinearInt4, type Int4Weight } from '../kernels/linear-int4';
 import type { LinearVariant } from '../kernels/linear.tile';
 import type { Op, Span } from '../kernels/gpu';
 
@@ -41,8 +46,8 @@ export interface DecoderWeights {
   config: DecoderConfig;
   /** Rows of the cos and sin caches: no position may reach this. */
   positions: number;
-  /** [vocabSize, dim] f32. */
-  embedding: GPUBuffer;
+  /** [vocabSize, dim]. */
+  embedding: { kind: 'dense'; table: GPUBuffer } | { kind: 'int4'; table: Int4Weight };
   layers: LayerWeights[];
   finalNorm: GPUBuffer;
   head: LinearLayer;
@@ -57,7 +62,7 @@ export type UploadProgress = (done: number, total: number) => void;
 
 /**
  * Uploads every tensor of `model`.
- * @throws UnsupportedModelError on weights that the kernels cannot read (block size other than 32).
+ * @throws UnsupportedModelError on weights that the kernels cannot read (blocks of no multiple of 32).
  */
 export async function uploadWeights(
   gpu: Gpu,
@@ -108,7 +113,7 @@ export async function uploadWeights(
     });
   }
   const { cos, sin } = await readRotary(model.rotary, files);
-  const embedding = gpu.upload('embedding', await readEmbedding(model.embedding, files));
+  const embedding = await uploadEmbedding(gpu, model, files);
   report();
   const weights = {
     config: model.config,
@@ -116,65 +121,80 @@ export async function uploadWeights(
     embedding,
     layers,
     finalNorm: await dense('final norm', model.finalNorm),
-    head: await uploadLinear(gpu, 'head', model.head, files, tiedTable(model, embedding)),
+    head: await uploadLinear(gpu, 'head', model.head, files, tied(model, embedding)),
     cos: gpu.upload('cos', cos),
     sin: gpu.upload('sin', sin),
   };
   return { ...weights, bytes: gpu.allocatedBytes - before };
 }
 
-/** The embedding on the GPU where a dense head reads the very same tensor in the same layout. */
-function tiedTable(model: DecoderModel, embedding: GPUBuffer): GPUBuffer | undefined {
-  const { head, embedding: table } = model;
-  const tied = head.kind === 'dense' && table.kind === 'dense' && head.data === table.data;
-  return tied && head.layout === 'out_in' ? embedding : undefined;
+async function uploadEmbedding(
+  gpu: Gpu,
+  { embedding }: DecoderModel,
+  files: ModelFiles,
+): Promise<DecoderWeights['embedding']> {
+  if (embedding.kind === 'int4') {
+    return { kind: 'int4', table: await uploadInt4(gpu, 'embedding', embedding.table, files) };
+  }
+  const values = await readFloats(embedding.data, files);
+  return { kind: 'dense', table: gpu.upload('embedding', values) };
 }
 
-/** `uploaded`: the weights of a dense layer where they are on the GPU already. */
+/** The embedding where the head reads the very same tensors in the same layout. */
+function tied(
+  { head, embedding }: DecoderModel,
+  uploaded: DecoderWeights['embedding'],
+): DecoderWeights['embedding'] | undefined {
+  if (head.kind === 'dense' && embedding.kind === 'dense') {
+    return head.data === embedding.data && head.layout === 'out_in' ? uploaded : undefined;
+  }
+  if (head.kind !== 'int4' || embedding.kind !== 'int4') return undefined;
+  const { data, scales, zeroPoints } = embedding.table;
+  const same = head.data === data && head.scales === scales && head.zeroPoints === zeroPoints;
+  return same ? uploaded : undefined;
+}
+
+/** Block-quantised weights, without a bias. */
+async function uploadInt4(
+  gpu: Gpu,
+  label: string,
+  source: Int4Linear,
+  files: ModelFiles,
+): Promise<Int4Weight> {
+  const { scales, zeroPoints } = await readScales(source, files);
+  return {
+    data: gpu.upload(label, await readTensor(source.data, files)),
+    scales: gpu.upload(`${label} scales`, scales),
+    zeroPoints: zeroPoints ? gpu.upload(`${label} zero points`, zeroPoints) : undefined,
+  };
+}
+
+/** `shared`: the embedding whose weights on the GPU are the layer's too. */
 async function uploadLinear(
   gpu: Gpu,
   label: string,
   source: Linear,
   files: ModelFiles,
-  uploaded?: GPUBuffer,
+  shared?: DecoderWeights['embedding'],
 ): Promise<LinearLayer> {
   const { inFeatures, outFeatures } = source;
   const bias = source.bias && gpu.upload(`${label} bias`, await readFloats(source.bias, files));
+  const shape = { inFeatures, outFeatures, bias: bias !== undefined };
   if (source.kind === 'dense') {
     const { layout } = source;
-    const data = uploaded ?? gpu.upload(label, await readFloats(source.data, files));
-    const weight = { data, bias };
-    return lazily(inFeatures, outFeatures, weight, (variants) =>
-      createLinearDense(gpu, {
-        inFeatures,
-        outFeatures,
-        layout,
-        bias: bias !== undefined,
-        variants,
-      }),
+    const data =
+      shared?.kind === 'dense'
+        ? shared.table
+        : gpu.upload(label, await readFloats(source.data, files));
+    return lazily(inFeatures, outFeatures, { data, bias }, (variants) =>
+      createLinearDense(gpu, { ...shape, layout, variants }),
     );
   }
-  if (source.blockSize !== 32) {
-    throw new UnsupportedModelError(
-      `${label} is quantised in blocks of ${source.blockSize}; only blocks of 32 can be trained.`,
-    );
-  }
-  const weight = {
-    data: gpu.upload(label, await readTensor(source.data, files)),
-    scales: gpu.upload(`${label} scales`, await readFloats(source.scales, files)),
-    zeroPoints:
-      source.zeroPoints &&
-      gpu.upload(`${label} zero points`, await readTensor(source.zeroPoints, files)),
-    bias,
-  };
-  return lazily(inFeatures, outFeatures, weight, (variants) =>
-    createLinearInt4(gpu, {
-      inFeatures,
-      outFeatures,
-      zeroPoints: weight.zeroPoints !== undefined,
-      bias: bias !== undefined,
-      variants,
-    }),
+  const table =
+    shared?.kind === 'int4' ? shared.table : await uploadInt4(gpu, label, source, files);
+  const zeroPoints = table.zeroPoints !== undefined;
+  return lazily(inFeatures, outFeatures, { ...table, bias }, (variants) =>
+    createLinearInt4(gpu, { ...shape, zeroPoints, variants }),
   );
 }
 

@@ -5,7 +5,7 @@ import { referenceLogits } from './decoder.reference';
 import { FIXTURE_TOKENS, loadFixture } from './fixtures.testing';
 import type { Int4Linear } from './linear';
 import { DataType, type TensorRef } from './tensor';
-import { readDense, readEmbedding, readInt4, readMatrix } from './weights';
+import { readDense, readEmbedding, readInt4, readMatrix, readScales } from './weights';
 
 const files = { model: memorySource(new Uint8Array(0)), external: new Map() };
 
@@ -67,6 +67,46 @@ describe('int4 weights', () => {
     expect(nibbles).toEqual(levels);
     expect(weights.zeroPoints).toBeNull();
     expect([...weights.bias!]).toEqual([1, -2]);
+  });
+});
+
+describe('longer blocks', () => {
+  const wide = (blockSize: number, zeroPoints: boolean): Int4Linear => ({
+    kind: 'int4',
+    outFeatures: 2,
+    inFeatures: 192,
+    blockSize,
+    data: inline('wide', [2, 192 / blockSize, blockSize / 2], DataType.uint8, new Uint8Array(192)),
+    scales: inline('scales', [6], DataType.float32, Float32Array.of(1, -2, 0.5, 3, 4, -0.25)),
+    ...(zeroPoints && {
+      zeroPoints: inline('zp', [2, 2], DataType.uint8, Uint8Array.of(0x31, 0xf5, 0x97, 0xfb)),
+    }),
+    accuracyLevel: 0,
+  });
+
+  it('give each 32 inputs the scale and the zero point of their block', async () => {
+    const { scales, zeroPoints } = await readScales(wide(64, true), files);
+    expect([...scales]).toEqual(SCALES.flatMap((scale) => [scale, scale]));
+    expect([...zeroPoints!]).toEqual([0x11, 0x33, 0x55, 0x77, 0x99, 0xbb]);
+    expect((await readScales(wide(64, false), files)).zeroPoints).toBeNull();
+  });
+
+  it('are read to the same weights', async () => {
+    const linear = wide(64, true);
+    const { scales, zeroPoints } = await readScales(linear, files);
+    const narrow = {
+      ...linear,
+      blockSize: 32,
+      scales: inline('scales', [12], DataType.float32, scales),
+      zeroPoints: inline('zp', [2, 3], DataType.uint8, zeroPoints!),
+    };
+    expect(await readMatrix(narrow, files)).toEqual(await readMatrix(linear, files));
+  });
+
+  it('of no multiple of 32 are refused by name', async () => {
+    await expect(readScales({ ...wide(64, false), blockSize: 16 }, files)).rejects.toThrow(
+      '"wide" is quantised in blocks of 16',
+    );
   });
 });
 

@@ -1,3 +1,4 @@
+import { UnsupportedModelError } from './errors';
 import type { EmbeddingTable, Rotary } from './model';
 import type { DenseLinear, Int4Linear, Linear } from './linear';
 import { aligned, type ModelFiles, readFloats, readTensor } from './tensor';
@@ -58,6 +59,42 @@ export function dequantise(linear: Int4Linear, weights: Int4Weights): Float32Arr
     }
   }
   return values;
+}
+
+/** Scales and zero points for every 32 inputs, whatever longer blocks the file has. */
+export async function readScales(
+  linear: Int4Linear,
+  files: ModelFiles,
+): Promise<Pick<Int4Weights, 'scales' | 'zeroPoints'>> {
+  const { blockSize, data, inFeatures, outFeatures } = linear;
+  if (blockSize % 32 !== 0) {
+    throw new UnsupportedModelError(
+      `"${data.name}" is quantised in blocks of ${blockSize}; multiples of 32 can be trained.`,
+    );
+  }
+  const scales = await readFloats(linear.scales, files);
+  const zeroPoints = linear.zeroPoints ? await readTensor(linear.zeroPoints, files) : null;
+  const repeat = blockSize / 32;
+  if (repeat === 1) return { scales, zeroPoints };
+  const blocks = inFeatures / 32;
+  const wide = inFeatures / blockSize;
+  const source = (i: number) => Math.floor(i / blocks) * wide + Math.floor((i % blocks) / repeat);
+  const repeated = Float32Array.from(
+    { length: outFeatures * blocks },
+    (_, i) => scales[source(i)]!,
+  );
+  if (zeroPoints === null) return { scales: repeated, zeroPoints };
+  const stride = Math.ceil(blocks / 2);
+  const packed = new Uint8Array(outFeatures * stride);
+  for (let row = 0; row < outFeatures; row++) {
+    for (let block = 0; block < blocks; block++) {
+      const from = Math.floor(block / repeat);
+      const byte = zeroPoints[row * Math.ceil(wide / 2) + (from >> 1)]!;
+      packed[row * stride + (block >> 1)]! |=
+        ((byte >> (4 * (from & 1))) & 15) << (4 * (block & 1));
+    }
+  }
+  return { scales: repeated, zeroPoints: packed };
 }
 
 /** Any layer's weights as float32 [outFeatures, inFeatures]. */
