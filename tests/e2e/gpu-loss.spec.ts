@@ -10,11 +10,12 @@ test('a lost GPU is named, and the last session can be taken up again', async ({
   browser,
 }) => {
   test.setTimeout(8 * MINUTE);
-  await page.goto(`${baseURL}/lab/`);
+  await page.goto(`${baseURL}/lab/`, { waitUntil: 'networkidle' });
   await page.getByLabel('Batch').fill('4');
   await page.getByLabel('Steps', { exact: true }).fill('200');
   await page.getByRole('button', { name: 'Start', exact: true }).click();
   const heading = page.getByRole('region', { name: 'Run', exact: true }).getByRole('heading');
+  await expect(heading).toHaveText('Loading');
   // The first checkpoint is at step 10.
   await expect(heading).toHaveText(/step 1[2-9] of 200/, { timeout: 4 * MINUTE });
 
@@ -25,7 +26,7 @@ test('a lost GPU is named, and the last session can be taken up again', async ({
   await expect(alert).toContainText('The graphics device stopped working.');
   await expect(heading).toHaveText('Stopped by a problem');
 
-  await page.reload();
+  await page.reload({ waitUntil: 'networkidle' });
   await page.getByRole('button', { name: 'Resume from last session' }).click();
   await expect(heading).toHaveText(/step (1[1-9]|[2-9]\d) of 200/, { timeout: 2 * MINUTE });
   await page.getByRole('button', { name: 'Stop' }).click();

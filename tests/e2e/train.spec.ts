@@ -66,7 +66,7 @@ test('Start, train, score, share, open elsewhere: the same answers', async ({
   const origin = new URL(baseURL ?? '').origin;
   const seen = watch(page, origin);
   const { run, link } = await test.step('the lab trains', async () => {
-    await page.goto(`${baseURL}/lab/`);
+    await page.goto(`${baseURL}/lab/`, { waitUntil: 'networkidle' });
     await page.getByLabel('Steps', { exact: true }).fill(String(STEPS));
     await page.getByLabel('After training, measure').selectOption('40 of each kind');
     const clicked = Date.now();
@@ -118,7 +118,7 @@ test('Start, train, score, share, open elsewhere: the same answers', async ({
   });
 
   await test.step('a reload keeps the run', async () => {
-    await page.reload();
+    await page.reload({ waitUntil: 'networkidle' });
     await expect(page.getByRole('heading', { name: 'Result' })).toBeVisible();
     expect((await keptRuns(page))[0]?.share).toBe(run.share);
     await page.getByRole('button', { name: 'Share this prompt' }).click();
