@@ -19,7 +19,7 @@ export const DEFAULT_RECIPE: Readonly<Recipe> = {
   student: 'pocket',
   objective: 'tv',
   virtualTokens: 16,
-  steps: 300,
+  steps: 150,
   batchSize: 16,
   learningRate: 0.02,
   warmup: 0.05,

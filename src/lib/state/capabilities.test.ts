@@ -56,7 +56,7 @@ describe('lightsOf', () => {
     expect(light(laptop, 'speed', { tokensPerSecond: 1536, runSeconds: 200 })).toMatchObject({
       level: 'slow',
       value: '1,536 tokens a second',
-      advice: 'A default run of 300 steps takes roughly 3 min.',
+      advice: 'A default run takes roughly 3 min.',
     });
     expect(light(laptop, 'speed', { tokensPerSecond: 40000, runSeconds: 8 }).level).toBe('good');
   });

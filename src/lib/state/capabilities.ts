@@ -24,7 +24,7 @@ export interface DeviceFacts {
 
 export interface Speed {
   tokensPerSecond: number;
-  /** Seconds that 300 steps of the default recipe will take, roughly. */
+  /** Seconds that the default recipe will take, roughly. */
   runSeconds: number;
 }
 
@@ -128,7 +128,7 @@ export function lightsOf(facts: DeviceFacts, speed: Speed | null): Light[] {
     advice:
       speed === null
         ? 'Measured with the bundled student, on your click.'
-        : `A default run of 300 steps takes roughly ${roughly(speed.runSeconds)}.`,
+        : `A default run takes roughly ${roughly(speed.runSeconds)}.`,
   });
   return lights;
 }

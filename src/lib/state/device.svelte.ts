@@ -1,10 +1,11 @@
 /** Asks the browser what this device can do. Opens no device and loads no model by itself. */
+import { DEFAULT_RECIPE } from '../../distill/recipe';
 import type { DeviceFacts, Speed } from './capabilities';
 import { problemOf, type Problem } from './errors';
 import { session } from './session.svelte';
 
-/** Seconds of 300 default steps × tokens/s of decoding: the same kernels bound both. */
-const RUN_TOKENS = 300_000;
+/** Seconds of a default run × tokens/s of decoding: the same kernels bound both. */
+const RUN_TOKENS = 1_000 * DEFAULT_RECIPE.steps;
 const SPEED_PROMPTS = 32;
 
 async function storageFacts(): Promise<Pick<DeviceFacts, 'storage' | 'persisted'>> {

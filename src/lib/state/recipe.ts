@@ -19,7 +19,7 @@ export const FIELDS: readonly NumberField[] = [
   {
     key: 'steps',
     label: 'Steps',
-    help: 'Updates of the soft prompt. 300 do for the pocket student.',
+    help: 'Updates of the soft prompt. 150 do for the pocket student.',
   },
   {
     key: 'learningRate',
@@ -49,9 +49,19 @@ export interface Preset {
 }
 
 export const PRESETS: readonly Preset[] = [
-  { id: 'default', label: 'TV', note: 'total variation, 300 steps', change: {} },
-  { id: 'kl', label: 'KL', note: 'Kullback–Leibler, 300 steps', change: { objective: 'kl' } },
-  { id: 'quick', label: 'Quick look', note: '60 steps, a first idea', change: { steps: 60 } },
+  {
+    id: 'default',
+    label: 'TV',
+    note: `total variation, ${DEFAULT_RECIPE.steps} steps`,
+    change: {},
+  },
+  {
+    id: 'kl',
+    label: 'KL',
+    note: `Kullback–Leibler, ${DEFAULT_RECIPE.steps} steps`,
+    change: { objective: 'kl' },
+  },
+  { id: 'quick', label: 'Quick look', note: '40 steps, a first idea', change: { steps: 40 } },
   {
     id: 'strict',
     label: 'Strict guard',
