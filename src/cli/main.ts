@@ -11,7 +11,7 @@ import { RunControl } from '../distill/control';
 import { DatasetError, limitItems, parsePromptItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
 import { prepare, preparedKey } from '../distill/prepare';
-import { EVALUATION_SEED } from '../distill/recipe';
+import { clampRecipe, EVALUATION_SEED } from '../distill/recipe';
 import { DEFAULT_EVALUATIONS, distil, type RunDeps, type RunPhase } from '../distill/run';
 import type { PromptItem, SystemName } from '../distill/types';
 import { Engine } from '../engine/engine';
@@ -184,7 +184,8 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
         seed: args.recipe.seed,
         maxNewTokens: settings.maxNewTokens,
         softPrompt: shared?.values ?? null,
-        teacher: shared?.recipe ?? args.recipe,
+        // A stranger may have written the link's numbers.
+        teacher: clampRecipe({ ...args.recipe, ...shared?.recipe }),
       },
       deps,
       { onProgress: (done, total) => onProgress('evaluate', done, total) },

@@ -68,7 +68,7 @@ describe('runReport', () => {
       systemsIntent: expected({ safety: { judge: measure(0.5), guard: measure(0.5) } }),
       evaluations: { wording: { greedy: { systems: expected({ wellFormed: measure(1) }) } } },
       steps: record.steps,
-      settings: { objective: 'tv', steps: 300, modelId: 'm', limit: 0 },
+      settings: { objective: 'tv', steps: DEFAULT_RECIPE.steps, modelId: 'm', limit: 0 },
       environment: { commit: 'abc', adapter: 'gpu', versions: { node: '20' } },
       seconds: { train: 3 },
       shareLink: '/p#AQ',

@@ -123,15 +123,6 @@ describe('RefusalTrie', () => {
     }
   });
 
-  it('knows the probability of prefixes', () => {
-    const trie = new RefusalTrie(refusals);
-    expect(trie.logProb([])).toBe(0);
-    expect(trie.logProb([0])).toBeCloseTo(Math.log(2 / 3), 15);
-    expect(trie.logProb([0, 1, EOS])).toBeCloseTo(Math.log(1 / 3), 15);
-    expect(trie.logProb([1])).toBe(-Infinity);
-    expect(trie.matching([0])).toBe(2);
-  });
-
   it('refuses to be built from nothing, from an empty refusal, or from one twice', () => {
     expect(() => new RefusalTrie([])).toThrow(RangeError);
     expect(() => new RefusalTrie([[]])).toThrow(RangeError);

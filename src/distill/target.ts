@@ -91,20 +91,6 @@ export class RefusalTrie {
     }
     return { posterior, next };
   }
-
-  /** log ρ(path): minus infinity unless `path` is a prefix of, or is, a refusal. */
-  logProb(path: Tokens): number {
-    let node: TrieNode | undefined = this.root;
-    for (const token of path) node = node?.children.get(token);
-    return node ? Math.log(node.count / this.root.count) : -Infinity;
-  }
-
-  /** The refusals that start with `prefix`, as a count. */
-  matching(prefix: Tokens): number {
-    let node: TrieNode | undefined = this.root;
-    for (const token of prefix) node = node?.children.get(token);
-    return node?.count ?? 0;
-  }
 }
 
 /**

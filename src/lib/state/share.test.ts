@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Evaluation, Measure } from '../../distill/types';
-import { encodeShare } from '../../formats/share-link';
+import { encodeShare, type SharedPrompt } from '../../formats/share-link';
 import { openShare, shareProblem, withScores } from './share';
 
 const recipe = {
@@ -17,7 +17,7 @@ const recipe = {
   maxNewTokens: 48,
   quantiseLast: 0.1,
 };
-const text = encodeShare({
+const prompt: SharedPrompt = {
   modelId: '0123456789abcdef',
   templateHash: '01234567',
   n: 2,
@@ -26,7 +26,8 @@ const text = encodeShare({
   recipe,
   scores: null,
   values: new Float32Array(8),
-});
+};
+const text = encodeShare(prompt);
 
 function share(value: number, n: number): Measure {
   return { value, low: value, high: value, n };
@@ -59,6 +60,16 @@ describe('openShare', () => {
     expect(opened.recipe).toMatchObject({ ...recipe, student: 'pocket', virtualTokens: 2 });
   });
 
+  it('does not let a crafted link ask for what no run can', () => {
+    const wild = { ...recipe, maxNewTokens: 1e9, guardTemperature: 0, guardClip: NaN };
+    expect(openShare(encodeShare({ ...prompt, recipe: wild })).recipe).toMatchObject({
+      maxNewTokens: 256,
+      guardTemperature: 0.1,
+      guardClip: 0.001,
+      steps: 120,
+    });
+  });
+
   it('turns every codec error into a titled problem', () => {
     const problem = (broken: string) => {
       try {
@@ -84,5 +95,9 @@ describe('withScores', () => {
 
   it('leaves the link alone where the prompt was not measured', () => {
     expect(withScores(text, { ...evaluation, systems: {} })).toBe(text);
+    const { adapter } = evaluation.systems;
+    const scores = { ...adapter!.scores, usefulness: { value: NaN, low: 0, high: 1, n: 0 } };
+    const withoutBenign = { ...evaluation, systems: { adapter: { ...adapter!, scores } } };
+    expect(withScores(text, withoutBenign)).toBe(text);
   });
 });

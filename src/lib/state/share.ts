@@ -1,5 +1,5 @@
 /** Shared prompts between the link codec and the pages. */
-import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { clampRecipe, DEFAULT_RECIPE } from '../../distill/recipe';
 import type { Evaluation, Recipe } from '../../distill/types';
 import {
   decodeShare,
@@ -11,7 +11,10 @@ import type { Problem } from './errors';
 
 export interface OpenedShare {
   shared: SharedPrompt;
-  /** The recipe as the lab writes it; the link names the model by its id alone. */
+  /**
+   * The recipe as the lab writes it; the link names the model by its id alone. Numbers that no run
+   * could have are moved to where one could: a stranger wrote them.
+   */
   recipe: Recipe;
   /** The text after `#`. */
   text: string;
@@ -23,8 +26,7 @@ export function openShare(text: string): OpenedShare {
   return {
     shared,
     recipe: {
-      ...DEFAULT_RECIPE,
-      ...shared.recipe,
+      ...clampRecipe({ ...DEFAULT_RECIPE, ...shared.recipe }),
       virtualTokens: shared.n,
     },
     text: text.slice(text.lastIndexOf('#') + 1).trim(),
