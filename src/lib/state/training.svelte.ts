@@ -69,11 +69,9 @@ class Training {
   /** Asks whether a run was under way when the tab was last closed. */
   async findCheckpoint(): Promise<void> {
     if (this.busy) return;
-    try {
-      this.checkpoint = await session.trainer('checkpoint', null);
-    } catch {
-      this.checkpoint = null;
-    }
+    const found = await session.trainer('checkpoint', null).catch(() => null);
+    // A run that has started meanwhile writes its own.
+    if (!this.busy) this.checkpoint = found;
   }
 
   /** Goes on with that run. */

@@ -22,7 +22,10 @@ export class WakeLock {
 
   async #take(): Promise<void> {
     try {
-      this.#sentinel = await navigator.wakeLock.request('screen');
+      const sentinel = await navigator.wakeLock.request('screen');
+      if (this.#wanted) this.#sentinel = sentinel;
+      // Let go of while it was being asked for.
+      else await sentinel.release();
     } catch {
       this.#sentinel = null;
     }
