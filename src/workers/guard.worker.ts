@@ -107,12 +107,11 @@ const handlers: Handlers<GuardRequests> = {
 
   score({ items }, { signal }) {
     return turn.run(async () => {
-      signal.throwIfAborted();
       if (!classifier) throw new RangeError('Load the guard before it can score.');
       const start = performance.now();
       const safe = await score(items, signal);
       return { safe, milliseconds: performance.now() - start };
-    });
+    }, signal);
   },
 
   async connect({ port }) {

@@ -34,3 +34,21 @@ test('a turn that is handed on goes to who waits, and comes back', async () => {
   again();
   expect(await lock.run(async () => 'free')).toBe('free');
 });
+
+test('who gives up waiting leaves the queue at once, and nobody jumps it', async () => {
+  const lock = new Lock();
+  const release = await lock.acquire();
+  const abort = new AbortController();
+  const seen: string[] = [];
+  const impatient = lock.run(async () => seen.push('impatient'), abort.signal);
+  const patient = lock.run(async () => seen.push('patient'));
+  abort.abort(new Error('enough'));
+  await expect(impatient).rejects.toThrow('enough');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(seen).toEqual([]);
+  release();
+  await patient;
+  expect(seen).toEqual(['patient']);
+  await expect(lock.acquire(AbortSignal.abort(new Error('never')))).rejects.toThrow('never');
+  expect(await lock.run(async () => 'free', new AbortController().signal)).toBe('free');
+});

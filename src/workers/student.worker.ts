@@ -167,7 +167,6 @@ const handlers: Handlers<StudentRequests> = {
 
   generate({ prompt, system, prefix, temperature, seed, maxNewTokens }, { emit, signal }) {
     return turn.run(async () => {
-      signal.throwIfAborted();
       const { model, tokenizer } = loaded();
       const messages = [
         ...(system ? [{ role: 'system', content: system }] : []),
@@ -225,7 +224,7 @@ const handlers: Handlers<StudentRequests> = {
         firstTokenMs: firstToken - start,
         tokensPerSecond: Math.max(0, newTokens - 1) / decodeSeconds,
       };
-    });
+    }, signal);
   },
 };
 

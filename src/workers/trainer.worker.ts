@@ -157,20 +157,18 @@ async function open(
 const handlers: Handlers<TrainerRequests> = {
   load({ student: name, baseUrl, runtimeLogits }, { emit, signal }) {
     return jobs.run(async () => {
-      signal.throwIfAborted();
       const root = new URL('models/', baseUrl).href;
       const files = await loadModelFiles(root, name, { signal, onProgress: emit });
       const modelId = await manifestId(files.manifestBytes);
       return gpuTurn.run(async () => {
-        signal.throwIfAborted();
         student?.engine.destroy();
         student = null;
         student = { name, modelId, baseUrl, ...(await open(files, runtimeLogits, emit)) };
         emit({ phase: 'ready', done: 1, total: 1, unit: 'items', fromCache: files.fromCache });
         const { gpu, engine, parity } = student;
         return { gpu: gpu.description, parity, modelId, weightBytes: engine.weightBytes };
-      });
-    });
+      }, signal);
+    }, signal);
   },
 
   async connectGuard({ name, port, modelId }) {
@@ -196,7 +194,6 @@ const handlers: Handlers<TrainerRequests> = {
     control = own;
     try {
       return await jobs.run(async () => {
-        signal.throwIfAborted();
         const { engine, name, modelId, baseUrl, parity } = loaded();
         if (!parity) throw new RangeError('Compare the engine with the runtime before training.');
         const kept = resume ? await getCheckpoint() : undefined;
@@ -208,7 +205,7 @@ const handlers: Handlers<TrainerRequests> = {
         const deps = await evaluateDeps(signal);
         const train = await loadPrompts(baseUrl, 'train', signal);
         const key = preparedKey(train, deps.ids, recipe.maxNewTokens);
-        own.release = await gpuTurn.acquire();
+        own.release = await gpuTurn.acquire(signal);
         const run = await distil(
           recipe,
           {
@@ -243,7 +240,7 @@ const handlers: Handlers<TrainerRequests> = {
         );
         await deleteCheckpoint();
         return run;
-      });
+      }, signal);
     } finally {
       own.release();
       control = null;
@@ -259,36 +256,36 @@ const handlers: Handlers<TrainerRequests> = {
 
   evaluate({ set, systems, temperature, seed, prompt, recipe, limit }, { emit, signal }) {
     return jobs.run(async () => {
-      signal.throwIfAborted();
       if (set === 'custom') throw new RangeError('Only bundled sets are evaluated here.');
       const deps = await evaluateDeps(signal);
       const items = limitItems(await loadPrompts(loaded().baseUrl, set, signal), limit);
       const { maxNewTokens } = recipe;
-      return gpuTurn.run(() =>
-        evaluate(
-          {
-            set,
-            items,
-            systems,
-            temperature,
-            seed,
-            maxNewTokens,
-            softPrompt: prompt,
-            teacher: recipe,
-          },
-          deps,
-          {
-            signal,
-            onProgress: (done, total) => emit({ phase: 'evaluate', done, total, unit: 'items' }),
-          },
-        ),
+      return gpuTurn.run(
+        () =>
+          evaluate(
+            {
+              set,
+              items,
+              systems,
+              temperature,
+              seed,
+              maxNewTokens,
+              softPrompt: prompt,
+              teacher: recipe,
+            },
+            deps,
+            {
+              signal,
+              onProgress: (done, total) => emit({ phase: 'evaluate', done, total, unit: 'items' }),
+            },
+          ),
+        signal,
       );
-    });
+    }, signal);
   },
 
   answer({ prompts, softPrompt, system, temperature, seed, maxNewTokens }, { emit, signal }) {
     return gpuTurn.run(async () => {
-      signal.throwIfAborted();
       const { engine, chat } = loaded();
       const generated = await engine.generate(
         prompts.map((user, stream) => ({ prompt: chat.encodeChat({ system, user }), stream })),
@@ -303,15 +300,15 @@ const handlers: Handlers<TrainerRequests> = {
         },
       );
       return generated.map(({ tokens }) => chat.decode(tokens));
-    });
+    }, signal);
   },
 
-  prefix({ softPrompt }) {
+  prefix({ softPrompt }, { signal }) {
     return gpuTurn.run(async () => {
       const { engine } = loaded();
       const layers = await engine.prefixCache(softPrompt);
       return { length: softPrompt.length / engine.dim, layers };
-    });
+    }, signal);
   },
 
   async pause() {
