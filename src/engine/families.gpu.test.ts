@@ -8,6 +8,7 @@ import type { TrainExample } from './types';
 const FAMILIES = [
   'llama-optimum',
   'llama-optimum-2024',
+  'qwen2-optimum-2024',
   'llama-optimum-f16',
   'llama3-packed-f16',
   'smollm2-separate',

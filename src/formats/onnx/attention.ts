@@ -161,7 +161,13 @@ function caches({ graph, config }: Walk, node: OnnxNode, index: number): Rotary 
   const sin = graph.weight(node, index + 1, 'sin cache');
   const positions = cos.dims[0] ?? 0;
   for (const cache of [cos, sin]) assertDims(node, cache, [positions, config.headDim / 2]);
-  return { kind: 'caches', cos: denseTensor(node, cos), sin: denseTensor(node, sin), positions };
+  return {
+    kind: 'caches',
+    cos: denseTensor(node, cos),
+    sin: denseTensor(node, sin),
+    positions,
+    repeated: false,
+  };
 }
 
 /** What lies before RotaryEmbedding and an RMSNorm over heads, both claimed where they are. */

@@ -37,6 +37,7 @@ import {
   throughCasts,
   valueReaders,
   type Walk,
+  PLUMBING,
 } from './walk';
 
 export type { DecoderConfig, DenseLinear, Int4Linear, Linear };
@@ -77,7 +78,7 @@ class DecoderWalk implements Walk {
     const final = this.readNorm(stream);
     const { head, cap } = this.readHead(final.output);
     this.claimCacheCasts();
-    graph.assertAllClaimed();
+    graph.assertAllClaimed(PLUMBING);
     const { rotary } = this;
     if (rotary === undefined) throw new UnsupportedModelError('The graph has no layers.');
     return {

@@ -114,22 +114,25 @@ export class Graph {
   }
 
   /** Is a node read, yet by nothing but Shape, directly or through such nodes? */
-  private onlyShapes(node: OnnxNode): boolean {
+  private onlyShapes(node: OnnxNode, operators: ReadonlySet<string>): boolean {
     const readers = node.outputs.flatMap((output) => this.consumers(output));
     return (
       readers.length > 0 &&
+      node.domain === '' &&
+      operators.has(node.opType) &&
       !node.outputs.some((output) => this.isOutput(output)) &&
-      readers.every((reader) => isOp(reader, 'Shape') || this.onlyShapes(reader))
+      readers.every((reader) => isOp(reader, 'Shape') || this.onlyShapes(reader, operators))
     );
   }
 
   /**
    * Refuses the model where a node has not been claimed. Unread constants do no harm, nor do nodes
-   * whose values nobody reads, only their shapes.
+   * of these operators whose values nobody reads, only their shapes.
    */
-  assertAllClaimed(): void {
+  assertAllClaimed(operators: ReadonlySet<string>): void {
     const left = this.model.nodes.filter(
-      (node) => !this.claimed.has(node) && !isOp(node, 'Constant') && !this.onlyShapes(node),
+      (node) =>
+        !this.claimed.has(node) && !isOp(node, 'Constant') && !this.onlyShapes(node, operators),
     );
     const [first] = left;
     if (first === undefined) return;

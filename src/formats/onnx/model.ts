@@ -17,8 +17,17 @@ export type EmbeddingTable =
 
 /** Angles of the half-split rotation. */
 export type Rotary =
-  /** cos and sin, [positions, headDim / 2]; any scaling is baked in. */
-  | { kind: 'caches'; cos: DenseTensor; sin: DenseTensor; positions: number }
+  /**
+   * cos and sin, [positions, headDim / 2], or [positions, headDim] with both halves alike where
+   * `repeated`; any scaling is baked in.
+   */
+  | {
+      kind: 'caches';
+      cos: DenseTensor;
+      sin: DenseTensor;
+      positions: number;
+      repeated: boolean;
+    }
   /** The graph turns position · inverse [headDim / 2] into cos and sin, both times `scale`. */
   | { kind: 'frequencies'; inverse: DenseTensor; scale: number; positions: number };
 

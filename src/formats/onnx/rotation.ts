@@ -1,7 +1,12 @@
-/** Rotary embedding as primitives: x · cos + rotate_half(x) · sin with angles from positions. */
+/**
+ * Rotary embedding as primitives: x · cos + rotate_half(x) · sin, with cos and sin computed from
+ * positions or gathered from tables by them.
+ */
+import { assertDims } from './checks';
 import { assertCount, isOp, numberAttribute, unsupported } from './graph';
 import type { Rotary } from './model';
 import type { OnnxNode } from './proto';
+import type { TensorRef } from './tensor';
 import { claimPlumbing, denseTensor, isFloatCast, near, scalarOperand, type Walk } from './walk';
 
 /** Operators between positions and angles that only move values. */
@@ -44,27 +49,52 @@ export function readRotation(
     for (const node of [sum, straight, turned, concat, negate, low, high]) graph.claim(node);
     const cosine = readAngles(walk, cos, 'Cos', sum);
     const sine = readAngles(walk, sin, 'Sin', sum);
-    if (
-      cosine.kind !== 'frequencies' ||
-      sine.kind !== 'frequencies' ||
-      cosine.inverse.data !== sine.inverse.data ||
-      cosine.scale !== sine.scale
-    ) {
-      throw unsupported(sum, 'its cos and sin are of different angles');
-    }
-    return { input, rotary: cosine };
+    return { input, rotary: joinAngles(walk, sum, cosine, sine) };
   }
   return undefined;
 }
 
+/** What cos or sin are made of: stored frequencies, or a table of their values. */
+type Angles =
+  { kind: 'frequencies'; inverse: TensorRef; scale: number } | { kind: 'table'; data: TensorRef };
+
+function joinAngles({ config }: Walk, sum: OnnxNode, cos: Angles, sin: Angles): Rotary {
+  if (cos.kind === 'table' && sin.kind === 'table') {
+    const positions = cos.data.dims[0] ?? 0;
+    for (const { data } of [cos, sin]) assertDims(sum, data, [positions, config.headDim]);
+    return {
+      kind: 'caches',
+      cos: denseTensor(sum, cos.data),
+      sin: denseTensor(sum, sin.data),
+      positions,
+      repeated: true,
+    };
+  }
+  const same =
+    cos.kind === 'frequencies' &&
+    sin.kind === 'frequencies' &&
+    cos.inverse === sin.inverse &&
+    cos.scale === sin.scale;
+  if (!same) throw unsupported(sum, 'its cos and sin are of different angles');
+  const half = config.headDim / 2;
+  assertCount(sum, cos.inverse, half, `[${half}]`);
+  return {
+    kind: 'frequencies',
+    inverse: denseTensor(sum, cos.inverse),
+    scale: near(cos.scale, 1, 1e-6) ? 1 : cos.scale,
+    positions: config.maxPositions,
+  };
+}
+
 /** cos or sin of position · inverse frequency, both halves of a head alike, times a constant. */
-function readAngles(walk: Walk, tensor: string, opType: 'Cos' | 'Sin', end: OnnxNode): Rotary {
-  const { graph, config } = walk;
+function readAngles(walk: Walk, tensor: string, opType: 'Cos' | 'Sin', end: OnnxNode): Angles {
+  const { graph } = walk;
   let at = tensor;
   let scale = 1;
   let node: OnnxNode | undefined;
   for (node = graph.producer(at); node && !isOp(node, opType); node = graph.producer(at)) {
     graph.claim(node);
+    if (isOp(node, 'Gather')) return { kind: 'table', data: readTable(walk, node) };
     const operand = isOp(node, 'Mul') ? scalarOperand(graph, node) : undefined;
     if (operand) scale *= operand.value;
     else if (!isFloatCast(node) && !isOp(node, 'Unsqueeze')) {
@@ -74,14 +104,29 @@ function readAngles(walk: Walk, tensor: string, opType: 'Cos' | 'Sin', end: Onnx
   }
   if (node === undefined) throw unsupported(end, `"${tensor}" is no ${opType} of an angle`);
   graph.claim(node);
-  const frequency = findFrequencies(walk, node);
-  assertCount(node, frequency, config.headDim / 2, `[${config.headDim / 2}]`);
-  return {
-    kind: 'frequencies',
-    inverse: denseTensor(node, frequency),
-    scale: near(scale, 1, 1e-6) ? 1 : scale,
-    positions: config.maxPositions,
-  };
+  return { kind: 'frequencies', inverse: findFrequencies(walk, node), scale };
+}
+
+/** The table whose rows positions choose, also behind a cut to as many rows as there are. */
+function readTable({ graph }: Walk, gather: OnnxNode): TensorRef {
+  if (numberAttribute(gather, 'axis', 0) !== 0) throw unsupported(gather, 'it gathers no rows');
+  claimPlumbing(graph, gather.inputs[1] ?? '');
+  let at = gather.inputs[0] ?? '';
+  for (;;) {
+    const stored = graph.constant(at);
+    if (stored) return stored;
+    const node = graph.producer(at);
+    const cut = node && isOp(node, 'Slice') && graph.scalar(node.inputs[1] ?? '') === 0;
+    if (node === undefined || !(cut || isFloatCast(node))) {
+      throw unsupported(node ?? gather, 'its table of angles is not stored in the file');
+    }
+    if (cut && graph.scalar(node.inputs[3] ?? '') !== 0) {
+      throw unsupported(node, 'it cuts other rows than the first');
+    }
+    graph.claim(node);
+    for (const bound of node.inputs.slice(1)) claimPlumbing(graph, bound);
+    at = node.inputs[0] ?? '';
+  }
 }
 
 /** The stored inverse frequencies in the product with positions behind `trigonometric`. */

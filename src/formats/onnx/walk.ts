@@ -12,7 +12,7 @@ export interface Walk {
 }
 
 /** Operators that compute masks, positions and shapes from lengths and other masks. */
-const PLUMBING = new Set(
+export const PLUMBING: ReadonlySet<string> = new Set(
   [
     ['Shape', 'Constant', 'ConstantOfShape', 'Cast', 'Identity', 'Range', 'CumSum', 'ReduceSum'],
     ['Gather', 'GatherND', 'Slice', 'Concat', 'Squeeze', 'Unsqueeze', 'Reshape', 'Flatten'],

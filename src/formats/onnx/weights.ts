@@ -1,5 +1,5 @@
 import { UnsupportedModelError } from './errors';
-import type { EmbeddingTable, Rotary } from './model';
+import type { DenseTensor, EmbeddingTable, Rotary } from './model';
 import type { DenseLinear, Int4Linear, Linear } from './linear';
 import { aligned, type ModelFiles, readFloats, readTensor } from './tensor';
 
@@ -117,8 +117,11 @@ export async function readRotary(
   files: ModelFiles,
 ): Promise<{ cos: Float32Array; sin: Float32Array }> {
   if (rotary.kind === 'caches') {
-    const [cos, sin] = [rotary.cos, rotary.sin].map(({ data }) => readFloats(data, files));
-    return { cos: await cos!, sin: await sin! };
+    const read = async ({ data }: DenseTensor) => {
+      const values = await readFloats(data, files);
+      return rotary.repeated ? firstHalves(values, values.length / rotary.positions) : values;
+    };
+    return { cos: await read(rotary.cos), sin: await read(rotary.sin) };
   }
   const { scale, positions } = rotary;
   const inverse = await readFloats(rotary.inverse.data, files);
@@ -134,4 +137,13 @@ export async function readRotary(
     }
   }
   return { cos, sin };
+}
+
+/** The first half of every row of `width` values. */
+function firstHalves(values: Float32Array, width: number): Float32Array {
+  const half = width / 2;
+  return Float32Array.from(
+    { length: values.length / 2 },
+    (_, i) => values[Math.floor(i / half) * width + (i % half)]!,
+  );
 }
