@@ -168,7 +168,7 @@ export function helpText(): string {
   return [
     'Distils the guarded system into a soft prompt without a browser, on the same engine.',
     '',
-    '  npm run distill -- --student pocket --objective tv --steps 300 --seed 0 --out run.json',
+    '  npm run distill -- --student pocket --objective tv --steps 150 --seed 0 --out run.json',
     '  npm run distill -- --eval prompts.jsonl [--prompt LINK] [--out scores.json]',
     '',
     'Recipe (default; range):',

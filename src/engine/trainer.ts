@@ -7,7 +7,7 @@ import { ADAM_DEFAULTS, type AdamKernel, createAdam } from '../kernels/adam';
 import { createDivergence } from '../kernels/divergence';
 import { createFakeQuant } from '../kernels/fake-quant';
 import { type Gpu, type Op, Span } from '../kernels/gpu';
-import { createReduce } from '../kernels/reduce';
+import { createReduce, type ReduceKernel } from '../kernels/reduce';
 import { type BackwardKernels, BackwardPass } from './backward';
 import type { TeacherForcing } from './forcing';
 import { ForwardPass, KvPool } from './forward';
@@ -76,6 +76,7 @@ export class PromptTrainer {
   private readonly quantisePrompt: Op;
   private readonly clear: Op;
   private readonly adam: AdamKernel;
+  private readonly reduce: ReduceKernel;
   private readonly adamOp: Op;
   private readonly metricsOps: Op[];
   private readonly losses: Span;
@@ -191,6 +192,7 @@ export class PromptTrainer {
     });
     const gradient = this.backward.gradient;
     this.adam = own.adam;
+    this.reduce = own.reduce;
     this.losses = new Span(gpu, 'losses');
     this.parameters = new Span(gpu, 'parameters');
     this.parameters.set(0, n * dim);
@@ -328,6 +330,8 @@ export class PromptTrainer {
   }
 
   destroy(): void {
+    this.adam.release();
+    this.reduce.release();
     this.forward.release();
     this.backward.release();
     this.head.release();

@@ -133,7 +133,7 @@ describe('the engine', () => {
       [null, null],
       [softPrompt, prefix],
     ] as const) {
-      const answers = await trainer.request('answer', {
+      const { answers } = await trainer.request('answer', {
         prompts,
         softPrompt: soft,
         system: null,
@@ -261,7 +261,7 @@ describe('a run', () => {
     }
     const recipe = { ...DEFAULT_RECIPE, steps: 4, batchSize: 2 };
     const seen: TrainEvent[] = [];
-    let meanwhile: Promise<string[]> | null = null;
+    let meanwhile: Promise<{ answers: string[] }> | null = null;
     const run: RunRecord = await trainer.request(
       'train',
       { recipe },
@@ -290,7 +290,7 @@ describe('a run', () => {
     expect(run.prompt).toHaveLength(16 * 128);
     expect(run.share.length).toBeLessThanOrEqual(1500);
     expect(run.modelId).toMatch(/^[0-9a-f]{16}$/);
-    expect(await meanwhile).toHaveLength(1);
+    expect((await meanwhile)?.answers).toHaveLength(1);
     const states = seen.flatMap((event) => (event.kind === 'state' ? [event.state] : []));
     expect(states).toEqual(['paused', 'running']);
     expect(seen.filter(({ kind }) => kind === 'probe').length).toBeGreaterThanOrEqual(2);

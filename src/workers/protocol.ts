@@ -121,7 +121,8 @@ export interface TrainerRequests {
       maxNewTokens: number;
     };
     event: Progress;
-    result: string[];
+    /** `newTokens` counts all answers', stop tokens included. */
+    result: { answers: string[]; newTokens: number };
   };
   /** The soft prompt as a KV prefix for the runtime. */
   prefix: {

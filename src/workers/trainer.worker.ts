@@ -299,7 +299,10 @@ const handlers: Handlers<TrainerRequests> = {
           onProgress: (done, total) => emit({ phase: 'sample', done, total, unit: 'items' }),
         },
       );
-      return generated.map(({ tokens }) => chat.decode(tokens));
+      return {
+        answers: generated.map(({ tokens }) => chat.decode(tokens)),
+        newTokens: generated.reduce((sum, { tokens }) => sum + tokens.length, 0),
+      };
     }, signal);
   },
 

@@ -145,6 +145,8 @@ class Training {
         { recipe: $state.snapshot(recipe), resume },
         { signal: abort.signal, onEvent: (event) => this.#take(event) },
       );
+      // Awaited below; until then a failure must not count as unhandled.
+      trained.catch(() => undefined);
       this.#enter('running', 'Training started.');
       if (single) {
         await this.pause();
