@@ -18,6 +18,8 @@ export interface DecoderConfig {
   maxPositions: number;
   /** Base of the rotary frequencies; the file's own caches or frequencies are what counts. */
   ropeTheta?: number;
+  /** Fields of rope_scaling, or of rope_parameters in newer files; absent: none. */
+  ropeScaling?: ReadonlyMap<string, unknown>;
   /** What the MLP's gate goes through: SwiGLU or GeGLU (tanh approximation). */
   activation: 'silu' | 'gelu-tanh';
   /** RMSNorm of every query and key head before RoPE. */
@@ -108,6 +110,10 @@ export function parseDecoderConfig(json: unknown): DecoderConfig {
   // Newer exporters put rope_theta inside rope_parameters.
   const ropeTheta = fields.get('rope_theta') ?? inner(fields.get('rope_parameters'), 'rope_theta');
   if (typeof ropeTheta === 'number') config.ropeTheta = ropeTheta;
+  const scaling = fields.get('rope_scaling') ?? fields.get('rope_parameters');
+  if (typeof scaling === 'object' && scaling !== null) {
+    config.ropeScaling = new Map<string, unknown>(Object.entries(scaling));
+  }
   return config;
 }
 

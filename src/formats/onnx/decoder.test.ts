@@ -48,6 +48,10 @@ describe.each([
       normEps: 1e-5,
       maxPositions: 32,
       ropeTheta: 10000,
+      ropeScaling: new Map<string, unknown>([
+        ['rope_theta', 10000],
+        ['rope_type', 'default'],
+      ]),
       activation: 'silu',
       qkNorm: false,
       outputNorms: false,

@@ -113,6 +113,14 @@ export class Graph {
     for (const input of node.inputs) this.claimPlumbing(input, operators, mayRead);
   }
 
+  /** Is a tensor computed from constants and shapes alone? */
+  dependsOnConstants(tensor: string): boolean {
+    if (tensor === '' || this.model.initializers.has(tensor)) return true;
+    const node = this.producer(tensor);
+    if (node === undefined) return false;
+    return isOp(node, 'Shape') || node.inputs.every((input) => this.dependsOnConstants(input));
+  }
+
   /** Is a node read, yet by nothing but Shape, directly or through such nodes? */
   private onlyShapes(node: OnnxNode, operators: ReadonlySet<string>): boolean {
     const readers = node.outputs.flatMap((output) => this.consumers(output));

@@ -29,7 +29,9 @@ export type Rotary =
       repeated: boolean;
     }
   /** The graph turns position · inverse [headDim / 2] into cos and sin, both times `scale`. */
-  | { kind: 'frequencies'; inverse: DenseTensor; scale: number; positions: number };
+  | { kind: 'frequencies'; inverse: DenseTensor; scale: number; positions: number }
+  /** The graph computes frequencies from constants: these are config.json's, [headDim / 2]. */
+  | { kind: 'computed'; inverse: Float32Array; scale: number; positions: number };
 
 export interface DecoderLayer {
   /** RMSNorm weight [dim]; Gemma's "+1" is in it. */
@@ -72,6 +74,7 @@ export function sameRotary(a: Rotary, b: Rotary): boolean {
   if (a.kind === 'caches' && b.kind === 'caches') {
     return a.cos.data === b.cos.data && a.sin.data === b.sin.data;
   }
+  if (a.kind === 'computed' && b.kind === 'computed') return a.scale === b.scale;
   if (a.kind !== 'frequencies' || b.kind !== 'frequencies') return false;
   return a.inverse.data === b.inverse.data && a.scale === b.scale;
 }

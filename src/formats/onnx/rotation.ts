@@ -7,10 +7,22 @@ import { assertCount, isOp, numberAttribute, unsupported } from './graph';
 import type { Rotary } from './model';
 import type { OnnxNode } from './proto';
 import type { TensorRef } from './tensor';
-import { claimPlumbing, denseTensor, isFloatCast, near, scalarOperand, type Walk } from './walk';
+import { ropeFrequencies } from './rope';
+import {
+  claimPlumbing,
+  denseTensor,
+  isFloatCast,
+  near,
+  PLUMBING,
+  scalarOperand,
+  type Walk,
+} from './walk';
 
 /** Operators between positions and angles that only move values. */
 const MOVES = ['Unsqueeze', 'Squeeze', 'Reshape', 'Expand', 'Transpose', 'Identity', 'Concat'];
+
+/** What frequencies are computed with where they are not stored. */
+const CONSTANT_MATHS = new Set([...PLUMBING, 'Pow', 'Reciprocal', 'Exp', 'Log']);
 
 /** The rotation that ends in `sum`, claimed; undefined where it is none. */
 export function readRotation(
@@ -56,7 +68,9 @@ export function readRotation(
 
 /** What cos or sin are made of: stored frequencies, or a table of their values. */
 type Angles =
-  { kind: 'frequencies'; inverse: TensorRef; scale: number } | { kind: 'table'; data: TensorRef };
+  /** Without `inverse` the graph computes its frequencies from constants. */
+  | { kind: 'frequencies'; inverse: TensorRef | undefined; scale: number }
+  | { kind: 'table'; data: TensorRef };
 
 function joinAngles({ config }: Walk, sum: OnnxNode, cos: Angles, sin: Angles): Rotary {
   if (cos.kind === 'table' && sin.kind === 'table') {
@@ -76,14 +90,14 @@ function joinAngles({ config }: Walk, sum: OnnxNode, cos: Angles, sin: Angles): 
     cos.inverse === sin.inverse &&
     cos.scale === sin.scale;
   if (!same) throw unsupported(sum, 'its cos and sin are of different angles');
+  const scale = near(cos.scale, 1, 1e-6) ? 1 : cos.scale;
+  const positions = config.maxPositions;
+  if (cos.inverse === undefined) {
+    return { kind: 'computed', inverse: ropeFrequencies(config), scale, positions };
+  }
   const half = config.headDim / 2;
   assertCount(sum, cos.inverse, half, `[${half}]`);
-  return {
-    kind: 'frequencies',
-    inverse: denseTensor(sum, cos.inverse),
-    scale: near(cos.scale, 1, 1e-6) ? 1 : cos.scale,
-    positions: config.maxPositions,
-  };
+  return { kind: 'frequencies', inverse: denseTensor(sum, cos.inverse), scale, positions };
 }
 
 /** cos or sin of position · inverse frequency, both halves of a head alike, times a constant. */
@@ -129,8 +143,11 @@ function readTable({ graph }: Walk, gather: OnnxNode): TensorRef {
   }
 }
 
-/** The stored inverse frequencies in the product with positions behind `trigonometric`. */
-function findFrequencies({ graph }: Walk, trigonometric: OnnxNode) {
+/**
+ * The inverse frequencies in the product with positions behind `trigonometric`; undefined where they
+ * are not stored but computed from constants, which is claimed.
+ */
+function findFrequencies({ graph }: Walk, trigonometric: OnnxNode): TensorRef | undefined {
   let at = trigonometric.inputs[0] ?? '';
   for (;;) {
     const node = graph.producer(at);
@@ -154,7 +171,11 @@ function findFrequencies({ graph }: Walk, trigonometric: OnnxNode) {
       claimPlumbing(graph, node.inputs[1 - index] ?? '');
       return stored;
     }
-    throw unsupported(node, 'its frequencies are not stored in the file');
+    const computed = node.inputs.findIndex((name) => graph.dependsOnConstants(name));
+    if (computed < 0) throw unsupported(node, 'its frequencies are neither stored nor constant');
+    graph.claimPlumbing(node.inputs[computed] ?? '', CONSTANT_MATHS, () => false);
+    claimPlumbing(graph, node.inputs[1 - computed] ?? '');
+    return undefined;
   }
 }
 

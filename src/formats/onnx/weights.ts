@@ -124,7 +124,8 @@ export async function readRotary(
     return { cos: await read(rotary.cos), sin: await read(rotary.sin) };
   }
   const { scale, positions } = rotary;
-  const inverse = await readFloats(rotary.inverse.data, files);
+  const inverse =
+    rotary.kind === 'computed' ? rotary.inverse : await readFloats(rotary.inverse.data, files);
   const half = inverse.length;
   const cos = new Float32Array(positions * half);
   const sin = new Float32Array(positions * half);
