@@ -261,7 +261,7 @@ describe('a run', () => {
     }
     const recipe = { ...DEFAULT_RECIPE, steps: 4, batchSize: 2 };
     const seen: TrainEvent[] = [];
-    let meanwhile: Promise<{ answers: string[] }> | null = null;
+    let meanwhile = null as Promise<{ answers: string[] }> | null;
     const run: RunRecord = await trainer.request(
       'train',
       { recipe },
