@@ -7,7 +7,7 @@ import type {
   Linear,
 } from '../formats/onnx/decoder';
 import { type ModelFiles, readFloats, readTensor } from '../formats/onnx/tensor';
-import { readRotary, readScales } from '../formats/onnx/weights';
+import { readNorm, readRotary, readScales } from '../formats/onnx/weights';
 import type { Gpu } from '../kernels/gpu';
 import { createLinearDense } from '../kernels/linear-dense';
 import { createLinearInt4, type Int4Weight } from '../kernels/linear-int4';
@@ -74,7 +74,7 @@ export async function uploadWeights(
   const total = files.model.size + [...files.external.values()].reduce((sum, f) => sum + f.size, 0);
   const report = () => onProgress?.(Math.min(total, gpu.allocatedBytes - before), total);
   const dense = async (label: string, tensor: DenseTensor) => {
-    const buffer = gpu.upload(label, await readFloats(tensor.data, files));
+    const buffer = gpu.upload(label, await readNorm(tensor, files));
     report();
     return buffer;
   };

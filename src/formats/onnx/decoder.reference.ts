@@ -1,7 +1,7 @@
 /** A plain float64 forward pass over a mapped file: what its weights and features must mean. */
 import type { DecoderModel, DenseTensor, Linear } from './decoder';
 import { type ModelFiles, readFloats } from './tensor';
-import { readEmbedding, readMatrix, readRotary } from './weights';
+import { readEmbedding, readMatrix, readNorm, readRotary } from './weights';
 
 /** Logits [tokens.length, vocabSize] of one sequence from position 0. */
 export async function referenceLogits(
@@ -27,7 +27,7 @@ export async function referenceLogits(
   /** RMSNorm of rows as long as the weight; as it is where the model has none there. */
   const norm = async (weight: DenseTensor | undefined, x: Float64Array) => {
     if (weight === undefined) return x;
-    const scale = await readFloats(weight.data, files);
+    const scale = await readNorm(weight, files);
     const width = scale.length;
     const out = new Float64Array(x.length);
     for (let start = 0; start < x.length; start += width) {

@@ -6,7 +6,7 @@ import { mapDecoder } from './decoder';
 import { referenceLogits } from './decoder.reference';
 import { UnsupportedModelError } from './errors';
 import { type OnnxModel, type OnnxNode, readOnnx } from './proto';
-import type { ModelFiles, TensorRef } from './tensor';
+import { type ModelFiles, readFloats, type TensorRef } from './tensor';
 import { readInt4 } from './weights';
 
 const root = new URL('../../../tests/fixtures/families/', import.meta.url);
@@ -152,6 +152,32 @@ describe('zero points', () => {
     expect(same(embedding.table.scales, head.scales)).toBe(true);
     expect(same(embedding.table.zeroPoints, head.zeroPoints)).toBe(true);
   });
+});
+
+it('a "+1" of norm weights may be a node of its own', async () => {
+  const family = await load('gemma2-optimum');
+  const { model, files } = family;
+  const weigh = model.nodes.filter((node) => /layernorm\/Mul_1$/.test(node.name));
+  expect(weigh.length).toBe(8);
+  for (const node of weigh) {
+    const index = node.inputs.findIndex((name) => model.initializers.has(name));
+    const stored = model.initializers.get(node.inputs[index]!)!;
+    const values = (await readFloats(stored, files)).map((value) => value - 1);
+    const add = (name: string, dims: number[], floats: Float32Array<ArrayBuffer>) =>
+      model.initializers.set(name, {
+        ...{ name, dims, dataType: stored.dataType, byteLength: floats.byteLength },
+        storage: { kind: 'inline', bytes: new Uint8Array(floats.buffer) },
+      });
+    add(`${node.name} less one`, [values.length], Float32Array.from(values));
+    add(`${node.name} one`, [], Float32Array.of(1));
+    model.nodes.push({
+      ...{ name: `${node.name}/Add`, opType: 'Add', domain: '', attributes: new Map() },
+      ...{ inputs: [`${node.name} less one`, `${node.name} one`], outputs: [`${node.name} sum`] },
+    });
+    node.inputs[index] = `${node.name} sum`;
+  }
+  expect(mapDecoder(model, family.config).layers[0]!.inputNorm.offset).toBe(1);
+  expect(await logitsError(family)).toBeLessThan(1e-5);
 });
 
 describe('what primitive operators may not do', () => {

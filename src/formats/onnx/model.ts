@@ -7,6 +7,8 @@ import type { TensorRef } from './tensor';
 export interface DenseTensor {
   dtype: 'f32' | 'f16';
   data: TensorRef;
+  /** Added to every value: Gemma's "+1" where the exporter did not bake it in. */
+  offset?: number;
 }
 
 /** The token embedding, [vocabSize, dim]; separate from the head even where models tie them. */
@@ -34,7 +36,7 @@ export type Rotary =
   | { kind: 'computed'; inverse: Float32Array; scale: number; positions: number };
 
 export interface DecoderLayer {
-  /** RMSNorm weight [dim]; Gemma's "+1" is in it. */
+  /** RMSNorm weight [dim]. */
   inputNorm: DenseTensor;
   /** [heads · headDim, dim]. */
   q: Linear;

@@ -58,9 +58,17 @@ function finish(
   size: number,
 ): NormSite {
   const { graph } = walk;
-  const data = graph.weight(node, node.inputs.indexOf(weight), 'weight');
+  const sum = graph.producer(weight);
+  const addend = sum && isOp(sum, 'Add') ? scalarOperand(graph, sum) : undefined;
+  if (sum && addend) graph.claim(sum);
+  const [holder, name] = sum && addend ? [sum, addend.other] : [node, weight];
+  const data = graph.weight(holder, holder.inputs.indexOf(name), 'weight');
   assertDims(node, data, [size]);
-  return { weight: denseTensor(node, data), output: throughCasts(graph, output) };
+  const offset = addend ? { offset: addend.value } : {};
+  return {
+    weight: { ...denseTensor(node, data), ...offset },
+    output: throughCasts(graph, output),
+  };
 }
 
 function checkEps({ config }: Walk, node: OnnxNode, eps: number): void {

@@ -97,6 +97,15 @@ export async function readScales(
   return { scales: repeated, zeroPoints: packed };
 }
 
+/** A norm's weights, with what is added to them. */
+export async function readNorm(
+  { data, offset = 0 }: DenseTensor,
+  files: ModelFiles,
+): Promise<Float32Array> {
+  const values = await readFloats(data, files);
+  return offset === 0 ? values : values.map((value) => value + offset);
+}
+
 /** Any layer's weights as float32 [outFeatures, inFeatures]. */
 export async function readMatrix(linear: Linear, files: ModelFiles): Promise<Float32Array> {
   if (linear.kind === 'dense') return readDense(linear, files);
