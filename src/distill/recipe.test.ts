@@ -4,6 +4,7 @@ import {
   DEFAULT_RECIPE,
   learningRateAt,
   parseRecipe,
+  probesAt,
   quantisesAt,
   RECIPE_RANGES,
   RecipeError,
@@ -88,4 +89,10 @@ describe('schedule', () => {
     expect(quantisesAt(recipe, 90)).toBe(true);
     expect(quantisesAt({ ...recipe, quantiseLast: 0 }, 99)).toBe(false);
   });
+});
+
+it('looks at the student more often while it learns fastest', () => {
+  const steps = Array.from({ length: 80 }, (_, i) => i + 1);
+  expect(steps.filter((step) => probesAt(step, 25))).toEqual([5, 10, 15, 20, 25, 50, 75]);
+  expect(steps.slice(0, 3).filter((step) => probesAt(step, 1))).toEqual([1, 2, 3]);
 });

@@ -133,6 +133,14 @@ export function learningRateAt(recipe: Recipe, step: number): number {
   return recipe.learningRate * 0.5 * (1 + Math.cos(Math.PI * along));
 }
 
+/**
+ * Whether the student is looked at after `step` steps: every `every` steps, and five times as often
+ * before the first of them, where it learns fastest.
+ */
+export function probesAt(step: number, every: number): boolean {
+  return step % every === 0 || (step < every && step % Math.ceil(every / 5) === 0);
+}
+
 /** Whether `step` (from 0) trains through the link's quantisation. */
 export function quantisesAt(recipe: Recipe, step: number): boolean {
   return step >= recipe.steps - Math.round(recipe.quantiseLast * recipe.steps);

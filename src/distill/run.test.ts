@@ -47,7 +47,7 @@ describe('distil', () => {
     expect([...phases]).toEqual(['guard', 'sample', 'train', 'evaluate']);
     expect(record.status).toBe('finished');
     expect(record.steps).toHaveLength(80);
-    expect(record.probes.map(({ step }) => step)).toEqual([0, 25, 50, 75, 80]);
+    expect(record.probes.map(({ step }) => step)).toEqual([0, 5, 10, 15, 20, 25, 50, 75, 80]);
     const [evaluation] = record.evaluations;
     const { base, adapter, guarded } = evaluation!.systems;
     expect(adapter!.scores.safety.judge.low).toBeGreaterThan(base!.scores.safety.judge.high);

@@ -148,7 +148,7 @@ describe('train', () => {
         return { step, safety: none, overRefusal: none, usefulness: none, samples: [] };
       },
     });
-    expect(probes.map(({ step }) => step)).toEqual([0, 8, 16, 20]);
+    expect(probes.map(({ step }) => step)).toEqual([0, 2, 4, 6, 8, 16, 20]);
     expect(seen.filter(Boolean)).toHaveLength(2);
     expect(seen.lastIndexOf(false)).toBe(17);
   });

@@ -8,7 +8,7 @@ import { RunControl } from './control';
 import type { OptimiserState, PromptTrainer, StudentEngine } from './engine-port';
 import { EpochOrder, trainExample, type Plan } from './paths';
 import { Random } from './prng';
-import { learningRateAt, quantisesAt } from './recipe';
+import { learningRateAt, probesAt, quantisesAt } from './recipe';
 import { TeacherCache, type TaughtExample } from './teacher-cache';
 import type { ProbeRecord, Recipe, StepRecord } from './types';
 
@@ -39,7 +39,7 @@ export interface TrainInput {
   chat: ChatTokenizer;
   /** A look at the student with this prompt after `step` steps. */
   probe?: (prompt: Float32Array, step: number) => Promise<ProbeRecord>;
-  /** Steps between probes; there is one at the start and one at the end. */
+  /** Steps between probes, fewer at first; there is one at the start and one at the end. */
   probeEvery?: number;
   /** Steps between checkpoints. */
   checkpointEvery?: number;
@@ -158,7 +158,7 @@ async function loop(
       ...pace.after(took, rows + recipe.virtualTokens, recipe.steps - step),
       gpuBytes: trainer.gpuBytes,
     });
-    if (input.probeEvery && step % input.probeEvery === 0) await probe();
+    if (input.probeEvery && probesAt(step, input.probeEvery)) await probe();
     if (hooks.onCheckpoint && input.checkpointEvery && step % input.checkpointEvery === 0) {
       hooks.onCheckpoint({
         version: 1,
