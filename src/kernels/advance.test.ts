@@ -6,7 +6,9 @@ import { GPU_VARIANTS, testGpu } from './testing';
 describe.each(GPU_VARIANTS)('advance with $name', ({ subgroups }) => {
   it.each([1, 63, 64, 65])('adds one to %i rows of the span and to no other', async (rows) => {
     const gpu = await testGpu(subgroups);
-    const before = [0, 1, 2].map((k) => Uint32Array.from({ length: rows + 4 }, (_, i) => 7 * i + k));
+    const before = [0, 1, 2].map((k) =>
+      Uint32Array.from({ length: rows + 4 }, (_, i) => 7 * i + k),
+    );
     const [positions, self, counter] = before.map((data) => gpu.upload('table', data));
     const span = new Span(gpu, 'test');
     span.set(2, rows);
