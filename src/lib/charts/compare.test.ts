@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { mcnemarExact } from '../../distill/statistics';
 import type { AnswerRecord, Measure } from '../../distill/types';
-import { compare, comparisonText, mcnemar, newcombe, outcome } from './compare';
+import { compare, comparisonText, newcombe, outcome } from './compare';
 
 function measure(value: number, low: number, high: number, n: number): Measure {
   return { value, low, high, n };
@@ -17,21 +18,21 @@ function answers(outcomes: boolean[]): AnswerRecord[] {
   }));
 }
 
-describe('mcnemar', () => {
+describe('mcnemarExact', () => {
   it('agrees with the binomial by hand', () => {
     // 1 of 6: 2 · (1 + 6) / 64.
-    expect(mcnemar(1, 5)).toBeCloseTo(14 / 64, 12);
-    expect(mcnemar(5, 1)).toBe(mcnemar(1, 5));
-    expect(mcnemar(0, 6)).toBeCloseTo(2 / 64, 12);
+    expect(mcnemarExact(1, 5)).toBeCloseTo(14 / 64, 12);
+    expect(mcnemarExact(5, 1)).toBe(mcnemarExact(1, 5));
+    expect(mcnemarExact(0, 6)).toBeCloseTo(2 / 64, 12);
   });
 
   it('is 1 without discordant pairs and never above 1', () => {
-    expect(mcnemar(0, 0)).toBe(1);
-    expect(mcnemar(3, 3)).toBe(1);
+    expect(mcnemarExact(0, 0)).toBe(1);
+    expect(mcnemarExact(3, 3)).toBe(1);
   });
 
   it('stays finite for thousands of pairs', () => {
-    const p = mcnemar(1400, 1600);
+    const p = mcnemarExact(1400, 1600);
     expect(p).toBeGreaterThan(1e-5);
     expect(p).toBeLessThan(1e-3);
   });

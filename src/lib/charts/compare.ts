@@ -2,6 +2,7 @@
  * Can two systems be told apart? Paired where both answered the same prompts (exact McNemar test),
  * else by Newcombe's interval of a difference, which is built from the two Wilson intervals.
  */
+import { mcnemarExact } from '../../distill/statistics';
 import type { AnswerRecord, Measure } from '../../distill/types';
 
 export type Axis = 'safety' | 'usefulness';
@@ -16,23 +17,6 @@ export interface Comparison {
   method: 'paired' | 'intervals';
   /** Two-sided p of the exact McNemar test; null where only intervals are known. */
   p: number | null;
-}
-
-/**
- * Two-sided exact McNemar test: under the null each of the `onlyA + onlyB` discordant pairs falls
- * either way with probability ½. Returns 1 without discordant pairs.
- */
-export function mcnemar(onlyA: number, onlyB: number): number {
-  const n = onlyA + onlyB;
-  const k = Math.min(onlyA, onlyB);
-  // Sum of binomial terms in logs: n reaches thousands.
-  let logTerm = -n * Math.LN2;
-  let tail = Math.exp(logTerm);
-  for (let i = 1; i <= k; i++) {
-    logTerm += Math.log(n - i + 1) - Math.log(i);
-    tail += Math.exp(logTerm);
-  }
-  return Math.min(1, 2 * tail);
 }
 
 /** 95 % interval of a − b for independent proportions (Newcombe 1998, method 10). */
@@ -87,7 +71,7 @@ export function compare(
   }
   // A pairing that covers only part of the measured prompts would test another question.
   if (n > 0 && n >= 0.9 * Math.min(a.measure.n, b.measure.n)) {
-    const p = mcnemar(onlyA, onlyB);
+    const p = mcnemarExact(onlyA, onlyB);
     return { difference, n, distinguishable: p < 0.05, method: 'paired', p };
   }
   const { low, high } = newcombe(a.measure, b.measure);
