@@ -2,6 +2,7 @@
  * The training loop: seeded batches, targets from the cached teacher, one optimiser step each,
  * probes and checkpoints in between. It can be paused, stepped, stopped, cancelled and resumed.
  */
+import { DivergedError } from '../engine/errors';
 import type { Tokens } from '../engine/types';
 import type { ChatTokenizer } from './chat';
 import { RunControl } from './control';
@@ -146,7 +147,7 @@ async function loop(
       { learningRate, fakeQuantise: quantisesAt(recipe, step) },
     );
     if (!Number.isFinite(metrics.loss)) {
-      throw new DivergedError(`The loss is not a number after step ${step + 1}.`);
+      throw new DivergedError();
     }
     step++;
     const took = (performance.now() - start) / 1000;
@@ -180,11 +181,6 @@ async function loop(
     gpuBytes: trainer.gpuBytes,
     seconds,
   };
-}
-
-/** Training left the numbers: a learning rate that is far too high, or a broken device. */
-export class DivergedError extends Error {
-  override readonly name = 'DivergedError';
 }
 
 /** The batch with its targets; one teacher pass for the examples that the cache does not have. */
