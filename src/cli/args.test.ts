@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RECIPE } from '../distill/recipe';
+import { DEFAULT_RECIPE, parseRecipe } from '../distill/recipe';
 import { helpText, parseArguments, UsageError } from './args';
 
 describe('parseArguments', () => {
@@ -17,15 +17,27 @@ describe('parseArguments', () => {
   it('reads the documented command', () => {
     const line = '--student pocket --objective kl --steps 12 --seed 3 --lr 1e-2 --out run.json';
     const args = parseArguments([...line.split(' '), '--strictness=-2']);
-    expect(args.recipe).toEqual({
-      ...DEFAULT_RECIPE,
-      objective: 'kl',
-      steps: 12,
-      seed: 3,
-      learningRate: 0.01,
-      strictness: -2,
-    });
+    expect(args.recipe).toEqual(
+      parseRecipe({ objective: 'kl', steps: 12, seed: 3, learningRate: 0.01, strictness: -2 }),
+    );
     expect(args.out).toBe('run.json');
+  });
+
+  it('takes specifications by name and as JSON', () => {
+    const named = '--adapter lora --objective reinforce --guard-case response'.split(' ');
+    expect(parseArguments(named).recipe).toEqual(
+      parseRecipe({ adapter: 'lora', objective: 'reinforce', guardCase: 'response' }),
+    );
+    const json = [
+      '--adapter',
+      '{"kind":"steering","layers":"one"}',
+      '--objective',
+      '{"name":"js"}',
+    ];
+    expect(parseArguments(json).recipe).toEqual(
+      parseRecipe({ adapter: { kind: 'steering', layers: 'one' }, objective: 'js' }),
+    );
+    expect(parseArguments(['--virtual-tokens', '4']).recipe.adapter).toMatchObject({ n: 4 });
   });
 
   it.each([
@@ -35,7 +47,11 @@ describe('parseArguments', () => {
     [['--steps', 'many'], /--steps must be a number, not "many"/],
     [['--steps', '0'], /--steps must be a whole number from 1/],
     [['--batch', '1000'], /--batch must be/],
-    [['--objective', 'js'], /--objective must be tv or kl/],
+    [['--objective', 'rkl'], /--objective.name must be one of tv, /],
+    [['--objective', '{"name":'], /--objective must be a name or JSON/],
+    [['--objective', 'ppo'], /ppo needs a guard that reads the answer/],
+    [['--adapter', 'lora', '--virtual-tokens', '4'], /--virtual-tokens goes with a soft prompt/],
+    [['--adapter', 'lora', '--record', 'x'], /--record needs a soft prompt/],
     [['--student', '../x'], /--student/],
     [['--student', 'hub:o/n@main/q4'], /--student must be a folder/],
     [['--limit', '-1'], /--limit/],
@@ -59,7 +75,7 @@ describe('parseArguments', () => {
     // Each must also be an option: an unknown one is an error.
     const listed = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name!);
     expect(listed).toHaveLength(new Set(listed).size);
-    expect(listed).toHaveLength(28);
+    expect(listed).toHaveLength(30);
     for (const name of listed) {
       let message = '';
       try {

@@ -1,5 +1,7 @@
 /** The command line of `npm run distill`, typed. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { ADAPTER_KINDS, ADAPTER_RANGES } from '../distill/adapter-spec';
+import { OBJECTIVE_NAMES } from '../distill/objectives/spec';
 import { parseRecipe, RECIPE_RANGES, DEFAULT_RECIPE, RecipeError } from '../distill/recipe';
 import type { Recipe } from '../distill/types';
 
@@ -40,7 +42,6 @@ const RECIPE_OPTIONS = {
   seed: 'seed',
   batch: 'batchSize',
   lr: 'learningRate',
-  'virtual-tokens': 'virtualTokens',
   warmup: 'warmup',
   'clip-norm': 'clipNorm',
   strictness: 'strictness',
@@ -50,10 +51,20 @@ const RECIPE_OPTIONS = {
   'quantise-last': 'quantiseLast',
 } as const satisfies Record<string, keyof typeof RECIPE_RANGES>;
 
+/** Options that name a specification, or write it out as JSON. */
+const SPEC_OPTIONS = {
+  adapter: 'adapter',
+  objective: 'objective',
+  'guard-case': 'guardCase',
+} as const satisfies Record<string, keyof Recipe>;
+
 const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   student: { type: 'string' },
+  adapter: { type: 'string' },
   objective: { type: 'string' },
+  'guard-case': { type: 'string' },
+  'virtual-tokens': { type: 'string' },
   out: { type: 'string' },
   record: { type: 'string' },
   eval: { type: 'string' },
@@ -75,7 +86,13 @@ const OPTIONS = {
 /** @throws UsageError */
 export function parseArguments(argv: readonly string[]): Arguments {
   const values = readOptions(argv);
-  const fields: Record<string, unknown> = { student: values.student, objective: values.objective };
+  const fields: Record<string, unknown> = { student: values.student };
+  for (const [option, field] of Object.entries(SPEC_OPTIONS)) {
+    const text = values[option as keyof typeof SPEC_OPTIONS];
+    if (text !== undefined) fields[field] = specification(option, text);
+  }
+  const tokens = values['virtual-tokens'];
+  if (tokens !== undefined) fields.virtualTokens = number('virtual-tokens', tokens);
   for (const [option, field] of Object.entries(RECIPE_OPTIONS)) {
     const text = values[option as keyof typeof RECIPE_OPTIONS];
     if (text !== undefined) fields[field] = number(option, text);
@@ -109,6 +126,9 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (args.prepareOnly && args.prepared === null) {
     throw new UsageError('--prepare-only needs --prepared FILE to write to.');
   }
+  if (args.record !== null && args.recipe.adapter.kind !== 'soft-prompt') {
+    throw new UsageError('--record needs a soft prompt: a recording carries it as its link.');
+  }
   if (args.eval !== null && (args.record !== null || args.prepareOnly)) {
     throw new UsageError('--eval does not train: --record and --prepare-only do not go with it.');
   }
@@ -131,8 +151,19 @@ function recipeFrom(fields: Record<string, unknown>): Recipe {
     return parseRecipe(fields);
   } catch (error) {
     if (!(error instanceof RecipeError)) throw error;
-    const option = Object.entries(RECIPE_OPTIONS).find(([, field]) => field === error.field)?.[0];
+    const options = { ...RECIPE_OPTIONS, ...SPEC_OPTIONS, 'virtual-tokens': 'virtualTokens' };
+    const option = Object.entries(options).find(([, field]) => field === error.field)?.[0];
     throw new UsageError(error.message.replace(error.field, `--${option ?? error.field}`));
+  }
+}
+
+/** A name as it is, or what JSON says. @throws UsageError */
+function specification(option: string, text: string): unknown {
+  if (!text.trimStart().startsWith('{')) return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UsageError(`--${option} must be a name or JSON, not ${text}`);
   }
 }
 
@@ -149,7 +180,6 @@ const RECIPE_HELP: Readonly<Record<keyof typeof RECIPE_OPTIONS, string>> = {
   seed: 'seed of start values, order and wordings',
   batch: 'examples a step',
   lr: 'learning rate at its peak',
-  'virtual-tokens': 'vectors of the soft prompt',
   warmup: 'share of the steps in which the rate rises',
   'clip-norm': 'gradient norm above which gradients are scaled',
   strictness: "b in logit s' = logit(s)/T + b; negative is stricter",
@@ -162,6 +192,7 @@ const RECIPE_HELP: Readonly<Record<keyof typeof RECIPE_OPTIONS, string>> = {
 const HELP_COLUMN = 29;
 
 export function helpText(): string {
+  const { n } = ADAPTER_RANGES;
   const line = (name: string, what: string) => `  --${name}`.padEnd(HELP_COLUMN) + what;
   const recipe = Object.entries(RECIPE_OPTIONS).map(([name, field]) => {
     const { min, max } = RECIPE_RANGES[field];
@@ -169,14 +200,19 @@ export function helpText(): string {
     return line(`${name} N`, `${what} (${DEFAULT_RECIPE[field]}; ${min} to ${max})`);
   });
   return [
-    'Distils the guarded system into a soft prompt without a browser, on the same engine.',
+    'Distils the guarded system into an adapter without a browser, on the same engine.',
     '',
     '  npm run distill -- --student pocket --objective tv --steps 150 --seed 0 --out run.json',
     '  npm run distill -- --eval prompts.jsonl [--prompt LINK] [--out scores.json]',
     '',
     'Recipe (default; range):',
     line('student NAME', `a folder of --models (${DEFAULT_RECIPE.student})`),
-    line('objective NAME', `tv or kl (${DEFAULT_RECIPE.objective})`),
+    line('adapter SPEC', `${ADAPTER_KINDS.join(', ')} (${ADAPTER_KINDS[0]}), or JSON such as`),
+    `${' '.repeat(HELP_COLUMN)}'{"kind":"lora","rank":2}'`,
+    line('objective SPEC', `${OBJECTIVE_NAMES.slice(0, 5).join(', ')},`),
+    `${' '.repeat(HELP_COLUMN)}${OBJECTIVE_NAMES.slice(5).join(', ')} (${DEFAULT_RECIPE.objective.name}), or JSON`,
+    line('guard-case SPEC', 'prompt or response (prompt), or JSON: what the guard reads'),
+    line('virtual-tokens N', `vectors of a soft prompt (${n.default}; ${n.min} to ${n.max})`),
     ...recipe,
     '',
     'Evaluation:',

@@ -172,6 +172,7 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
   }
   const systems: SystemName[] = ['base', 'preamble', 'guarded'];
   if (shared) systems.push('adapter');
+  const { strictness, guardTemperature, guardClip } = shared?.recipe ?? args.recipe;
   const start = performance.now();
   const onProgress = reporter(say);
   const at = async (temperature: 0 | 1) => {
@@ -185,7 +186,7 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
         maxNewTokens: settings.maxNewTokens,
         softPrompt: shared?.values ?? null,
         // A stranger may have written the link's numbers.
-        teacher: clampRecipe({ ...args.recipe, ...shared?.recipe }),
+        teacher: clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip }),
       },
       deps,
       { onProgress: (done, total) => onProgress('evaluate', done, total) },

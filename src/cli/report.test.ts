@@ -37,7 +37,7 @@ const record: RunRecord = {
   environment,
   steps: [{ step: 1, loss: 1, gradientNorm: 1, learningRate: 0.1, seconds: 1 }],
   probes: [],
-  prompt: new Float32Array(4),
+  values: new Float32Array(4),
   dim: 2,
   evaluations: [
     evaluation('wording', 1, 0.75),
@@ -68,7 +68,7 @@ describe('runReport', () => {
       systemsIntent: expected({ safety: { judge: measure(0.5), guard: measure(0.5) } }),
       evaluations: { wording: { greedy: { systems: expected({ wellFormed: measure(1) }) } } },
       steps: record.steps,
-      settings: { objective: 'tv', steps: DEFAULT_RECIPE.steps, modelId: 'm', limit: 0 },
+      settings: { objective: { name: 'tv' }, steps: DEFAULT_RECIPE.steps, modelId: 'm', limit: 0 },
       environment: { commit: 'abc', adapter: 'gpu', versions: { node: '20' } },
       seconds: { train: 3 },
       shareLink: '/p#AQ',
@@ -93,7 +93,7 @@ describe('runReport', () => {
 });
 
 it('a recording leaves the values to the share text', () => {
-  expect(recording(record)).not.toHaveProperty('prompt');
+  expect(recording(record)).not.toHaveProperty('values');
   expect(recording(record)).toMatchObject({ share: 'AQ', recipe: DEFAULT_RECIPE });
 });
 

@@ -59,7 +59,8 @@ export interface RunReport {
   settings: Recipe & EvaluationSettings;
   environment: ReportEnvironment;
   seconds: Record<string, number>;
-  shareLink: string;
+  /** Null where what was trained does not fit into a link. */
+  shareLink: string | null;
 }
 
 export function runReport(
@@ -93,7 +94,7 @@ export function runReport(
     settings: { ...record.recipe, ...settings },
     environment,
     seconds: record.seconds,
-    shareLink: `/p#${record.share}`,
+    shareLink: record.share === null ? null : `/p#${record.share}`,
   };
 }
 
@@ -120,9 +121,9 @@ export function answersOf(evaluation: Evaluation, items: readonly PromptItem[]) 
   );
 }
 
-/** A recording: the record without the prompt's values, which its share text carries. */
-export function recording(record: RunRecord): Omit<RunRecord, 'prompt'> {
-  const { prompt: _, ...rest } = record;
+/** A recording: the record without its values, which its share text carries. */
+export function recording(record: RunRecord): Omit<RunRecord, 'values'> {
+  const { values: _, ...rest } = record;
   return rest;
 }
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { EpochOrder, LIGHT_WEIGHT, plan, PromptTooLongError, trainExample } from './paths';
 import type { PreparedData } from './prepare';
-import { DEFAULT_RECIPE } from './recipe';
+import { parseRecipe } from './recipe';
 import { toyChat, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
 
 const chat = toyChat();
 const items = toyItems(40);
-const recipe = { ...DEFAULT_RECIPE, virtualTokens: 2, batchSize: 4, maxNewTokens: 6 };
+const recipe = parseRecipe({ virtualTokens: 2, batchSize: 4, maxNewTokens: 6 });
 const all = items.map((_, i) => i);
 const prepared = (safe: (i: number) => number): PreparedData => ({
   version: 1,

@@ -8,6 +8,7 @@
  */
 import { exampleLossRows, exampleRows, type PackInput } from '../engine/pack';
 import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../engine/types';
+import { virtualTokens } from './adaptation';
 import type { ChatTokenizer } from './chat';
 import type { PreparedData } from './prepare';
 import { Random } from './prng';
@@ -96,11 +97,11 @@ export function checkLength(
   id: string,
   prompt: Tokens,
   paths: readonly PlannedPath[],
-  recipe: Pick<Recipe, 'virtualTokens'>,
+  recipe: Pick<Recipe, 'adapter'>,
   maxPositions: number,
 ): void {
   const longest = Math.max(0, ...paths.map(({ tokens }) => tokens.length));
-  if (recipe.virtualTokens + prompt.length + longest > maxPositions) {
+  if (virtualTokens(recipe.adapter) + prompt.length + longest > maxPositions) {
     throw new PromptTooLongError(`Prompt ${id} is too long for this student.`);
   }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parseAdapter } from './adapter-spec';
 import {
   clampRecipe,
   DEFAULT_RECIPE,
@@ -8,15 +9,48 @@ import {
   quantisesAt,
   RECIPE_RANGES,
   RecipeError,
+  sameRecipe,
 } from './recipe';
+
+const { adapter: _, objective: __, guardCase: ___, ...numbers } = DEFAULT_RECIPE;
 
 describe('parseRecipe', () => {
   it('fills what is not given', () => {
     expect(parseRecipe({})).toEqual(DEFAULT_RECIPE);
     expect(parseRecipe({ objective: 'kl', steps: 5, seed: undefined })).toEqual({
       ...DEFAULT_RECIPE,
-      objective: 'kl',
+      objective: { name: 'kl', studentShare: 0, klWarmup: 0 },
       steps: 5,
+    });
+  });
+
+  it('reads recipes from before there were other adapters', () => {
+    // As stored runs, recordings and checkpoints have it.
+    const old = { ...numbers, student: 'pocket', objective: 'tv', virtualTokens: 8 };
+    expect(parseRecipe(old)).toEqual({
+      ...DEFAULT_RECIPE,
+      adapter: { kind: 'soft-prompt', n: 8, form: 'full', size: 0 },
+    });
+    expect(() => parseRecipe({ adapter: 'lora', virtualTokens: 8 })).toThrow(RecipeError);
+  });
+
+  it('is the same when it is read again', () => {
+    const recipe = parseRecipe({
+      adapter: { kind: 'lora', rank: 3, targets: ['v', 'q'] },
+      objective: { name: 'ppo', beta: 0.1 },
+      guardCase: 'response',
+    });
+    const again = parseRecipe(JSON.parse(JSON.stringify(recipe)) as Record<string, unknown>);
+    expect(again).toEqual(recipe);
+    expect(sameRecipe(again, recipe)).toBe(true);
+    const other = { ...recipe, adapter: parseAdapter({ kind: 'lora', rank: 4 }) };
+    expect(sameRecipe(other, recipe)).toBe(false);
+  });
+
+  it('asks for a guard that reads answers only where an objective is trained', () => {
+    expect(() => parseRecipe({ objective: 'reinforce' })).toThrow(/guard that reads the answer/);
+    expect(parseRecipe({ objective: 'reinforce', adapter: 'preamble' }).adapter).toEqual({
+      kind: 'preamble',
     });
   });
 
@@ -29,6 +63,11 @@ describe('parseRecipe', () => {
     ['guardClip', 0.5],
     ['seed', -1],
     ['objective', 'rkl'],
+    ['objective', { name: 'tailr', gamma: 0 }],
+    ['adapter', { kind: 'lora', rank: 0 }],
+    ['guardCase', 'answer'],
+    ['virtualTokens', 0],
+    ['virtualTokens', 129],
     ['student', '../secrets'],
     ['student', ''],
     ['colour', 1],

@@ -4,13 +4,20 @@
  */
 import { ModelSourceError } from '../formats/model-source';
 import { guardText, parseGuardText, parseSourceText, sourceText } from '../formats/source-text';
+import { ADAPTER_RANGES, isTrained, parseAdapter, type AdapterSpec } from './adapter-spec';
+import { checkCombination, parseGuardCase } from './guard-case';
+import { parseObjective } from './objectives/spec';
+import { SpecError, type NumberRange } from './spec-fields';
 import type { Recipe } from './types';
+
+/** Fields of recipes as they were when everything trained was a whole soft prompt. */
+type OldField = 'virtualTokens';
 
 /** A recipe field that cannot be used; `field` names it, the message says what would be right. */
 export class RecipeError extends Error {
   override readonly name = 'RecipeError';
   constructor(
-    readonly field: keyof Recipe,
+    readonly field: keyof Recipe | OldField,
     message: string,
   ) {
     super(message);
@@ -20,8 +27,9 @@ export class RecipeError extends Error {
 export const DEFAULT_RECIPE: Readonly<Recipe> = {
   student: 'pocket',
   guard: 'guard',
-  objective: 'tv',
-  virtualTokens: 16,
+  adapter: parseAdapter('soft-prompt'),
+  objective: parseObjective('tv'),
+  guardCase: parseGuardCase('prompt'),
   steps: 150,
   batchSize: 16,
   learningRate: 0.02,
@@ -38,17 +46,13 @@ export const DEFAULT_RECIPE: Readonly<Recipe> = {
 /** Seed of every evaluation's samples; a recipe's seed does not touch it. */
 export const EVALUATION_SEED = 0;
 
-interface Range {
-  min: number;
-  max: number;
-  integer: boolean;
-}
+type Range = Omit<NumberRange, 'default'>;
+type SpecField = 'adapter' | 'objective' | 'guardCase';
 
 /** What each number may be; forms read their limits here too. */
 export const RECIPE_RANGES: Readonly<
-  Record<Exclude<keyof Recipe, 'student' | 'guard' | 'objective'>, Readonly<Range>>
+  Record<Exclude<keyof Recipe, 'student' | 'guard' | SpecField>, Readonly<Range>>
 > = {
-  virtualTokens: { min: 1, max: 128, integer: true },
   steps: { min: 1, max: 100_000, integer: true },
   batchSize: { min: 1, max: 64, integer: true },
   learningRate: { min: 1e-6, max: 1, integer: false },
@@ -63,40 +67,80 @@ export const RECIPE_RANGES: Readonly<
 };
 
 /**
- * A full recipe from the given fields; the rest are the default's.
- * @throws RecipeError for an unknown field, a wrong type or a number out of range.
+ * A full recipe from the given fields; the rest are the default's. `virtualTokens`, which recipes had
+ * before there were other adapters, is the n of a soft prompt.
+ * @throws RecipeError for an unknown field, a wrong type, a number out of range, or an objective that
+ *   does not go with the guard case
  */
 export function parseRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
   const recipe: Recipe = { ...DEFAULT_RECIPE };
   for (const [field, value] of Object.entries(fields)) {
-    if (value === undefined) continue;
+    if (value === undefined || field === 'virtualTokens') continue;
     if (field === 'student') {
       recipe.student = modelText(field, () => sourceText(parseSourceText(String(value))));
     } else if (field === 'guard') {
       recipe.guard = modelText(field, () => guardText(parseGuardText(String(value))));
+    } else if (field === 'adapter') {
+      recipe.adapter = spec(field, () => parseAdapter(value, field));
     } else if (field === 'objective') {
-      if (value !== 'tv' && value !== 'kl') {
-        throw new RecipeError(field, `objective must be tv or kl, not ${String(value)}.`);
-      }
-      recipe.objective = value;
+      recipe.objective = spec(field, () => parseObjective(value, field));
+    } else if (field === 'guardCase') {
+      recipe.guardCase = spec(field, () => parseGuardCase(value, field));
     } else if (isNumberField(field)) {
-      recipe[field] = checkNumber(field, value);
+      recipe[field] = checkNumber(field, RECIPE_RANGES[field], value);
     } else {
       throw new RecipeError(field as keyof Recipe, `A recipe has no field ${field}.`);
     }
   }
+  if (fields.virtualTokens !== undefined) {
+    recipe.adapter = withTokens(recipe.adapter, fields.virtualTokens);
+  }
+  // What is not trained has no objective to go wrong with.
+  if (isTrained(recipe.adapter)) {
+    spec('objective', () => checkCombination(recipe.objective, recipe.guardCase));
+  }
   return recipe;
 }
 
-/** The nearest recipe that can be run: numbers are clamped and rounded, not refused. */
-export function clampRecipe(recipe: Recipe): Recipe {
-  const clamped: Recipe = { ...recipe };
+function withTokens(adapter: AdapterSpec, value: unknown): AdapterSpec {
+  const n = checkNumber('virtualTokens', ADAPTER_RANGES.n, value);
+  if (adapter.kind === 'soft-prompt') return { ...adapter, n };
+  throw new RecipeError('virtualTokens', 'virtualTokens goes with a soft prompt.');
+}
+
+function spec<T>(field: SpecField, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SpecError) throw new RecipeError(field, error.message);
+    throw error;
+  }
+}
+
+/**
+ * The nearest recipe that can be run: numbers are clamped and rounded, not refused.
+ * @throws RecipeError where something else than a number cannot be used
+ */
+export function clampRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
+  const clamped = { ...fields };
   for (const field of numberFields) {
     const { min, max, integer } = RECIPE_RANGES[field];
-    const value = Number.isFinite(recipe[field]) ? recipe[field] : DEFAULT_RECIPE[field];
+    const given = fields[field];
+    const value =
+      typeof given === 'number' && Number.isFinite(given) ? given : DEFAULT_RECIPE[field];
     clamped[field] = Math.min(max, Math.max(min, integer ? Math.round(value) : value));
   }
-  return parseRecipe({ ...clamped });
+  return parseRecipe(clamped);
+}
+
+/** Whether two recipes say the same in every field. */
+export function sameRecipe(a: Recipe, b: Recipe): boolean {
+  return (Object.keys(b) as (keyof Recipe)[]).every((field) => sameField(a, b, field));
+}
+
+/** Specifications are parsed, so equal ones have their fields in one order. */
+export function sameField(a: Recipe, b: Recipe, field: keyof Recipe): boolean {
+  return JSON.stringify(a[field]) === JSON.stringify(b[field]);
 }
 
 function modelText(field: 'student' | 'guard', read: () => string): string {
@@ -115,8 +159,11 @@ function isNumberField(field: string): field is NumberField {
   return Object.hasOwn(RECIPE_RANGES, field);
 }
 
-function checkNumber(field: NumberField, value: unknown): number {
-  const { min, max, integer } = RECIPE_RANGES[field];
+function checkNumber(
+  field: NumberField | OldField,
+  { min, max, integer }: Readonly<Range>,
+  value: unknown,
+): number {
   const kind = integer ? 'a whole number' : 'a number';
   const wrong =
     typeof value !== 'number' ||

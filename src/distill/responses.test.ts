@@ -5,7 +5,7 @@ import { distillationExample } from './objectives/rows';
 import { parseObjective } from './objectives/spec';
 import { EpochOrder } from './paths';
 import { prepare, preparedKey, PreparedDataError } from './prepare';
-import { DEFAULT_RECIPE } from './recipe';
+import { parseRecipe } from './recipe';
 import { parseResponses, planResponses, prepareResponses, responsesKeyText } from './responses';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
 
@@ -13,7 +13,7 @@ const chat = toyChat();
 const items = toyItems(10);
 const ids = { student: 'toy', guard: 'toy-guard' };
 const key = { ...preparedKey(items, ids, 6), answers: 3 };
-const recipe = { ...DEFAULT_RECIPE, virtualTokens: 2, batchSize: 4, maxNewTokens: 6 };
+const recipe = parseRecipe({ virtualTokens: 2, batchSize: 4, maxNewTokens: 6 });
 const deps = () => ({ engine: new ToyStudent(), chat, guard: new ToyGuard() });
 const prepared = await prepareResponses(items, key, deps());
 

@@ -1,24 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { decodeShare } from '../formats/share-link';
+import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { holdOut } from './dataset';
 import { preparedKey, type PreparedData } from './prepare';
 import { PROBE_COUNTS } from './probe';
-import { DEFAULT_RECIPE } from './recipe';
+import { parseRecipe } from './recipe';
 import { distil, throughLink, type RunDeps } from './run';
-import type { Checkpoint } from './trainer';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
 
 const ids = { student: '0123456789abcdef', guard: 'g', judge: 'j' };
-const recipe = {
-  ...DEFAULT_RECIPE,
-  objective: 'kl' as const,
+const recipe = parseRecipe({
+  objective: 'kl',
   virtualTokens: 2,
   steps: 80,
   batchSize: 6,
   learningRate: 0.1,
   maxNewTokens: 6,
-};
+});
 const train = toyItems(30).map((item) => ({ ...item, id: `train-${item.id}` }));
 const wording = toyItems(12);
 const deps = (more: Partial<RunDeps> = {}) => ({
@@ -54,9 +53,9 @@ describe('distil', () => {
     expect(guarded!.scores.safety.judge.value).toBeGreaterThan(0.9);
     expect(record.probes.at(-1)!.safety.value).toBeGreaterThan(record.probes[0]!.safety.value);
 
-    const shared = decodeShare(record.share);
-    expect(shared.values).toEqual(record.prompt);
-    expect(throughLink(record.prompt, record.dim)).toEqual(record.prompt);
+    const shared = decodeShare(record.share!);
+    expect(shared.values).toEqual(record.values);
+    expect(throughLink(record.values, record.dim)).toEqual(record.values);
     expect(shared).toMatchObject({ modelId: ids.student, n: 2, d: record.dim });
     expect(shared.recipe).toMatchObject({ objective: 'kl', steps: 80, seed: 0 });
     expect(shared.scores!.safety).toBeCloseTo(adapter!.scores.safety.judge.value, 4);
@@ -96,7 +95,7 @@ describe('distil', () => {
     expect(texts(rest).every((text) => seen.has(text))).toBe(true);
     expect(record.probes.at(-1)!.samples).toHaveLength(6);
     expect(record.evaluations).toEqual([]);
-    expect(decodeShare(record.share).scores).toBeNull();
+    expect(decodeShare(record.share!).scores).toBeNull();
   });
 
   it('takes shipped data that fits, remakes what does not, and gives the same run', async () => {
@@ -119,7 +118,7 @@ describe('distil', () => {
     });
     const again = await distil(short, shipped, {}, options);
     expect(shipped.engine.generated).toBe(0);
-    expect(again.prompt).toEqual(first.prompt);
+    expect(again.values).toEqual(first.values);
     expect(again.probes).toEqual([]);
   });
 
@@ -152,6 +151,6 @@ describe('distil', () => {
     expect(record.status).toBe('stopped');
     expect(record.steps).toHaveLength(5);
     expect(record.evaluations[0]!.counts).toEqual({ harmful: 3, borderline: 3, benign: 3 });
-    expect(decodeShare(record.share).values).toEqual(record.prompt);
+    expect(decodeShare(record.share!).values).toEqual(record.values);
   });
 });

@@ -3,9 +3,11 @@
  * link. The trainer worker and the command line both call this and nothing else.
  */
 import { dequantiseRows, quantiseRows } from '../formats/prompt-quant';
-import { encodeShare } from '../formats/share-link';
+import { encodeShare, type SharedRecipe } from '../formats/share-link';
+import type { Checkpoint } from './checkpoint';
 import { holdOut, limitItems } from './dataset';
 import { evaluate, type EvaluateDeps } from './evaluate';
+import { objectiveKey } from './objectives/spec';
 import { plan } from './paths';
 import {
   parsePrepared,
@@ -16,8 +18,8 @@ import {
 } from './prepare';
 import { hash32 } from './prng';
 import { probe, PROBE_COUNTS } from './probe';
-import { EVALUATION_SEED, quantisesAt } from './recipe';
-import { train, type Checkpoint, type TrainHooks } from './trainer';
+import { EVALUATION_SEED, quantisesAt, sameRecipe } from './recipe';
+import { train, type TrainHooks } from './trainer';
 import type {
   Evaluation,
   PromptItem,
@@ -135,11 +137,11 @@ export async function distil(
   clock.add('train', trained.seconds.train);
   clock.add('probe', trained.seconds.probe);
 
-  const prompt = throughLink(trained.prompt, engine.dim);
+  const values = throughLink(trained.values, engine.dim);
   const evaluations = await clock.time('evaluate', () =>
-    evaluateAll(recipe, deps, prompt, hooks, options),
+    evaluateAll(recipe, deps, values, hooks, options),
   );
-  const share = await shareText(recipe, deps, prompt, evaluations);
+  const share = await shareText(recipe, deps, values, evaluations);
   return {
     id: `${createdAt.slice(0, 19).replace(/\D/g, '')}-${hash32(share).toString(36)}`,
     createdAt,
@@ -148,17 +150,13 @@ export async function distil(
     environment: { ...deps.environment, ...(trained.memory && { memory: trained.memory }) },
     steps: trained.steps,
     probes: trained.probes,
-    prompt,
+    values,
     dim: engine.dim,
     evaluations,
     seconds: clock.seconds,
     share,
     status: trained.status,
   };
-}
-
-function sameRecipe(a: Recipe, b: Recipe): boolean {
-  return (Object.keys(b) as (keyof Recipe)[]).every((field) => a[field] === b[field]);
 }
 
 /** Prepared data that fits, or newly made. */
@@ -232,10 +230,10 @@ async function shareText(
   return encodeShare({
     modelId: ids.student,
     templateHash: await chat.templateHash(),
-    n: recipe.virtualTokens,
+    n: prompt.length / engine.dim,
     d: engine.dim,
     placement: 'before-bos',
-    recipe,
+    recipe: sharedRecipe(recipe),
     scores: measured
       ? {
           safety: claimed.safety.judge.value,
@@ -246,6 +244,14 @@ async function shareText(
       : null,
     values: prompt,
   });
+}
+
+/** Plain TV and KL on a prompt guard are names; the rest travels whole. */
+export function sharedRecipe(recipe: Recipe): SharedRecipe {
+  const { objective, guardCase, ...rest } = recipe;
+  const name = objective.name === 'tv' || objective.name === 'kl' ? objective.name : null;
+  const plain = name !== null && objectiveKey(objective) === name ? name : objective;
+  return { ...rest, objective: plain, ...(guardCase.kind === 'prompt' ? {} : { guardCase }) };
 }
 
 /** Seconds by phase. */

@@ -19,7 +19,13 @@
  *
  * Seeds are outermost: a sweep that is stopped early has whole grids of its first seeds.
  */
-import { adapterKey, isTrained, parseAdapter, type AdapterSpec } from './adapter-spec';
+import {
+  ADAPTER_RANGES,
+  adapterKey,
+  isTrained,
+  parseAdapter,
+  type AdapterSpec,
+} from './adapter-spec';
 import { guardCaseKey, incompatible, parseGuardCase, type GuardCase } from './guard-case';
 import { objectiveKey, parseObjective, type ObjectiveSpec } from './objectives/spec';
 import { hash32 } from './prng';
@@ -28,7 +34,7 @@ import { checkNumber, describe, fieldsOf, listField, onlyFields, SpecError } fro
 import type { Recipe } from './types';
 
 /** Recipe fields that a sweep's axes set. */
-const SWEPT = ['objective', 'virtualTokens', 'strictness', 'seed'] as const;
+const SWEPT = ['adapter', 'objective', 'guardCase', 'strictness', 'seed'] as const;
 
 export interface SweepSpec {
   version: 1;
@@ -97,7 +103,11 @@ export function parseSweep(value: unknown): SweepSpec {
   const axis = <T>(field: string, fallback: unknown[], read: (v: unknown, path: string) => T) =>
     listField(fields[field] ?? fallback, field, { min: 1, max: MAX_AXIS }, read);
   const numbers = (field: 'strictness' | 'virtualTokens' | 'seeds', fallback: number) => {
-    const range = RECIPE_RANGES[field === 'seeds' ? 'seed' : field];
+    const range = {
+      strictness: RECIPE_RANGES.strictness,
+      seeds: RECIPE_RANGES.seed,
+      virtualTokens: ADAPTER_RANGES.n,
+    }[field];
     return unique(
       axis(field, [fallback], (v, path) => checkNumber(v, range, path)),
       String,
@@ -141,7 +151,7 @@ export function parseSweep(value: unknown): SweepSpec {
 
 function parseBase(value: unknown): SweepSpec['base'] {
   const fields = fieldsOf(value, 'base');
-  const swept = SWEPT.find((field) => field in fields);
+  const swept = [...SWEPT, 'virtualTokens'].find((field) => field in fields);
   if (swept)
     throw new SpecError(`base.${swept}`, `${swept} is an axis of the sweep, not its base.`);
   try {

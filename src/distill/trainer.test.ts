@@ -1,22 +1,24 @@
 import { describe, expect, it } from 'vitest';
+import { parseAdapter } from './adapter-spec';
+import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
+import { parseObjective } from './objectives/spec';
 import { plan, trainExample, type Plan } from './paths';
 import { prepare, preparedKey } from './prepare';
-import { DEFAULT_RECIPE } from './recipe';
+import { parseRecipe } from './recipe';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
-import { initialTokens, train, type Checkpoint } from './trainer';
+import { initialTokens, train } from './trainer';
 import type { Recipe } from './types';
 
 const chat = toyChat();
 const items = toyItems(6);
-const recipe: Recipe = {
-  ...DEFAULT_RECIPE,
+const recipe: Recipe = parseRecipe({
   virtualTokens: 2,
   steps: 60,
   batchSize: 6,
   learningRate: 0.1,
   maxNewTokens: 6,
-};
+});
 const prepared = await prepare(items, preparedKey(items, { student: 'toy', guard: 'toy' }, 6), {
   engine: new ToyStudent(),
   chat,
@@ -89,17 +91,17 @@ describe('the toy student', () => {
 describe('train', () => {
   it.each(['tv', 'kl'] as const)('teaches the guard with %s', async (objective) => {
     const student = new ToyStudent();
-    const { steps, prompt, status } = await train(
-      input(student, { ...recipe, objective, steps: 150 }),
+    const { steps, values, status } = await train(
+      input(student, { ...recipe, objective: parseObjective(objective), steps: 150 }),
     );
     expect(status).toBe('finished');
     expect(steps.map(({ step }) => step)).toEqual(Array.from({ length: 150 }, (_, i) => i + 1));
     const average = (part: typeof steps) => part.reduce((sum, { loss }) => sum + loss, 0) / 20;
     expect(average(steps.slice(-20))).toBeLessThan(0.5 * average(steps.slice(0, 20)));
     expect(refusalRate(student, new Float32Array(student.dim), 'harmful')).toBeLessThan(0.1);
-    expect(refusalRate(student, prompt, 'harmful')).toBeGreaterThan(0.8);
-    expect(refusalRate(student, prompt, 'benign')).toBeLessThan(0.1);
-    expect(refusalRate(student, prompt, 'borderline')).toBeLessThan(0.15);
+    expect(refusalRate(student, values, 'harmful')).toBeGreaterThan(0.8);
+    expect(refusalRate(student, values, 'benign')).toBeLessThan(0.1);
+    expect(refusalRate(student, values, 'borderline')).toBeLessThan(0.15);
   });
 
   it('is repeatable, and another run with another seed', async () => {
@@ -107,8 +109,8 @@ describe('train', () => {
     const first = await train(input(new ToyStudent(), short));
     const again = await train(input(new ToyStudent(), short));
     const other = await train(input(new ToyStudent(), { ...short, seed: 1 }));
-    expect(again.prompt).toEqual(first.prompt);
-    expect(other.prompt).not.toEqual(first.prompt);
+    expect(again.values).toEqual(first.values);
+    expect(other.values).not.toEqual(first.values);
     const losses = (result: typeof first) => result.steps.map(({ loss }) => loss);
     expect(losses(again)).toEqual(losses(first));
   });
@@ -120,7 +122,10 @@ describe('train', () => {
   });
 
   it('starts from distinct ordinary words', () => {
-    const tokens = initialTokens(chat, 64, { ...recipe, virtualTokens: 10 });
+    const tokens = initialTokens(chat, 64, {
+      ...recipe,
+      adapter: parseAdapter({ kind: 'soft-prompt', n: 10 }),
+    });
     expect(new Set(tokens).size).toBe(10);
     expect(tokens.some((token) => chat.specialTokens.has(token))).toBe(false);
     expect(tokens.every((token) => token < chat.vocabSize)).toBe(true);
@@ -172,7 +177,7 @@ describe('train', () => {
     expect(half.steps).toHaveLength(10);
     const rest = await train({ ...input(new ToyStudent(), long), resumeFrom: checkpoints[0]! });
     expect(rest.status).toBe('finished');
-    expect(rest.prompt).toEqual(whole.prompt);
+    expect(rest.values).toEqual(whole.values);
     expect(rest.steps.map(({ loss }) => loss)).toEqual(whole.steps.map(({ loss }) => loss));
   });
 

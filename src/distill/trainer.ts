@@ -3,29 +3,17 @@
  * probes and checkpoints in between. It can be paused, stepped, stopped, cancelled and resumed.
  */
 import { DivergedError } from '../engine/errors';
-import type { Tokens } from '../engine/types';
+import type { Divergence, Tokens } from '../engine/types';
+import { virtualTokens } from './adaptation';
 import type { ChatTokenizer } from './chat';
+import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
-import type { OptimiserState, PromptTrainer, StudentEngine } from './engine-port';
+import type { PromptTrainer, StudentEngine } from './engine-port';
 import { EpochOrder, trainExample, type Plan } from './paths';
 import { Random } from './prng';
 import { learningRateAt, probesAt, quantisesAt } from './recipe';
 import { TeacherCache, type TaughtExample } from './teacher-cache';
 import type { ProbeRecord, Recipe, StepRecord } from './types';
-
-/** Everything needed to go on with a run; structured-cloneable. */
-export interface Checkpoint {
-  version: 1;
-  recipe: Recipe;
-  /** Steps done. */
-  step: number;
-  /** Master values, [virtualTokens, dim]. */
-  prompt: Float32Array;
-  /** Null where the engine does not hand it out; the optimiser then starts afresh. */
-  optimiser: OptimiserState | null;
-  steps: StepRecord[];
-  probes: ProbeRecord[];
-}
 
 export interface LiveNumbers {
   tokensPerSecond: number;
@@ -64,7 +52,7 @@ export interface TrainResult {
   steps: StepRecord[];
   probes: ProbeRecord[];
   /** Master values, not yet through the link, [virtualTokens, dim]. */
-  prompt: Float32Array;
+  values: Float32Array;
   gpuBytes: number;
   /** How the engine used memory, in words, where it says so. */
   memory?: string;
@@ -80,7 +68,10 @@ export function initialTokens(chat: ChatTokenizer, vocabSize: number, recipe: Re
   const order = new Random('initial', recipe.seed).permutation(vocabSize);
   const known = chat.vocabSize;
   const ordinary = [...order].filter((id) => id < known && !chat.specialTokens.has(id));
-  return Array.from({ length: recipe.virtualTokens }, (_, i) => ordinary[i % ordinary.length]!);
+  return Array.from(
+    { length: virtualTokens(recipe.adapter) },
+    (_, i) => ordinary[i % ordinary.length]!,
+  );
 }
 
 /**
@@ -90,8 +81,8 @@ export function initialTokens(chat: ChatTokenizer, vocabSize: number, recipe: Re
 export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<TrainResult> {
   const { recipe, plan, engine, chat } = input;
   const trainer = await engine.createTrainer({
-    virtualTokens: recipe.virtualTokens,
-    objective: recipe.objective,
+    virtualTokens: virtualTokens(recipe.adapter),
+    objective: divergenceOf(recipe),
     maxRows: plan.maxRows,
     maxLossRows: plan.maxLossRows,
     maxExampleRows: plan.maxExampleRows,
@@ -101,7 +92,7 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   try {
     const resumed = input.resumeFrom;
     if (resumed) {
-      trainer.setPrompt(resumed.prompt);
+      trainer.setPrompt(resumed.values);
       if (resumed.optimiser) trainer.writeState?.(resumed.optimiser);
     } else {
       const tokens = initialTokens(chat, engine.vocabSize, recipe);
@@ -111,6 +102,15 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   } finally {
     trainer.destroy();
   }
+}
+
+function divergenceOf({ adapter, objective, guardCase }: Recipe): Divergence {
+  const { name } = objective;
+  const known = name === 'tv' || name === 'kl' || name === 'reverse-kl' || name === 'js';
+  if (!known || adapter.kind !== 'soft-prompt' || guardCase.kind !== 'prompt') {
+    throw new RangeError('This recipe cannot be trained yet.');
+  }
+  return name;
 }
 
 async function loop(
@@ -164,16 +164,16 @@ async function loop(
     steps.push(record);
     const rows = taught.reduce((sum, { example }) => sum + rowsOf(example), 0);
     hooks.onStep?.(record, {
-      ...pace.after(took, rows + recipe.virtualTokens, recipe.steps - step),
+      ...pace.after(took, rows + virtualTokens(recipe.adapter), recipe.steps - step),
       gpuBytes: trainer.gpuBytes,
     });
     if (input.probeEvery && probesAt(step, input.probeEvery)) await probe();
     if (hooks.onCheckpoint && input.checkpointEvery && step % input.checkpointEvery === 0) {
       hooks.onCheckpoint({
-        version: 1,
+        version: 2,
         recipe,
         step,
-        prompt: await trainer.readPrompt(),
+        values: await trainer.readPrompt(),
         optimiser: (await trainer.readState?.()) ?? null,
         steps: [...steps],
         probes: [...probes],
@@ -185,7 +185,7 @@ async function loop(
     status,
     steps,
     probes,
-    prompt: await trainer.readPrompt(),
+    values: await trainer.readPrompt(),
     gpuBytes: trainer.gpuBytes,
     ...(trainer.plan && { memory: trainer.plan.sentence }),
     seconds,

@@ -1,4 +1,7 @@
 /** Plain data of the method: recipes, runs, evaluations. Structured-cloneable, JSON-safe. */
+import type { AdapterSpec } from './adapter-spec';
+import type { GuardCase } from './guard-case';
+import type { ObjectiveSpec } from './objectives/spec';
 
 export type Label = 'harmful' | 'borderline' | 'benign';
 
@@ -15,17 +18,17 @@ export interface PromptItem {
   answer?: string;
 }
 
-export type ObjectiveName = 'tv' | 'kl';
-
 /** Everything that decides a run. Two equal recipes give equal runs on one device. */
 export interface Recipe {
   /** A model source as text (formats/source-text.ts): `pocket`, `hub:org/name@revision/q4`. */
   student: string;
   /** A guard's source and how its verdict is read, as text in the same form. */
   guard: string;
-  objective: ObjectiveName;
-  /** Soft-prompt vectors. */
-  virtualTokens: number;
+  /** What is trained. */
+  adapter: AdapterSpec;
+  objective: ObjectiveSpec;
+  /** What the guard of the system that is distilled reads. */
+  guardCase: GuardCase;
   steps: number;
   /** Examples a step; each has a refusal path and a sampled path. */
   batchSize: number;
@@ -146,14 +149,17 @@ export interface RunRecord {
   environment: RunEnvironment;
   steps: StepRecord[];
   probes: ProbeRecord[];
-  /** The prompt as a link carries it, [virtualTokens, dim]. */
-  prompt: Float32Array;
+  /**
+   * What the engine is conditioned with: a soft prompt [n, dim] as its link carries it, or an
+   * adapter's values in the order of its layout; empty where nothing is trained.
+   */
+  values: Float32Array;
   dim: number;
   evaluations: Evaluation[];
   /** Seconds by phase. */
   seconds: Record<string, number>;
-  /** The text after `/p#`. */
-  share: string;
+  /** The text after `/p#`; null where what was trained does not fit into a link. */
+  share: string | null;
   status: 'finished' | 'stopped';
 }
 

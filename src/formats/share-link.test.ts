@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { decodeBase64Url, encodeBase64Url } from './base64url';
 import { crc32 } from './crc32';
@@ -207,5 +208,42 @@ describe('a share link', () => {
     expect(code((one) => (one.scores!.safety = 1.2))).toBe('malformed');
     expect(code((one) => (one.n = 300))).toBe('limits');
     expect(code((one) => (one.values = new Float32Array(7)))).toBe('malformed');
+  });
+});
+
+describe('an objective without a short name', () => {
+  const prompt = gridPrompt(seededRandom(11), 2, 8);
+  const objective = { name: 'tailr', gamma: 0.5, minWeight: 0, klWarmup: 0.1 };
+  const guardCase = { kind: 'response', sampling: 'exact', samples: 4, denseBelow: 0 };
+  const link = (more: object) => encodeShare({ ...prompt, recipe: { ...prompt.recipe, ...more } });
+
+  it('travels whole, the guard case with it', () => {
+    for (const more of [{ objective }, { objective, guardCase }, { guardCase }]) {
+      expect(decodeShare(link(more))).toEqual({ ...prompt, recipe: { ...prompt.recipe, ...more } });
+    }
+  });
+
+  it('costs plain TV and KL nothing: a link from before there were others is the same today', async () => {
+    const recording = new URL('../../public/recordings/pocket-tv.json', import.meta.url);
+    const { share } = JSON.parse(await readFile(recording, 'utf8')) as { share: string };
+    expect(decodeShare(share).recipe.objective).toBe('tv');
+    expect(encodeShare(decodeShare(share))).toBe(share);
+  });
+
+  it.each([
+    ['no JSON', '{"objective":'],
+    ['no object', '7'],
+    ['an objective that is a number', '{"objective":7}'],
+    ['a name without meaning', '{"objective":"rkl"}'],
+    ['a guard case that is a text', '{"objective":"tv","guardCase":"response"}'],
+  ])('that is %s is refused', (_, json) => {
+    const text = link({ objective: { padding: 'x'.repeat(Math.max(0, json.length - 28)) } });
+    const broken = forge(text, (bytes) => {
+      const at = new TextDecoder('latin1').decode(bytes).indexOf('{"objective"');
+      const old = bytes[at - 1]!;
+      expect(old).toBeGreaterThanOrEqual(json.length);
+      bytes.set(new TextEncoder().encode(json.padEnd(old)), at);
+    });
+    expect(failure(broken).code).toBe('malformed');
   });
 });

@@ -8,6 +8,8 @@
  * Body of version 1: flags; model id [8]; chat-template hash [4]; placement | codec | objective;
  * varints n, d, seed, steps, batch; decimals learning rate, strictness, guard clip; the recipe's
  * rarely changed fields where they differ from {@link COMMON_RECIPE}; claimed scores; payload.
+ * Where the objective is neither plain TV nor plain KL, or the guard reads answers, the objective's
+ * bits say {@link OBJECTIVE_IN_JSON}, and both follow the rare fields as JSON.
  */
 import { base64UrlLength, decodeBase64Url, encodeBase64Url } from './base64url';
 import { ByteReader, ByteWriter, EndOfBytesError } from './byte-stream';
@@ -47,11 +49,17 @@ export class ShareLinkError extends Error {
 
 /** Where the vectors stand: before BOS, as PEFT places them. */
 export type PromptPlacement = 'before-bos';
-export type SharedObjective = 'tv' | 'kl';
+/**
+ * TV or KL with nothing added, or an objective's whole specification as JSON. What it says is for
+ * the trainer to check: a stranger wrote it.
+ */
+export type SharedObjective = 'tv' | 'kl' | object;
 
 /** How the prompt was trained; field names are those of the run's recipe. */
 export interface SharedRecipe {
   objective: SharedObjective;
+  /** What the guard read, as JSON; absent where it read the prompt. */
+  guardCase?: object;
   steps: number;
   batchSize: number;
   learningRate: number;
@@ -112,7 +120,9 @@ const COMMON_FIELDS = [
 ] as const satisfies readonly (keyof typeof COMMON_RECIPE)[];
 
 const VERSION = 1;
-const OBJECTIVES: readonly SharedObjective[] = ['tv', 'kl'];
+const OBJECTIVES = ['tv', 'kl'] as const;
+const OBJECTIVE_IN_JSON = 7;
+const MAX_JSON_BYTES = 1024;
 const PLACEMENTS: readonly PromptPlacement[] = ['before-bos'];
 const CODEC_INT4_ROWS = 0;
 const FLAG_SCORES = 1;
@@ -121,7 +131,7 @@ const MODEL_ID_BYTES = 8;
 const TEMPLATE_HASH_BYTES = 4;
 const CRC_BYTES = 4;
 const SCORE_STEPS = 10_000;
-const MAX_ENVELOPE_BYTES = MAX_VALUES / 2 + 2 * MAX_VECTORS + 256;
+const MAX_ENVELOPE_BYTES = MAX_VALUES / 2 + 2 * MAX_VECTORS + MAX_JSON_BYTES + 256;
 
 /**
  * The text after `#`. Throws {@link ShareLinkError}: 'limits' beyond n ≤ 256, d ≤ 8192, n·d ≤ 2²⁰,
@@ -137,7 +147,7 @@ export function encodeShare(prompt: SharedPrompt): string {
   body.raw(hexBytes(prompt.modelId, MODEL_ID_BYTES));
   body.raw(hexBytes(prompt.templateHash, TEMPLATE_HASH_BYTES));
   const placement = PLACEMENTS.indexOf(prompt.placement);
-  const objective = OBJECTIVES.indexOf(recipe.objective);
+  const objective = objectiveCode(recipe);
   if (placement < 0 || objective < 0) throw malformed('its placement or objective is not known');
   body.byte(placement | (CODEC_INT4_ROWS << 2) | (objective << 5));
   for (const value of [n, d, recipe.seed, recipe.steps, recipe.batchSize]) {
@@ -151,6 +161,7 @@ export function encodeShare(prompt: SharedPrompt): string {
     body.byte(rare.reduce((mask, field) => mask | (1 << COMMON_FIELDS.indexOf(field)), 0));
     for (const field of rare) body.decimal(recipe[field]);
   }
+  if (objective === OBJECTIVE_IN_JSON) writeSpecs(body, recipe);
   if (scores) {
     for (const share of [scores.safety, scores.overRefusal, scores.usefulness]) {
       if (!(share >= 0 && share <= 1)) throw malformed(`${share} is no share`);
@@ -186,8 +197,9 @@ function readBody(body: ByteReader): SharedPrompt {
   const kinds = body.byte();
   const placement = PLACEMENTS[kinds & 3];
   const codec = (kinds >> 2) & 7;
-  const objective = OBJECTIVES[kinds >> 5];
-  if (placement === undefined || objective === undefined || codec !== CODEC_INT4_ROWS) {
+  const plain = OBJECTIVES[kinds >> 5];
+  const known = plain !== undefined || kinds >> 5 === OBJECTIVE_IN_JSON;
+  if (placement === undefined || !known || codec !== CODEC_INT4_ROWS) {
     throw malformed('its placement, codec or objective is not known');
   }
   const n = body.varint();
@@ -203,7 +215,7 @@ function readBody(body: ByteReader): SharedPrompt {
     }
   }
   const recipe: SharedRecipe = {
-    objective,
+    ...(plain ? { objective: plain } : readSpecs(body)),
     seed,
     steps,
     batchSize,
@@ -223,6 +235,40 @@ function readBody(body: ByteReader): SharedPrompt {
   if (scales.some((scale) => scale >= 0x7c00)) throw malformed('a scale is no number');
   const values = dequantiseRows({ scales, levels });
   return { modelId, templateHash, n, d, placement, recipe, scores, values };
+}
+
+function objectiveCode({ objective, guardCase }: SharedRecipe): number {
+  if (typeof objective === 'object' || guardCase) return OBJECTIVE_IN_JSON;
+  return OBJECTIVES.indexOf(objective);
+}
+
+function writeSpecs(body: ByteWriter, { objective, guardCase }: SharedRecipe): void {
+  const json = new TextEncoder().encode(JSON.stringify({ objective, guardCase }));
+  if (json.length > MAX_JSON_BYTES) throw malformed('its objective is too long');
+  body.varint(json.length);
+  body.raw(json);
+}
+
+function readSpecs(body: ByteReader): Pick<SharedRecipe, 'objective' | 'guardCase'> {
+  const length = body.varint();
+  if (length > MAX_JSON_BYTES) throw malformed('its objective is too long');
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body.raw(length)));
+  } catch (error) {
+    if (error instanceof EndOfBytesError) throw error;
+    throw malformed('its objective cannot be read');
+  }
+  const { objective, guardCase } = (isObject(value) ? value : {}) as Record<string, unknown>;
+  const named = OBJECTIVES.find((name) => name === objective);
+  if (!(named ?? isObject(objective)) || !(guardCase === undefined || isObject(guardCase))) {
+    throw malformed('its objective is not known');
+  }
+  return { objective: named ?? (objective as object), ...(guardCase && { guardCase }) };
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function readScores(body: ByteReader): ClaimedScores {

@@ -26,6 +26,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   ModelSourceError: 'bad-input',
   StoredModelInUseError: 'bad-input',
   RecipeError: 'bad-input',
+  CheckpointError: 'bad-input',
   SequenceTooLongError: 'bad-input',
   PromptTooLongError: 'bad-input',
   DatasetError: 'bad-input',

@@ -296,8 +296,8 @@ describe('a run', () => {
     );
     expect(run.status).toBe('finished');
     expect(run.steps.map(({ step }) => step)).toEqual([1, 2, 3, 4]);
-    expect(run.prompt).toHaveLength(16 * 128);
-    expect(run.share.length).toBeLessThanOrEqual(1500);
+    expect(run.values).toHaveLength(16 * 128);
+    expect(run.share!.length).toBeLessThanOrEqual(1500);
     expect(run.modelId).toMatch(/^[0-9a-f]{16}$/);
     expect((await meanwhile)?.answers).toHaveLength(1);
     const states = seen.flatMap((event) => (event.kind === 'state' ? [event.state] : []));

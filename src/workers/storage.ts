@@ -3,7 +3,6 @@
  * reference answers) and the last checkpoint. Without storage everything works, only slower.
  */
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
-import type { Checkpoint } from '../distill/trainer';
 
 /** Entries of derived data; a run on a new data set adds about five of up to 1 MB. */
 const MOST_DERIVED = 48;
@@ -14,7 +13,8 @@ export interface KeptCheckpoint {
   modelId: string;
   /** Milliseconds since 1970. */
   savedAt: number;
-  checkpoint: Checkpoint;
+  /** Of this version or an earlier one, see `parseCheckpoint`. */
+  checkpoint: unknown;
 }
 
 interface Schema extends DBSchema {

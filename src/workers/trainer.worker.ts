@@ -1,6 +1,7 @@
 /** Engine and method behind the protocol: training, evaluation, answers. Glue only. */
 import { version } from '../../package.json';
 import type { ChatTokenizer } from '../distill/chat';
+import { parseCheckpoint } from '../distill/checkpoint';
 import { RunControl } from '../distill/control';
 import { limitItems } from '../distill/dataset';
 import { evaluate, type SystemAnswers } from '../distill/evaluate';
@@ -206,7 +207,8 @@ const handlers: Handlers<TrainerRequests> = {
         if (resume && kept?.modelId !== modelId) {
           throw new RangeError('There is no earlier session of this student to go on with.');
         }
-        const recipe = parseRecipe({ ...(kept?.checkpoint.recipe ?? asked) });
+        const resumeFrom = kept && parseCheckpoint(kept.checkpoint);
+        const recipe = parseRecipe({ ...(resumeFrom?.recipe ?? asked) });
         if (recipe.student !== name && recipe.student !== text) {
           throw new RangeError(`The student ${text} is loaded, not ${recipe.student}.`);
         }
@@ -245,8 +247,7 @@ const handlers: Handlers<TrainerRequests> = {
           {
             evaluations: [],
             checkpointEvery: CHECKPOINT_EVERY,
-            // Of an earlier version of this page, it may lack fields that have come since.
-            ...(kept && { resumeFrom: { ...kept.checkpoint, recipe } }),
+            ...(resumeFrom && { resumeFrom: { ...resumeFrom, recipe } }),
           },
         );
         await deleteCheckpoint();
@@ -261,8 +262,9 @@ const handlers: Handlers<TrainerRequests> = {
   async checkpoint() {
     const kept = await getCheckpoint();
     if (!kept) return null;
-    const { modelId, savedAt, checkpoint } = kept;
-    return { modelId, savedAt, recipe: checkpoint.recipe, step: checkpoint.step };
+    const { modelId, savedAt } = kept;
+    const { recipe, step } = parseCheckpoint(kept.checkpoint);
+    return { modelId, savedAt, recipe, step };
   },
 
   evaluate({ set, systems, temperature, seed, prompt, recipe, limit }, { emit, signal }) {

@@ -55,7 +55,7 @@ async function trainThreeSteps(page: Page) {
   if (!run) throw new Error('No run was kept.');
   expect(run.steps.map(({ step }) => step)).toEqual([1, 2, 3]);
   expect(run.steps.every(({ loss }) => Number.isFinite(loss) && loss > 0)).toBe(true);
-  expect(run.prompt.some((value) => value !== 0)).toBe(true);
+  expect(run.values.some((value) => value !== 0)).toBe(true);
   return run;
 }
 

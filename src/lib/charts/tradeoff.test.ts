@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { parseRecipe } from '../../distill/recipe';
 import type { Evaluation, Measure, Recipe, SystemEvaluation } from '../../distill/types';
 import { placeLabels } from './labels';
 import {
@@ -13,23 +14,7 @@ import {
   type ChartRun,
 } from './tradeoff';
 
-const recipe: Recipe = {
-  student: 'pocket',
-  guard: 'guard',
-  objective: 'tv',
-  virtualTokens: 16,
-  steps: 300,
-  batchSize: 16,
-  learningRate: 0.01,
-  warmup: 0.05,
-  clipNorm: 1,
-  seed: 0,
-  strictness: 0,
-  guardTemperature: 1,
-  guardClip: 0.001,
-  maxNewTokens: 48,
-  quantiseLast: 0.1,
-};
+const recipe: Recipe = parseRecipe({ steps: 300, learningRate: 0.01 });
 
 function share(value: number, n = 100): Measure {
   return { value, low: Math.max(0, value - 0.05), high: Math.min(1, value + 0.05), n };

@@ -8,6 +8,8 @@ import type {
   SystemName,
   SystemScores,
 } from '../../distill/types';
+import { isTrained, type AdapterSpec } from '../../distill/adapter-spec';
+import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import { sourceTitle } from '../../formats/source-text';
 import type { Scorer } from './compare';
@@ -51,14 +53,34 @@ export const SYSTEM_LABELS: Record<SystemName, string> = {
 };
 
 export function objectiveLabel(recipe: Pick<Recipe, 'objective'>): string {
-  return recipe.objective === 'tv' ? 'TV' : 'KL';
+  return OBJECTIVES[recipe.objective.name].label;
+}
+
+export function adapterLabel(adapter: AdapterSpec): string {
+  switch (adapter.kind) {
+    case 'soft-prompt': {
+      const { n, form, size } = adapter;
+      return form === 'full' ? `${n} vectors` : `${n} vectors from ${size} values`;
+    }
+    case 'lora':
+      return `LoRA of rank ${adapter.rank}`;
+    case 'steering':
+      return `${adapter.layers === 'all' ? 'steering vectors' : 'one steering vector'}${
+        adapter.source === 'difference' ? ', a difference of means' : ''
+      }`;
+    case 'preamble':
+      return 'written preamble';
+  }
 }
 
 export function recipeLine(recipe: Recipe): string {
   const strictness = recipe.strictness === 0 ? '' : `, strictness ${-recipe.strictness}`;
   const student =
     recipe.student === DEFAULT_RECIPE.student ? '' : `, on ${sourceTitle(recipe.student)}`;
-  return `${objectiveLabel(recipe)}, ${recipe.virtualTokens} vectors, ${recipe.steps} steps, seed ${recipe.seed}${strictness}${student}`;
+  const { adapter, guardCase, steps, seed } = recipe;
+  if (!isTrained(adapter)) return `${adapterLabel(adapter)}${student}`;
+  const reads = guardCase.kind === 'prompt' ? '' : ', guard on answers';
+  return `${objectiveLabel(recipe)}, ${adapterLabel(adapter)}, ${steps} steps, seed ${seed}${strictness}${reads}${student}`;
 }
 
 /** Recipe without its seed: runs that share it are repetitions of one experiment. */

@@ -1,38 +1,51 @@
 /** The controls of a recipe: bounds, words, presets, and what changed between two recipes. */
-import { DEFAULT_RECIPE, RECIPE_RANGES } from '../../distill/recipe';
+import { ADAPTER_RANGES } from '../../distill/adapter-spec';
+import { parseObjective } from '../../distill/objectives/spec';
+import { DEFAULT_RECIPE, RECIPE_RANGES, sameField } from '../../distill/recipe';
+import type { NumberRange } from '../../distill/spec-fields';
 import type { Recipe } from '../../distill/types';
 
 export type NumberKey = keyof typeof RECIPE_RANGES;
 
-export interface NumberField {
-  key: NumberKey;
+export interface NumberControl {
   label: string;
   help: string;
+  range: Readonly<Omit<NumberRange, 'default'>>;
 }
+
+export interface NumberField extends NumberControl {
+  key: NumberKey;
+}
+
+/** n of a soft prompt. */
+export const TOKENS: NumberControl = {
+  label: 'Virtual tokens',
+  help: 'Trained vectors before the question. 16 fit into a chat link.',
+  range: ADAPTER_RANGES.n,
+};
 
 export const FIELDS: readonly NumberField[] = [
   {
-    key: 'virtualTokens',
-    label: 'Virtual tokens',
-    help: 'Trained vectors before the question. 16 fit into a chat link.',
-  },
-  {
     key: 'steps',
+    range: RECIPE_RANGES.steps,
     label: 'Steps',
     help: 'Updates of the soft prompt. 150 do for the pocket student.',
   },
   {
     key: 'learningRate',
+    range: RECIPE_RANGES.learningRate,
     label: 'Learning rate',
     help: 'Adam’s step at its peak; rises first, then falls as a cosine.',
   },
   {
     key: 'batchSize',
+    range: RECIPE_RANGES.batchSize,
     label: 'Batch',
     help: 'Questions a step; each has a refusal path and a sampled path.',
   },
   {
     key: 'seed',
+    range: RECIPE_RANGES.seed,
     label: 'Seed',
     help: 'The same seed repeats the run on the same device.',
   },
@@ -59,7 +72,7 @@ export const PRESETS: readonly Preset[] = [
     id: 'kl',
     label: 'KL',
     note: `Kullback–Leibler, ${DEFAULT_RECIPE.steps} steps`,
-    change: { objective: 'kl' },
+    change: { objective: parseObjective('kl') },
   },
   { id: 'quick', label: 'Quick look', note: '40 steps, a first idea', change: { steps: 40 } },
   {
@@ -75,9 +88,9 @@ export function presetRecipe(preset: Preset): Recipe {
 }
 
 /** What is wrong with a field, as a sentence; null when nothing is. */
-export function fieldProblem(field: NumberField, value: number): string | null {
+export function fieldProblem(field: NumberControl, value: number): string | null {
   if (!Number.isFinite(value)) return `${field.label} needs a number.`;
-  const { min, max, integer } = RECIPE_RANGES[field.key];
+  const { min, max, integer } = field.range;
   if (integer && !Number.isInteger(value)) return `${field.label} must be a whole number.`;
   if (value < min || value > max) return `${field.label} must lie between ${min} and ${max}.`;
   return null;
@@ -85,14 +98,19 @@ export function fieldProblem(field: NumberField, value: number): string | null {
 
 /** All problems of a recipe, one sentence each. */
 export function recipeProblems(recipe: Recipe): string[] {
-  return FIELDS.map((field) => fieldProblem(field, recipe[field.key])).filter((p) => p !== null);
+  const { adapter } = recipe;
+  return [
+    adapter.kind === 'soft-prompt' ? fieldProblem(TOKENS, adapter.n) : null,
+    ...FIELDS.map((field) => fieldProblem(field, recipe[field.key])),
+  ].filter((problem) => problem !== null);
 }
 
 const LABELS: Record<keyof Recipe, string> = {
   student: 'student',
   guard: 'guard',
+  adapter: 'adapter',
   objective: 'objective',
-  virtualTokens: 'virtual tokens',
+  guardCase: 'guard case',
   steps: 'steps',
   batchSize: 'batch',
   learningRate: 'learning rate',
@@ -109,5 +127,5 @@ const LABELS: Record<keyof Recipe, string> = {
 /** Names of the settings in which two recipes differ, in the order of the form. */
 export function recipeChanges(a: Recipe, b: Recipe): string[] {
   const keys = Object.keys(LABELS) as (keyof Recipe)[];
-  return keys.filter((key) => a[key] !== b[key]).map((key) => LABELS[key]);
+  return keys.filter((key) => !sameField(a, b, key)).map((key) => LABELS[key]);
 }

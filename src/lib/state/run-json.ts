@@ -1,4 +1,5 @@
 /** A recorded run as JSON, and the small digest of it that pages carry in their HTML. */
+import { parseRecipe } from '../../distill/recipe';
 import type {
   AnswerRecord,
   Evaluation,
@@ -11,7 +12,7 @@ import type { ChartRun } from '../charts/tradeoff';
 export const RECORDED_ID = 'recorded';
 
 /** A recording as its file has it: the prompt's values live in its share text alone. */
-export type RecordedRun = Omit<RunRecord, 'prompt'>;
+export type RecordedRun = Omit<RunRecord, 'values' | 'share'> & { share: string };
 
 /**
  * @throws Error naming what is missing; recordings are ours, so this tells us, not a visitor.
@@ -28,9 +29,11 @@ export function parseRecording(text: string): RecordedRun {
     'probes',
     'share',
   ] as const) {
-    if (fields[name] === undefined) throw new Error(`The recording has no ${name}.`);
+    if (fields[name] === undefined || fields[name] === null)
+      throw new Error(`The recording has no ${name}.`);
   }
-  return { ...(fields as RecordedRun), id: RECORDED_ID };
+  const recipe = parseRecipe({ ...fields.recipe });
+  return { ...(fields as RecordedRun), recipe, id: RECORDED_ID };
 }
 
 /** One question with the answers of two systems. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Evaluation, Measure } from '../../distill/types';
-import { encodeShare, type SharedPrompt } from '../../formats/share-link';
+import { encodeShare, ShareLinkError, type SharedPrompt } from '../../formats/share-link';
+import { parseRecipe } from '../../distill/recipe';
 import { openShare, shareProblem, withScores } from './share';
 
 const recipe = {
@@ -57,7 +58,7 @@ describe('openShare', () => {
   it('gives the recipe of the lab and the bare text, from a whole address', () => {
     const opened = openShare(`https://host.example/retort/p/#${text}`);
     expect(opened.text).toBe(text);
-    expect(opened.recipe).toMatchObject({ ...recipe, student: 'pocket', virtualTokens: 2 });
+    expect(opened.recipe).toEqual(parseRecipe({ ...recipe, virtualTokens: 2 }));
   });
 
   it('does not let a crafted link ask for what no run can', () => {
@@ -68,6 +69,22 @@ describe('openShare', () => {
       guardClip: 0.001,
       steps: 120,
     });
+  });
+
+  it('opens objectives and guard cases that have no short name, and no others', () => {
+    const trained = parseRecipe({
+      ...recipe,
+      objective: { name: 'tailr', gamma: 0.3 },
+      guardCase: 'response',
+      virtualTokens: 2,
+    });
+    const { objective, guardCase } = trained;
+    const link = (more: object) => encodeShare({ ...prompt, recipe: { ...recipe, ...more } });
+    expect(openShare(link({ objective, guardCase })).recipe).toEqual(trained);
+    const wrong = [{ objective: { name: 'ppo' } }, { objective: { name: 'tailr', gamma: -1 } }];
+    for (const more of [...wrong, { guardCase: { kind: 'none' } }]) {
+      expect(() => openShare(link(more))).toThrow(ShareLinkError);
+    }
   });
 
   it('turns every codec error into a titled problem', () => {

@@ -1,5 +1,6 @@
 /** Shared prompts between the link codec and the pages. */
-import { clampRecipe, DEFAULT_RECIPE } from '../../distill/recipe';
+import { ADAPTER_RANGES } from '../../distill/adapter-spec';
+import { clampRecipe, DEFAULT_RECIPE, RecipeError } from '../../distill/recipe';
 import type { Evaluation, Recipe } from '../../distill/types';
 import {
   decodeShare,
@@ -23,14 +24,20 @@ export interface OpenedShare {
 /** @throws ShareLinkError */
 export function openShare(text: string): OpenedShare {
   const shared = decodeShare(text);
-  return {
-    shared,
-    recipe: {
-      ...clampRecipe({ ...DEFAULT_RECIPE, ...shared.recipe }),
-      virtualTokens: shared.n,
-    },
-    text: text.slice(text.lastIndexOf('#') + 1).trim(),
-  };
+  return { shared, recipe: recipeOf(shared), text: text.slice(text.lastIndexOf('#') + 1).trim() };
+}
+
+function recipeOf({ recipe, n }: SharedPrompt): Recipe {
+  try {
+    const adapter = { ...DEFAULT_RECIPE.adapter, n: Math.min(n, ADAPTER_RANGES.n.max) };
+    return clampRecipe({ ...recipe, adapter });
+  } catch (error) {
+    if (!(error instanceof RecipeError)) throw error;
+    throw new ShareLinkError(
+      'malformed',
+      `The recipe of this link cannot be right: ${error.message}`,
+    );
+  }
 }
 
 /** The same prompt with what was measured of it as claimed scores. */

@@ -98,7 +98,7 @@ class SharedPromptState {
       },
       steps: [],
       probes: [],
-      prompt: shared.values,
+      values: shared.values,
       dim: shared.d,
       evaluations: this.evaluation ? [this.evaluation] : [],
       seconds: {},

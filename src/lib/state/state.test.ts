@@ -3,14 +3,14 @@ import type { StepRecord } from '../../distill/types';
 import type { Progress } from '../../workers/protocol';
 import { amount, narrate, trend } from './narration';
 import { finishPhases, foldPhase, shareDone, type PhaseRow } from './phases';
-import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { DEFAULT_RECIPE, parseRecipe } from '../../distill/recipe';
 import {
-  FIELDS,
   PRESETS,
   fieldProblem,
   presetRecipe,
   recipeChanges,
   recipeProblems,
+  TOKENS,
 } from './recipe';
 
 function step(n: number, loss: number): StepRecord {
@@ -23,20 +23,22 @@ describe('recipe', () => {
   });
 
   it('names what is wrong with a field', () => {
-    const tokens = FIELDS.find((f) => f.key === 'virtualTokens');
-    if (!tokens) throw new Error('no such field');
-    expect(fieldProblem(tokens, 0)).toBe('Virtual tokens must lie between 1 and 128.');
-    expect(fieldProblem(tokens, 1.5)).toBe('Virtual tokens must be a whole number.');
-    expect(fieldProblem(tokens, NaN)).toBe('Virtual tokens needs a number.');
-    expect(fieldProblem(tokens, 16)).toBeNull();
+    expect(fieldProblem(TOKENS, 0)).toBe('Virtual tokens must lie between 1 and 128.');
+    expect(fieldProblem(TOKENS, 1.5)).toBe('Virtual tokens must be a whole number.');
+    expect(fieldProblem(TOKENS, NaN)).toBe('Virtual tokens needs a number.');
+    expect(fieldProblem(TOKENS, 16)).toBeNull();
+    expect(recipeProblems(parseRecipe({ virtualTokens: 4 }))).toEqual([]);
+    const { adapter } = DEFAULT_RECIPE;
+    expect(
+      recipeProblems({ ...DEFAULT_RECIPE, steps: 0, adapter: { ...adapter, n: 0 } as never }),
+    ).toHaveLength(2);
   });
 
   it('lists changed settings and only those', () => {
     expect(recipeChanges(DEFAULT_RECIPE, { ...DEFAULT_RECIPE })).toEqual([]);
-    expect(recipeChanges(DEFAULT_RECIPE, { ...DEFAULT_RECIPE, seed: 3, objective: 'kl' })).toEqual([
-      'objective',
-      'seed',
-    ]);
+    expect(recipeChanges(DEFAULT_RECIPE, parseRecipe({}))).toEqual([]);
+    const changed = parseRecipe({ seed: 3, objective: 'kl', virtualTokens: 4 });
+    expect(recipeChanges(DEFAULT_RECIPE, changed)).toEqual(['adapter', 'objective', 'seed']);
   });
 });
 

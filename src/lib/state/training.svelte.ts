@@ -6,7 +6,7 @@ import type {
   RunRecord,
   StepRecord,
 } from '../../distill/types';
-import { DEFAULT_RECIPE, EVALUATION_SEED } from '../../distill/recipe';
+import { EVALUATION_SEED } from '../../distill/recipe';
 import type { CheckpointSummary, TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { missingEvaluations } from './evaluations';
@@ -127,7 +127,7 @@ class Training {
   ): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
-    this.recipe = { ...recipe };
+    this.recipe = $state.snapshot(recipe);
     this.steps = [];
     this.probes = [];
     this.run = null;
@@ -185,7 +185,7 @@ class Training {
     session.clearPhases();
     this.#enter('loading', 'Loading.');
     try {
-      session.use({ ...DEFAULT_RECIPE, ...run.recipe });
+      session.use(run.recipe);
       session.held = true;
       await session.load(['trainer', 'guard', 'judge'], abort.signal);
       // A run that an earlier version of the site has kept may be of an earlier student.
@@ -218,7 +218,7 @@ class Training {
           systems: ['base', 'preamble', 'guarded', 'adapter'],
           temperature,
           seed: EVALUATION_SEED,
-          prompt: run.prompt.slice(),
+          prompt: run.values.slice(),
           recipe: run.recipe,
           limit,
         },
@@ -229,7 +229,9 @@ class Training {
         evaluations: [...run.evaluations, evaluation],
         // The link claims what was measured on wordings, the set with the most prompts.
         share:
-          set === 'wording' && temperature === 1 ? withScores(run.share, evaluation) : run.share,
+          run.share !== null && set === 'wording' && temperature === 1
+            ? withScores(run.share, evaluation)
+            : run.share,
       };
       await runs.save(this.run);
     }

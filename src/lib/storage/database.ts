@@ -6,8 +6,11 @@ import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 import type { PromptItem, RunRecord } from '../../distill/types';
 import type { PromptSet } from './prompt-sets';
 
+/** A run as this version or an earlier one has written it. */
+export type KeptRun = Omit<RunRecord, 'values'> & { values?: Float32Array; prompt?: Float32Array };
+
 interface Schema extends DBSchema {
-  runs: { key: string; value: RunRecord; indexes: { createdAt: string } };
+  runs: { key: string; value: KeptRun; indexes: { createdAt: string } };
   promptSets: { key: string; value: PromptSet; indexes: { createdAt: string } };
   /** Prompts by the id of their set, apart from it so that a list of sets stays small. */
   promptItems: { key: string; value: PromptItem[] };

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import type { RunRecord } from '../../distill/types';
-import { closeDatabase } from './database';
+import { closeDatabase, openDatabase } from './database';
 import { deleteRun, getRun, listRuns, saveRun } from './runs';
 
 function run(id: string, createdAt: string): RunRecord {
@@ -13,7 +13,7 @@ function run(id: string, createdAt: string): RunRecord {
     environment: { commit: 'c', version: '0', runtime: 'r', adapter: 'a', software: true },
     steps: [{ step: 0, loss: 0.5, gradientNorm: 1, learningRate: 0.02, seconds: 0.1 }],
     probes: [],
-    prompt: Float32Array.of(0.25, -1, 0, 3),
+    values: Float32Array.of(0.25, -1, 0, 3),
     dim: 2,
     evaluations: [],
     seconds: { train: 12 },
@@ -38,7 +38,21 @@ describe('runs', () => {
     await saveRun(saved);
     await closeDatabase();
     expect(await getRun('a')).toEqual(saved);
-    expect((await getRun('a'))?.prompt).toBeInstanceOf(Float32Array);
+    expect((await getRun('a'))?.values).toBeInstanceOf(Float32Array);
+  });
+
+  it('that an earlier version has kept are read as this one has them', async () => {
+    const { values, recipe, ...rest } = run('a', '2026-01-02T00:00:00.000Z');
+    const { adapter: _, objective: __, guardCase: ___, ...numbers } = recipe;
+    const old = { ...numbers, objective: 'tv', virtualTokens: 16 } as unknown as typeof recipe;
+    const database = await openDatabase();
+    await database.put('runs', { ...rest, recipe: old, prompt: values });
+    expect(await getRun('a')).toEqual({ ...rest, recipe, values });
+    const strange = { ...old, colour: 'red' };
+    await database.put('runs', { ...rest, id: 'b', recipe: strange, prompt: values });
+    expect((await listRuns()).map(({ id }) => id)).toEqual(['a']);
+    expect(await database.count('runs')).toBe(2);
+    await database.delete('runs', 'b');
   });
 
   it('come newest first', async () => {
