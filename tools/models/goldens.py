@@ -1,5 +1,7 @@
 """Goldens for the engine: `python goldens.py --student ../../public/models/pocket --out ../../tests/fixtures/pocket`.
 
+`--small` keeps the files of a wide student small: a short soft prompt, the logits of the last positions.
+
 Everything is computed in float64 on the dequantised int4 weights of the exported file and stored as
 little-endian float32. tests/fixtures/pocket/README.md says what is where.
 """
@@ -29,11 +31,11 @@ def save(out: Path, name: str, array) -> dict:
     return {"file": name, "dtype": "float32", "shape": list(data.shape)}
 
 
-def soft_prompt(model: Llama, seed: int) -> torch.Tensor:
+def soft_prompt(model: Llama, seed: int, n: int) -> torch.Tensor:
     """Vocabulary rows plus small noise, rounded to float32 so that reader and writer agree."""
     g = torch.Generator().manual_seed(seed)
-    rows = torch.randint(6, model.c.vocab_size, (N,), generator=g)
-    noise = 0.05 * torch.randn(N, model.c.hidden_size, generator=g)
+    rows = torch.randint(6, model.c.vocab_size, (n,), generator=g)
+    noise = 0.05 * torch.randn(n, model.c.hidden_size, generator=g)
     return (model.model.embed_tokens.weight[rows].float() + noise).float().double()
 
 
@@ -41,9 +43,11 @@ def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--student", type=Path, required=True)
     ap.add_argument("--out", type=Path, required=True)
+    ap.add_argument("--small", action="store_true")
     args = ap.parse_args()
     torch.set_num_threads(1)
     out = args.out
+    n, first = (4, -4) if args.small else (N, 0)
     out.mkdir(parents=True, exist_ok=True)
     model = load_dequantised(args.student)
     tok = Student(args.student)
@@ -52,12 +56,12 @@ def main() -> None:
     system = tok.prompt("How do I kill time on the train?", "Stay safe. Do no harm.")
     ids = (system + tok.response("Read a book or play a word game.") + list(range(6, 30)))[:24]
     assert len(ids) == 24
-    W = soft_prompt(model, 3)
+    W = soft_prompt(model, 3, n)
     arrays["soft"] = save(out, "soft.f32", W)
     plain, _ = model.hidden(model.embed(torch.tensor([ids])))
-    arrays["logits"] = save(out, "logits.f32", model.lm_head(plain)[0])
+    arrays["logits"] = save(out, "logits.f32", model.lm_head(plain)[0][first:])
     both, _ = model.hidden(torch.cat([W, model.embed(torch.tensor(ids))])[None])
-    arrays["softLogits"] = save(out, "soft_logits.f32", model.lm_head(both)[0, N:])
+    arrays["softLogits"] = save(out, "soft_logits.f32", model.lm_head(both)[0, n:][first:])
     _, kv = model.hidden(W[None])
     arrays["prefixKeys"] = save(out, "prefix_keys.f32", torch.stack([k[0] for k, _ in kv]))
     arrays["prefixValues"] = save(out, "prefix_values.f32", torch.stack([v[0] for _, v in kv]))
@@ -96,8 +100,8 @@ def main() -> None:
 
     onnx_file = args.student / "onnx" / "model_q4.onnx"
     golden = {
-        "model": {"file": "public/models/pocket/onnx/model_q4.onnx", "sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest()},
-        "ids": ids, "n": N, "tMax": T_MAX, "epsilon": EPSILON, "logClamp": 30,
+        "model": {"file": f"public/models/{args.student.name}/onnx/model_q4.onnx", "sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest()},
+        "ids": ids, "n": n, "tMax": T_MAX, "epsilon": EPSILON, "logClamp": 30,
         "refusals": refusals, "refusalTexts": corpus.REFUSALS, "examples": examples, "objectives": objectives, "arrays": arrays,
         "chat": {"messages": [{"role": "system", "content": "Stay safe. Do no harm."},
                               {"role": "user", "content": "How do I kill time on the train?"}],

@@ -1,11 +1,18 @@
-"""Trains a student: `python train_student.py --out build/pocket --steps 5000`."""
+"""Trains a student: `python train_student.py --size pocket --out build/pocket --steps 1700`.
+
+A long run keeps a checkpoint and goes on with `--resume`; `--deadline 17:30` lays the schedule over the
+time left where that ends before the steps do.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import torch
@@ -18,6 +25,24 @@ from tokens import Student, save_student_tokenizer
 
 REFUSE_SHARE = 0.2
 MIX = {"harmful": 0.34, "borderline": 0.18, "benign": 0.48}
+HEAD_DIM = 32
+
+
+@dataclass(frozen=True)
+class Preset:
+    config: Config
+    batch: int
+    lr: float
+    beta2: float
+    cosine: bool
+
+
+PRESETS = {
+    "pocket": Preset(Config(), batch=64, lr=3e-3, beta2=0.98, cosine=False),
+    # twice the width: half the batch and about half the rate an example
+    "class": Preset(Config(hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=4),
+                    batch=32, lr=2e-3, beta2=0.95, cosine=True),
+}
 
 
 def noisy(text: str, rng: random.Random) -> str:
@@ -61,13 +86,22 @@ class Stream:
             answer = ex.answer
         return self.tok.prompt(noisy(ex.prompt, self.rng), system), self.tok.response(answer)
 
-    def batches(self, size: int):
-        """Buckets of similar length: padding stays small."""
+    def batches(self, size: int, position: dict | None = None):
+        """Buckets of similar length: padding stays small. Goes on from `position`, which it keeps up to date."""
+        used = 0
+        if position:
+            used = position["used"]
+            self.sampler.rng.setstate(position["sampler"])
+            self.rng.setstate(position["rng"])
         while True:
+            self.position = {"sampler": self.sampler.rng.getstate(), "rng": self.rng.getstate(), "used": used}
             pool = sorted((self.next() for _ in range(size * 16)), key=lambda pr: len(pr[0]) + len(pr[1]))
             groups = [pool[i:i + size] for i in range(0, len(pool), size)]
             self.rng.shuffle(groups)
-            yield from groups
+            for group in groups[used:]:
+                self.position["used"] += 1
+                yield group
+            used = 0
 
 
 def collate(group):
@@ -95,42 +129,95 @@ def load(folder: Path) -> Llama:
     state = torch.load(folder / "weights.pt")
     vocab, hidden = state["model.embed_tokens.weight"].shape
     layers = 1 + max(int(k.split(".")[2]) for k in state if k.startswith("model.layers."))
-    model = Llama(Config(vocab_size=vocab, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=3 * hidden))
+    heads, kv, mlp = (state[f"model.layers.0.{name}.weight"].shape[0] for name in ("self_attn.q_proj", "self_attn.k_proj", "mlp.gate_proj"))
+    model = Llama(Config(vocab_size=vocab, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=mlp,
+                         num_attention_heads=heads // HEAD_DIM, num_key_value_heads=kv // HEAD_DIM))
     model.load_state_dict(state)
     return model
 
 
-def main() -> None:
+class Schedule:
+    """How far training has come, 0 to 1: by steps, or by the clock where the deadline is nearer."""
+
+    def __init__(self, steps: int, cosine: bool, deadline: str | None, done: float):
+        self.steps, self.cosine, self.done = steps, cosine, done
+        self.start, self.seconds = time.time(), math.inf
+        if deadline:
+            now = datetime.now()
+            hour, minute = map(int, deadline.split(":"))
+            end = now.replace(hour=hour, minute=minute, second=0)
+            self.seconds = (end + timedelta(days=end <= now) - now).total_seconds()
+
+    def progress(self, step: int) -> float:
+        return min(1.0, max(step / self.steps, self.done + (1 - self.done) * (time.time() - self.start) / self.seconds))
+
+    def rate(self, peak: float, step: int, progress: float) -> float:
+        left = (1 + math.cos(math.pi * progress)) / 2 if self.cosine else 1 - progress
+        return peak * min(1.0, (step + 1) / 100) * max(0.01, left)
+
+
+def save_checkpoint(path: Path, **state) -> None:
+    """A kill while writing leaves the one before."""
+    torch.save(state, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def measure(model: Llama, tok: Student, split: str) -> dict:
+    """Through int4, whatever the training saw."""
+    Int4Linear.fake = False
+    frozen = model.quantised()
+    return {"base": evaluate(frozen, tok, split)[0], "preamble": evaluate(frozen, tok, split, corpus.SAFE[0])[0]}
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("--size", choices=list(PRESETS), default="pocket")
     ap.add_argument("--out", type=Path, required=True)
     ap.add_argument("--steps", type=int, default=6000)
-    ap.add_argument("--batch", type=int, default=64)
-    ap.add_argument("--lr", type=float, default=3e-3)
-    ap.add_argument("--quantise-after", type=float, default=0.7, help="share of the steps before fake int4 starts")
+    ap.add_argument("--batch", type=int)
+    ap.add_argument("--lr", type=float)
+    ap.add_argument("--quantise-after", type=float, default=0.7, help="share of the training before fake int4 starts")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--eval-every", type=int, default=1000)
-    ap.add_argument("--hidden", type=int, default=128)
-    ap.add_argument("--layers", type=int, default=4)
-    args = ap.parse_args()
+    ap.add_argument("--checkpoint-every", type=int, default=0, help="steps between checkpoints; 0 keeps none")
+    ap.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    ap.add_argument("--deadline", help="HH:MM of the local clock by which the schedule ends")
+    return ap.parse_args(argv)
+
+
+def train(args: argparse.Namespace) -> tuple[Llama, Student]:
+    preset = PRESETS[args.size]
+    batch, lr = args.batch or preset.batch, args.lr or preset.lr
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     if not (args.out / "tokenizer.json").exists():
         save_student_tokenizer(args.out, args.seed)
     tok = Student(args.out)
-    model = Llama(Config(hidden_size=args.hidden, num_hidden_layers=args.layers, intermediate_size=3 * args.hidden))
+    model = Llama(preset.config)
+    print(f"{args.size}: {sum(p.numel() for p in model.parameters())} parameters", flush=True)
     decay = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
     other = [p for n, p in model.named_parameters() if not (p.dim() == 2 and "embed" not in n)]
     opt = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": other, "weight_decay": 0.0}],
-                            lr=args.lr, betas=(0.9, 0.98))
-    stream = Stream(tok, args.seed).batches(args.batch)
-    start, shown = time.time(), 0.0
-    for step in range(args.steps):
-        warm = min(1.0, (step + 1) / 100)
-        left = 1 - step / args.steps
+                            lr=lr, betas=(0.9, preset.beta2))
+    source = Stream(tok, args.seed)
+    checkpoint = args.out / "checkpoint.pt"
+    first, done, shown, position = 0, 0.0, 0.0, None
+    if args.resume:
+        saved = torch.load(checkpoint, weights_only=False)
+        model.load_state_dict(saved["model"])
+        opt.load_state_dict(saved["optimiser"])
+        first, shown, position = saved["step"], saved["loss"], saved["position"]
+        # a finished run starts a new schedule at its share of the steps
+        done = saved["progress"] if saved["progress"] < 1 else first / args.steps
+    schedule = Schedule(args.steps, preset.cosine, args.deadline, done)
+    stream = source.batches(batch, position)
+    start, step = time.time(), first
+    while step < args.steps:
+        progress = schedule.progress(step)
         for group in opt.param_groups:
-            group["lr"] = args.lr * warm * max(0.01, left)
-        Int4Linear.fake = step >= args.steps * args.quantise_after
+            group["lr"] = schedule.rate(lr, step, progress)
+        Int4Linear.fake = progress >= args.quantise_after
         ids, rows, cols, labels = collate(next(stream))
         h, _ = model.hidden(model.embed(ids))
         loss = F.cross_entropy(model.lm_head(h[rows, cols]), labels)
@@ -139,18 +226,27 @@ def main() -> None:
         opt.step()
         opt.zero_grad(set_to_none=True)
         shown = 0.98 * shown + 0.02 * loss.item() if step else loss.item()
-        if (step + 1) % 100 == 0:
-            print(f"step {step + 1} loss {shown:.4f} {time.time() - start:.0f}s", flush=True)
-        if (step + 1) % args.eval_every == 0 or step + 1 == args.steps:
-            Int4Linear.fake = False
-            frozen = model.quantised()
-            print("base", evaluate(frozen, tok, "wording")[0], flush=True)
-            print("safe", evaluate(frozen, tok, "wording", corpus.SAFE[0])[0], flush=True)
+        step += 1
+        progress = schedule.progress(step)
+        last = progress >= 1
+        if step % 100 == 0 or last or step - first == 20:
+            print(f"step {step} loss {shown:.4f} {time.time() - start:.0f}s, {progress:.0%}", flush=True)
+        if args.checkpoint_every and (step % args.checkpoint_every == 0 or last):
+            save_checkpoint(checkpoint, model=model.state_dict(), optimiser=opt.state_dict(), step=step, loss=shown,
+                            progress=progress, position=source.position)
+        if last:
+            break
+        if step % args.eval_every == 0:
+            print(json.dumps(measure(model, tok, "wording")), flush=True)
             torch.save(model.state_dict(), args.out / "weights.pt")
-    Int4Linear.fake = False
-    frozen = model.quantised()
-    result = {s: {"base": evaluate(frozen, tok, s)[0], "preamble": evaluate(frozen, tok, s, corpus.SAFE[0])[0]}
-              for s in ("wording", "intent")}
+    torch.save(model.state_dict(), args.out / "weights.pt")
+    return model, tok
+
+
+def main() -> None:
+    args = arguments()
+    model, tok = train(args)
+    result = {split: measure(model, tok, split) for split in ("wording", "intent")}
     print(json.dumps(result, indent=1))
     (args.out / "rule_scores.json").write_text(json.dumps(result, indent=2))
 
