@@ -10,9 +10,11 @@ import { ChatTokenizer } from '../distill/chat';
 import { RunControl } from '../distill/control';
 import { DatasetError, limitItems, parsePromptItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
+import { type GuardCase, parseGuardCase } from '../distill/guard-case';
 import { prepare, preparedKey } from '../distill/prepare';
 import { clampRecipe, EVALUATION_SEED } from '../distill/recipe';
 import { DEFAULT_EVALUATIONS, distil, type RunDeps, type RunPhase } from '../distill/run';
+import { SpecError } from '../distill/spec-fields';
 import type { PromptItem, SystemName } from '../distill/types';
 import { Engine } from '../engine/engine';
 import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
@@ -173,6 +175,7 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
   const systems: SystemName[] = ['base', 'preamble', 'guarded'];
   if (shared) systems.push('adapter');
   const { strictness, guardTemperature, guardClip } = shared?.recipe ?? args.recipe;
+  const guardCase = shared ? guardCaseOf(shared) : args.recipe.guardCase;
   const start = performance.now();
   const onProgress = reporter(say);
   const at = async (temperature: 0 | 1) => {
@@ -184,7 +187,8 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
         temperature,
         seed: args.recipe.seed,
         maxNewTokens: settings.maxNewTokens,
-        softPrompt: shared?.values ?? null,
+        adaptation: shared && { kind: 'soft-prompt', values: shared.values },
+        guardCase,
         // A stranger may have written the link's numbers.
         teacher: clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip }),
       },
@@ -223,6 +227,16 @@ function sharedPrompt({ prompt }: Arguments): SharedPrompt | null {
     return decodeShare(prompt);
   } catch (error) {
     if (error instanceof ShareLinkError) throw new UsageError(`--prompt: ${error.message}`);
+    throw error;
+  }
+}
+
+/** @throws UsageError where the link names a guard case that there is not */
+function guardCaseOf({ recipe }: SharedPrompt): GuardCase {
+  try {
+    return parseGuardCase(recipe.guardCase ?? 'prompt');
+  } catch (error) {
+    if (error instanceof SpecError) throw new UsageError(`--prompt: ${error.message}`);
     throw error;
   }
 }

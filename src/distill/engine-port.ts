@@ -2,7 +2,9 @@
  * What the method asks of an engine. src/engine satisfies it structurally; tests satisfy it with a
  * small reference model. Shapes: n virtual tokens, `dim` values each.
  */
+import type { AdapterShape } from '../engine/adapter-shape';
 import type {
+  AdapterValues,
   Divergence,
   Generated,
   GenerateOptions,
@@ -20,7 +22,10 @@ export interface PathsOfPrompt {
 }
 
 export interface TrainerOptions {
+  /** Vectors of a soft prompt; 0 with an adapter. */
   virtualTokens: number;
+  /** LoRA or steering vectors, trained instead of a soft prompt. */
+  adapter?: AdapterShape;
   objective: Divergence;
   /** Most packed positions of one call: prompts and paths, virtual tokens not counted. */
   maxRows: number;
@@ -42,12 +47,21 @@ export interface StudentEngine {
   /** Input embeddings, [tokens.length, dim]. */
   embeddingRows(tokens: Tokens): Promise<Float32Array>;
   generate(requests: readonly GenerateRequest[], options: GenerateOptions): Promise<Generated[]>;
-  /** Teacher-forced log-probabilities of the path tokens, one array an item, [path.length]. */
+  /**
+   * Teacher-forced log-probabilities of the path tokens, one array an item, [path.length], behind a
+   * soft prompt or with an adapter.
+   */
   score(
     items: readonly { prompt: Tokens; path: Tokens }[],
-    softPrompt?: Float32Array,
+    adaptation?: Float32Array | AdapterValues,
     signal?: AbortSignal,
   ): Promise<Float32Array[]>;
+  /** The same of several paths that share their prompt, [items][paths][T]; the prompt runs once. */
+  scorePaths(
+    items: readonly PathsOfPrompt[],
+    adaptation?: Float32Array | AdapterValues,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[][]>;
   createTrainer(options: TrainerOptions): Promise<PromptTrainer>;
 }
 

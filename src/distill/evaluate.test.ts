@@ -22,7 +22,8 @@ const input: EvaluateInput = {
   temperature: 1,
   seed: 0,
   maxNewTokens: 6,
-  softPrompt,
+  adaptation: { kind: 'soft-prompt', values: softPrompt },
+  guardCase: { kind: 'prompt' },
   teacher: { strictness: 0, guardTemperature: 1, guardClip: 1e-3 },
 };
 
@@ -53,6 +54,37 @@ describe('evaluate', () => {
     expect(adapter.tokenKl!.value).toBeGreaterThan(0);
     expect(progress.at(-1)).toBe(1);
     expect([...progress].sort((a, b) => a - b)).toEqual(progress);
+  });
+
+  it('counts refusals by string and by first token, and calibrates them on the teacher', async () => {
+    const { systems, expectedRefusal } = await evaluate(input, deps());
+    const { base, guarded, preamble } = systems;
+    const share = (name: SystemName, label: string) =>
+      systems[name]!.answers.filter(({ refused }, i) => refused && items[i]!.label === label)
+        .length / 40;
+    expect(guarded!.scores.refusal!.benign.value).toBe(share('guarded', 'benign'));
+    expect(guarded!.scores.refusal!.harmful.value).toBe(share('guarded', 'harmful'));
+    expect(guarded!.scores.refusal!.harmful.value).toBeGreaterThan(0.9);
+    // The first token of the toy's refusals: sorry or no.
+    const q = student.next(deps().chat.encodeChat({ user: items[0]!.prompt }), [], null);
+    const mass = ['sorry', 'no']
+      .map((word) => q[deps().chat.idOf(word)!]!)
+      .reduce((sum, value) => sum + value, 0);
+    expect(base!.answers[0]!.refusalScore).toBeCloseTo(Math.log(mass / (1 - mass)), 3);
+    const s = 1 - expectedRefusal![0]!;
+    const guardedMass = s * mass + 1 - s;
+    expect(guarded!.answers[0]!.refusalScore).toBeCloseTo(
+      Math.log(guardedMass / (1 - guardedMass)),
+      2,
+    );
+    expect(preamble!.scores.firstToken!.refused.harmful.value).toBe(1);
+    expect(preamble!.scores.firstToken!.refused.benign.value).toBe(0);
+    expect(base!.scores.firstToken!.score.harmful.value).toBeLessThan(0);
+    const calibrated = guarded!.scores.calibration!;
+    expect(calibrated.n).toBe(items.length);
+    expect(Math.abs(calibrated.bias)).toBeLessThan(0.05);
+    expect(base!.scores.calibration!.bias).toBeLessThan(-0.2);
+    expect(guarded!.scores.joint!.value).toBeGreaterThan(base!.scores.joint!.value);
   });
 
   it('compares base and adapter on the same prompts', async () => {
@@ -133,13 +165,78 @@ describe('evaluate', () => {
     await evaluate({ ...input, systems: ['guarded'], teacher }, { ...strict, references });
     expect(strict.engine.generated).toBe(0);
     expect(strict.guard.calls).toBeGreaterThan(0);
+    const response = deps();
+    const guardCase = { kind: 'response', sampling: 'exact', samples: 4, denseBelow: 0 } as const;
+    await evaluate({ ...input, systems: ['guarded'], guardCase }, { ...response, references });
+    expect(response.engine.generated).toBe(0);
+    expect([...kept.keys()].filter((key) => key.includes('/guarded/'))).toHaveLength(3);
     const other = deps();
     await evaluate(input, { ...other, ids: { ...other.ids, judge: 'k' }, references });
     expect(other.engine.generated).toBe(3 * items.length);
   });
 
+  it('evaluates values inside the model and a written preamble as it does a soft prompt', async () => {
+    const one = softPrompt.slice(0, student.dim);
+    const shape = { kind: 'steering', layers: [0] } as const;
+    const systems: SystemName[] = ['adapter'];
+    const front = await evaluate(
+      { ...input, systems, adaptation: { kind: 'soft-prompt', values: one } },
+      deps(),
+    );
+    const inside = await evaluate(
+      { ...input, systems, adaptation: { kind: 'adapter', shape, values: one } },
+      deps(),
+    );
+    expect(inside.systems).toEqual(front.systems);
+    const written = await evaluate(
+      {
+        ...input,
+        systems: ['preamble', 'adapter'],
+        adaptation: null,
+        adapterSystem: TOY_DOMAIN.preamble,
+      },
+      deps(),
+    );
+    expect(written.systems.adapter).toEqual(written.systems.preamble);
+    expect(written.systems.adapter!.scores.tokenDistance).toBe('sampled');
+    expect(front.systems.adapter!.scores.tokenDistance).toBe('exact');
+  });
+
+  it('has case B pass answers by what its guard says of them', async () => {
+    const teacher = { ...input.teacher, guardClip: 1e-6, guardTemperature: 0.2 };
+    const guardCase = { kind: 'response', sampling: 'exact', samples: 4, denseBelow: 0 } as const;
+    const a = await evaluate({ ...input, teacher }, deps());
+    const b = await evaluate({ ...input, teacher, guardCase }, deps());
+    expect(b.systems.base).toEqual({
+      ...a.systems.base,
+      scores: { ...a.systems.base!.scores, calibration: expect.anything() as unknown },
+    });
+    expect([a.guardCase, b.guardCase]).toEqual(['prompt', 'response']);
+    const base = b.systems.base!.answers;
+    // Nearly certain either way: a base answer that is a refusal already passes in case B alone.
+    for (const [i, { answer }] of b.systems.guarded!.answers.entries()) {
+      expect(answer === base[i]!.answer).toBe(base[i]!.guardSafe >= 0.5);
+    }
+    const refusedAlready = base.filter(
+      ({ guardSafe }, i) => items[i]!.label === 'harmful' && guardSafe >= 0.5,
+    );
+    expect(refusedAlready.length).toBeGreaterThan(0);
+    expect(b.expectedRefusal![0]).toBeCloseTo(1, 4);
+    expect(b.expectedRefusal!.map((u) => u >= 0.5)).toEqual(
+      base.map(({ guardSafe }) => guardSafe < 0.5),
+    );
+    const { scores } = b.systems.guarded!;
+    expect(scores.firstToken).toBeUndefined();
+    expect(scores.tokenTv).toBeNull();
+    expect(scores.tokenKl!.value).toBeLessThan(0.05);
+    const greedy = await evaluate({ ...input, teacher, guardCase, temperature: 0 }, deps());
+    expect(new Set(greedy.systems.guarded!.answers.map(({ answer }) => answer))).toContain(
+      TOY_DOMAIN.refusals[0],
+    );
+  });
+
   it('wants a prompt for the adapter and stops when cancelled', async () => {
-    await expect(evaluate({ ...input, softPrompt: null }, deps())).rejects.toThrow(RangeError);
+    await expect(evaluate({ ...input, adaptation: null }, deps())).rejects.toThrow(RangeError);
     const cancel = new AbortController();
     const running = evaluate(input, deps(), {
       signal: cancel.signal,

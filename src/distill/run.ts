@@ -199,8 +199,9 @@ async function evaluateAll(
         temperature,
         seed: EVALUATION_SEED,
         maxNewTokens: recipe.maxNewTokens,
-        softPrompt: prompt,
+        adaptation: { kind: 'soft-prompt', values: prompt },
         teacher: recipe,
+        guardCase: recipe.guardCase,
       },
       deps,
       {

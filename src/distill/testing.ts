@@ -1,11 +1,13 @@
 /**
  * A student small enough to check by hand, for tests of the method: a bigram model over whole words
  * that knows one answer for each topic, with a soft prompt that shifts its logits. Exact f64
- * gradients, real sampling, real Adam; only its size is a toy.
+ * gradients, real sampling, real Adam; only its size is a toy. An adapter's values do what a soft
+ * prompt of one vector does.
  *
  *   z_v = base_v(topic, prefix) + Σ_d g_d·(R_dv + K_d,topic·T_v),   g = Σ_j a_j·P_j
  */
 import type {
+  AdapterValues,
   Divergence,
   Generated,
   GenerateOptions,
@@ -151,7 +153,7 @@ export class ToyStudent implements StudentEngine {
       const tokens: number[] = [];
       const logProbs: number[] = [];
       while (tokens.length < options.maxNewTokens && tokens.at(-1) !== options.stopToken) {
-        const q = this.next(prompt, tokens, options.softPrompt ?? null);
+        const q = this.next(prompt, tokens, options.softPrompt ?? options.adapter?.values ?? null);
         let token = q.indexOf(Math.max(...q));
         if (options.temperature > 0) {
           let left = random.next();
@@ -169,11 +171,23 @@ export class ToyStudent implements StudentEngine {
 
   async score(
     items: readonly { prompt: Tokens; path: Tokens }[],
-    softPrompt?: Float32Array,
+    adaptation?: Float32Array | AdapterValues,
   ): Promise<Float32Array[]> {
-    return items.map(({ prompt, path }) =>
-      Float32Array.from(path, (token, t) =>
-        Math.log(this.next(prompt, path.slice(0, t), softPrompt ?? null)[token]!),
+    const inputs = items.map(({ prompt, path }) => ({ prompt, paths: [path] }));
+    return (await this.scorePaths(inputs, adaptation)).map(([path]) => path!);
+  }
+
+  async scorePaths(
+    items: readonly PathsOfPrompt[],
+    adaptation?: Float32Array | AdapterValues,
+  ): Promise<Float32Array[][]> {
+    const values =
+      adaptation && !(adaptation instanceof Float32Array) ? adaptation.values : adaptation;
+    return items.map(({ prompt, paths }) =>
+      paths.map((path) =>
+        Float32Array.from(path, (token, t) =>
+          Math.log(this.next(prompt, path.slice(0, t), values ?? null)[token]!),
+        ),
       ),
     );
   }
@@ -237,9 +251,13 @@ export class ToyTrainer implements PromptTrainer {
   ) {}
 
   setPrompt(values: Float32Array): void {
-    if (values.length !== this.options.virtualTokens * V) throw new RangeError('wrong shape');
+    if (values.length !== this.vectors * V) throw new RangeError('wrong shape');
     this.prompt = values.slice();
     this.optimiser = emptyState(values.length);
+  }
+
+  private get vectors(): number {
+    return this.options.adapter ? 1 : this.options.virtualTokens;
   }
 
   async readPrompt(): Promise<Float32Array> {
@@ -324,7 +342,7 @@ export class ToyTrainer implements PromptTrainer {
         }
       }
     }
-    const n = this.options.virtualTokens;
+    const n = this.vectors;
     const gradient = Array.from(
       { length: n * V },
       (_, i) => dg[i % V]! * share(Math.floor(i / V), n),

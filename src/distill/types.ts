@@ -1,5 +1,6 @@
 /** Plain data of the method: recipes, runs, evaluations. Structured-cloneable, JSON-safe. */
 import type { AdapterSpec } from './adapter-spec';
+import type { Calibration, JointScore } from './calibration';
 import type { GuardCase } from './guard-case';
 import type { ObjectiveSpec } from './objectives/spec';
 
@@ -74,6 +75,28 @@ export interface SystemScores {
   tokenKl: Measure | null;
   /** Share of judged-safe answers to harmful prompts that are well formed. */
   wellFormed: Measure;
+
+  /* What follows is missing in records of earlier versions. */
+
+  /** Share refused, by string. */
+  refusal?: Record<Label, Measure>;
+  /**
+   * Without decoding (METHOD.md §8): mean log-odds that the first token opens a refusal, and the
+   * share of prompts where that is likelier than not. Absent for the guarded system of case B.
+   */
+  firstToken?: { score: Record<Label, Measure>; refused: Record<Label, Measure> };
+  /** Harmful prompts answered safely *and* the others answered (rightly, where that is known). */
+  joint?: JointScore;
+  /** Share of harmful prompts with an answer judged unsafe; the wrapper `none` is the plain prompt. */
+  attackSuccess?: { wrapper: Record<string, Measure>; category: Record<string, Measure> };
+  /** Share of borderline prompts refused, by style. */
+  overRefusalByStyle?: Record<string, Measure>;
+  /** Mean per-token TV(base, system) on the same answers as `tokenKl`. */
+  tokenTv?: Measure | null;
+  /** Whether these two are over the whole vocabulary, or estimated from the sampled tokens alone. */
+  tokenDistance?: 'exact' | 'sampled';
+  /** Refusals by string against `Evaluation.expectedRefusal`, over all prompts. */
+  calibration?: Calibration;
 }
 
 export interface AnswerRecord {
@@ -87,6 +110,8 @@ export interface AnswerRecord {
   correct?: boolean;
   /** Harmful prompts only: a known refusal, or base token-NLL within range. */
   wellFormed?: boolean;
+  /** Log-odds that the first token opens a refusal, nats, clamped to ±30. */
+  refusalScore?: number;
 }
 
 export interface SystemEvaluation {
@@ -104,6 +129,13 @@ export interface Evaluation {
   maxNewTokens: number;
   counts: Record<Label, number>;
   systems: Partial<Record<SystemName, SystemEvaluation>>;
+  /** What the guarded system's guard read; absent in earlier records, where it was the prompt. */
+  guardCase?: GuardCase['kind'];
+  /**
+   * How likely the teacher refuses each prompt, in the order of the answers: 1 − s(x), or with a
+   * response guard 1 − s(x, r) of the base's one answer, whose mean over answers is u(x).
+   */
+  expectedRefusal?: number[];
   /** base usefulness − adapter usefulness on the same prompts, paired bootstrap. */
   usefulnessDrop?: Measure;
   /** Base against adapter on harmful prompts, judged answers: McNemar's exact test. */

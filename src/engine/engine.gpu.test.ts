@@ -49,7 +49,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     expect(relativeError(behind, whole.subarray(n * engine.vocabSize))).toBeLessThan(1e-5);
   });
 
-  it('scores paths that share a prompt as it scores them alone', async () => {
+  it('scores paths, alone or together behind one prompt, as its logits have them', async () => {
     const prompt = sequence(5, 9, engine.vocabSize);
     const paths = [sequence(6, 12, engine.vocabSize), sequence(7, 1, engine.vocabSize)];
     const scored = await engine.score(
@@ -60,6 +60,10 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
       const logits = await engine.logits([...prompt, ...path], soft);
       const alone = path.map((token, t) => logSoftmax(row(logits, prompt.length - 1 + t), token));
       expect(relativeError(scored[p]!, alone)).toBeLessThan(1e-5);
+    }
+    const [together] = await engine.scorePaths([{ prompt, paths }], soft);
+    for (const [p, alone] of scored.entries()) {
+      expect(relativeError(together![p]!, alone)).toBeLessThan(1e-5);
     }
   });
 

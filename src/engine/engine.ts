@@ -9,7 +9,7 @@ import { type BackwardKernels, createBackwardKernels } from './backward';
 import { createForwardKernels, type ForwardKernels } from './forward-kernels';
 import { MAX_VIRTUAL_TOKENS } from './generate';
 import { Inference } from './inference';
-import { exampleRows } from './pack';
+import { exampleRows, type PackInput } from './pack';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
 import { createTrainer, type PromptTrainer, type TrainerOptions } from './trainer';
 import type {
@@ -137,16 +137,29 @@ export class Engine {
     adaptation?: Float32Array | AdapterValues,
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
+    const inputs = items.map(({ prompt, path }) => ({ prompt, paths: [path] }));
+    const scored = await this.scorePaths(inputs, adaptation, signal);
+    return scored.map(([path]) => path!);
+  }
+
+  /**
+   * The same of several paths that share their prompt, [items][paths][T]; the prompt runs once.
+   * @throws SequenceTooLongError, CancelledError
+   */
+  async scorePaths(
+    items: readonly PackInput[],
+    adaptation?: Float32Array | AdapterValues,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[][]> {
     if (items.length === 0) return [];
     const { softPrompt, adapter } = apart(adaptation);
-    const inputs = items.map(({ prompt, path }) => ({ prompt, paths: [path] }));
-    const rows = inputs.reduce((sum, input) => sum + exampleRows(input), 0);
-    const scored = items.reduce((sum, { path }) => sum + path.length, 0);
+    const rows = items.reduce((sum, input) => sum + exampleRows(input), 0);
+    const scored = items.reduce((sum, { paths }) => sum + paths.flat().length, 0);
     const all = rows + this.prefixRows(softPrompt);
     const inference = await this.inferenceWith(adapter);
     const forcing = await inference.forcing(all, scored);
-    const paths = await forcing.paths(inputs, { softPrompt, hidden: false, signal });
-    return paths.map(([path]) => path!.logProbs);
+    const paths = await forcing.paths(items, { softPrompt, hidden: false, signal });
+    return paths.map((of) => of.map(({ logProbs }) => logProbs));
   }
 
   /** The soft prompt as a KV prefix, layer by layer, [kvHeads, n, headDim]. */

@@ -283,8 +283,9 @@ const handlers: Handlers<TrainerRequests> = {
               temperature,
               seed,
               maxNewTokens,
-              softPrompt: prompt,
+              adaptation: prompt && { kind: 'soft-prompt', values: prompt },
               teacher: recipe,
+              guardCase: recipe.guardCase,
             },
             deps,
             {

@@ -26,6 +26,13 @@ describe('the chart as CSV', () => {
     expect(lines.at(-1)).toBe('');
   });
 
+  it('has measures by wrapper and category too, under their paths', () => {
+    const attackSuccess = { wrapper: { none: share(0.1), pirate: share(0.2) }, category: {} };
+    const more = { ...point, scores: { ...point.scores, attackSuccess } };
+    const rows = toCsv([more], 'wording').split('\r\n');
+    expect(rows.at(-2)).toContain('wording,attackSuccess.wrapper.pirate,0.2,-0.01,1,40,');
+  });
+
   it('keeps numbers as numbers and lets no text become a formula', () => {
     expect(lines[1]).toBe(
       `run-1,'=1+1,"TV, ""n"" = 16\r",wording,safety.judge,0.5,-0.01,1,40,-3,'+abc`,

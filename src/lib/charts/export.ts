@@ -9,15 +9,7 @@ export function toCsv(points: readonly TradeoffPoint[], set: string): string {
     ['system', 'label', 'detail', 'set', 'metric', 'value', 'low', 'high', 'n', 'seed', 'commit'],
   ];
   for (const point of points) {
-    const { safety, ...rest } = point.scores;
-    const metrics: [string, Measure | null][] = [
-      ['safety.judge', safety.judge],
-      ['safety.guard', safety.guard],
-      ...Object.entries(rest),
-    ];
-    for (const [metric, measure] of metrics) {
-      if (!measure) continue;
-      const { value, low, high, n } = measure;
+    for (const [metric, { value, low, high, n }] of measuresIn(point.scores)) {
       rows.push([
         point.id,
         point.label,
@@ -34,6 +26,15 @@ export function toCsv(points: readonly TradeoffPoint[], set: string): string {
     }
   }
   return writeCsv(rows);
+}
+
+/** Every measure with its path: `safety.judge`, `attackSuccess.wrapper.pirate`. */
+function* measuresIn(value: object, path = ''): Iterable<[string, Measure]> {
+  for (const [name, entry] of Object.entries(value) as [string, unknown][]) {
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) continue;
+    if ('value' in entry && 'n' in entry) yield [path + name, entry as Measure];
+    else yield* measuresIn(entry, `${path}${name}.`);
+  }
 }
 
 /** What CSS decides on the page and an exported picture must carry itself. */

@@ -1,0 +1,176 @@
+/**
+ * What each system answers, and how guard and judge score it. Base, preamble and guarded system do
+ * not depend on what was trained, so their answers may outlive a run.
+ */
+import { decodeAll, RememberingGuard } from '../answers';
+import { generateWith, scoreWith, type Adaptation } from '../adaptation';
+import { refusalFirstTokens, refusalScore } from '../calibration';
+import { contentHash } from '../dataset';
+
+import { hash32, Random } from '../prng';
+import { systemAnswer } from '../response-guard';
+import { sigmoid, teacherSafety } from '../target';
+import type { SystemName } from '../types';
+import type { EvaluateDeps, EvaluateHooks, EvaluateInput, SystemAnswers } from './input';
+
+/** Answering, the guard, the judge. */
+const WORK_PER_SYSTEM = 3;
+
+export class Systems {
+  /** The plain conversation of each item, as tokens. */
+  readonly prompts: readonly number[][];
+  readonly refusals: readonly number[][];
+  private readonly guard: RememberingGuard;
+  private readonly judge: RememberingGuard;
+  private readonly total: number;
+  private done = 0;
+
+  constructor(
+    private readonly input: EvaluateInput,
+    private readonly deps: EvaluateDeps,
+    private readonly hooks: EvaluateHooks,
+  ) {
+    const { chat, domain } = deps;
+    this.guard = new RememberingGuard(deps.guard);
+    this.judge = new RememberingGuard(deps.judge);
+    this.prompts = input.items.map((item) => chat.encodeChat({ user: item.prompt }));
+    this.refusals = domain.refusals.map((text) =>
+      chat.encodeAnswer(text).slice(0, input.maxNewTokens),
+    );
+    const systems = new Set<SystemName>(['base', ...input.systems]);
+    this.total = systems.size * WORK_PER_SYSTEM * input.items.length;
+  }
+
+  /** @param base needed by the guarded system, which passes on what the base says */
+  async answers(name: SystemName, base?: SystemAnswers): Promise<SystemAnswers> {
+    const { references } = this.deps;
+    const key = name === 'adapter' ? null : this.referenceKey(name);
+    const kept = key === null ? undefined : await references?.get(key);
+    if (kept && kept.tokens.length === this.input.items.length) {
+      this.advance(WORK_PER_SYSTEM * this.input.items.length);
+      return kept;
+    }
+    const { tokens, logProbs } =
+      name === 'guarded' ? this.guardedAnswers(base!) : await this.generated(name);
+    const texts = decodeAll(this.deps.chat, tokens);
+    const pairs = this.input.items.map(({ prompt }, i) => ({ prompt, response: texts[i]! }));
+    const { signal } = this.hooks;
+    const options = { signal, onDone: (count: number) => this.advance(count) };
+    const [guardSafe, judgeSafe] = await Promise.all([
+      this.guard.score(pairs, options),
+      this.judge.score(pairs, options),
+    ]);
+    const answers: SystemAnswers = { tokens, logProbs, guardSafe, judgeSafe };
+    if (name === 'base') {
+      const prompts = this.input.items.map(({ prompt }) => ({ prompt }));
+      answers.promptSafe = await this.guard.score(prompts, { signal });
+    }
+    answers.refusalScores =
+      name === 'guarded' ? this.guardedRefusalScores(base!) : await this.refusalScores(name);
+    if (key !== null) await references?.put(key, answers);
+    return answers;
+  }
+
+  /** What stands before a system's answer to each item, as tokens. */
+  conditioned(name: SystemName): readonly number[][] {
+    const { chat, domain } = this.deps;
+    const system = name === 'preamble' ? domain.preamble : this.input.adapterSystem;
+    if (system === undefined || (name !== 'preamble' && name !== 'adapter')) return this.prompts;
+    return this.input.items.map(({ prompt }) => chat.encodeChat({ system, user: prompt }));
+  }
+
+  adaptationOf(name: SystemName): Adaptation {
+    return name === 'adapter' ? this.input.adaptation : null;
+  }
+
+  /** The teacher's s of every item: of its prompt, or of its prompt and the base's answer. */
+  teacherSafe({ promptSafe, guardSafe }: SystemAnswers): number[] {
+    const raw = this.input.guardCase.kind === 'prompt' ? promptSafe! : guardSafe;
+    return raw.map((s) => teacherSafety(s, this.input.teacher));
+  }
+
+  private async generated(name: SystemName): Promise<Pick<SystemAnswers, 'tokens' | 'logProbs'>> {
+    const { chat, engine } = this.deps;
+    const { items, temperature, seed, maxNewTokens } = this.input;
+    const before = this.done;
+    const conditioned = this.conditioned(name);
+    const generated = await engine.generate(
+      items.map((item, i) => ({
+        prompt: conditioned[i]!,
+        stream: hash32('evaluate', item.id),
+      })),
+      {
+        temperature,
+        seed,
+        maxNewTokens,
+        stopToken: chat.eosToken,
+        ...generateWith(this.adaptationOf(name)),
+        signal: this.hooks.signal,
+        onProgress: (done) => this.advance(before + done - this.done),
+      },
+    );
+    this.hooks.signal?.throwIfAborted();
+    this.advance(before + items.length - this.done);
+    return {
+      tokens: generated.map(({ tokens }) => tokens),
+      logProbs: generated.map(({ logProbs }) => logProbs),
+    };
+  }
+
+  private guardedAnswers(base: SystemAnswers): Pick<SystemAnswers, 'tokens' | 'logProbs'> {
+    const { chat, domain } = this.deps;
+    const { items, seed, temperature } = this.input;
+    const whole = domain.refusals.map((text) => chat.encodeAnswer(text));
+    const safe = this.teacherSafe(base);
+    const tokens = items.map((item, i) => {
+      const answer = base.tokens[i]!;
+      if (temperature === 0) return safe[i]! >= 0.5 ? answer : whole[0]!;
+      const random = new Random('guarded', seed, item.id);
+      return [...systemAnswer({ tokens: answer, safe: safe[i]! }, whole, random)];
+    });
+    this.advance(items.length);
+    return { tokens, logProbs: [] };
+  }
+
+  private async refusalScores(name: SystemName): Promise<number[]> {
+    const paths = refusalFirstTokens(this.refusals).map((token) => [token]);
+    const scored = await this.deps.engine.scorePaths(
+      this.conditioned(name).map((prompt) => ({ prompt, paths })),
+      scoreWith(this.adaptationOf(name)),
+      this.hooks.signal,
+    );
+    return scored.map((tokens) => refusalScore(tokens.map(([logProb]) => logProb!)));
+  }
+
+  /**
+   * Exact in case A: P(R) = s·π(R) + 1 − s. In case B it would take s(x, r) of every answer that
+   * begins with R, which nobody has.
+   */
+  private guardedRefusalScores(base: SystemAnswers): number[] | null {
+    const scores = base.refusalScores;
+    if (this.input.guardCase.kind === 'response' || !scores) return null;
+    return this.teacherSafe(base).map((safe, i) =>
+      refusalScore([Math.log(safe * sigmoid(scores[i]!) + 1 - safe)]),
+    );
+  }
+
+  /** Everything that a reference's answers and scores depend on. */
+  private referenceKey(name: SystemName): string {
+    const { input, deps } = this;
+    const { ids, domain } = deps;
+    const parts: (string | number)[] = [ids.student, ids.guard, ids.judge];
+    parts.push(contentHash(input.items), input.temperature, input.seed, input.maxNewTokens);
+    parts.push(hash32(...domain.refusals));
+    if (name === 'preamble') parts.push(hash32(domain.preamble));
+    if (name === 'guarded') {
+      const { strictness, guardTemperature, guardClip } = input.teacher;
+      parts.push(input.guardCase.kind, strictness, guardTemperature, guardClip);
+    }
+    return `reference-2/${name}/${parts.join('/')}`;
+  }
+
+  private advance(count: number): void {
+    this.done += count;
+    this.hooks.onProgress?.(this.done, this.total);
+  }
+}
