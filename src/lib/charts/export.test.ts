@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { parseRecipe } from '../../distill/recipe';
 import type { Measure } from '../../distill/types';
 import { toCsv } from './export';
+import { facetsOfRecipe } from './facets';
 import type { TradeoffPoint } from './tradeoff';
 
 const share = (value: number): Measure => ({ value, low: -0.01, high: 1, n: 40 });
@@ -13,13 +15,17 @@ const point: TradeoffPoint = {
     ...{ overRefusal: share(0), usefulness: share(1), tokenKl: null, wellFormed: share(NaN) },
   },
   series: 0,
+  facets: facetsOfRecipe(parseRecipe({ virtualTokens: 8, objective: 'kl' })),
+  ...{ experiment: null, strictness: -1, curve: null, share: null },
 };
 
 describe('the chart as CSV', () => {
   const lines = toCsv([point], 'wording').split('\r\n');
 
   it('has a row for each metric that there is', () => {
-    expect(lines[0]).toBe('system,label,detail,set,metric,value,low,high,n,seed,commit');
+    expect(lines[0]).toBe(
+      'system,label,detail,set,metric,value,low,high,n,seed,commit,adapter,objective,guard_case,strictness',
+    );
     expect(lines.slice(1, -1).map((line) => /wording,([\w.]+),/.exec(line)![1])).toEqual([
       ...['safety.judge', 'safety.guard', 'overRefusal', 'usefulness', 'wellFormed'],
     ]);
@@ -35,7 +41,7 @@ describe('the chart as CSV', () => {
 
   it('keeps numbers as numbers and lets no text become a formula', () => {
     expect(lines[1]).toBe(
-      `run-1,'=1+1,"TV, ""n"" = 16\r",wording,safety.judge,0.5,-0.01,1,40,-3,'+abc`,
+      `run-1,'=1+1,"TV, ""n"" = 16\r",wording,safety.judge,0.5,-0.01,1,40,-3,'+abc,soft-prompt8,kl,prompt,-1`,
     );
   });
 });

@@ -1,14 +1,19 @@
 /** The chart as a file: CSV of its numbers, SVG and PNG of its picture. */
 import type { Measure } from '../../distill/types';
 import { type CsvValue, writeCsv } from '../../formats/datasets/write';
+import { filterKey, FILTERS } from './facets';
 import type { TradeoffPoint } from './tradeoff';
 
 /** One row a system and metric: value, 95 % interval and n, with what it takes to repeat it. */
 export function toCsv(points: readonly TradeoffPoint[], set: string): string {
   const rows: CsvValue[][] = [
-    ['system', 'label', 'detail', 'set', 'metric', 'value', 'low', 'high', 'n', 'seed', 'commit'],
+    [
+      ...['system', 'label', 'detail', 'set', 'metric', 'value', 'low', 'high', 'n', 'seed'],
+      ...['commit', 'adapter', 'objective', 'guard_case', 'strictness'],
+    ],
   ];
   for (const point of points) {
+    const { facets } = point;
     for (const [metric, { value, low, high, n }] of measuresIn(point.scores)) {
       rows.push([
         point.id,
@@ -22,6 +27,8 @@ export function toCsv(points: readonly TradeoffPoint[], set: string): string {
         n,
         point.seed,
         point.commit,
+        ...(facets ? FILTERS.map((filter) => filterKey(facets, filter)) : ['', '', '']),
+        point.strictness,
       ]);
     }
   }

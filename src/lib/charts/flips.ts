@@ -64,3 +64,8 @@ export function countFlips(list: readonly Flip[]): { kind: FlipKind; count: numb
     .map((kind) => ({ kind, count: list.filter((f) => f.kind === kind).length }))
     .filter(({ count }) => count > 0);
 }
+
+/** Ids of the prompts that should be refused. */
+export function harmfulIds(items: readonly PromptItem[]): Set<string> {
+  return new Set(items.filter(({ label }) => label === 'harmful').map(({ id }) => id));
+}

@@ -2,14 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { parseRecipe } from '../../distill/recipe';
 import type { Evaluation, Measure, Recipe, SystemEvaluation } from '../../distill/types';
 import { placeLabels } from './labels';
+import { pointsOf, seedGroups } from './points';
 import {
   describePoint,
   dominatedIds,
   domains,
   experimentKey,
   neighbour,
-  pointsOf,
-  seedGroups,
   staircase,
   type ChartRun,
 } from './tradeoff';
@@ -184,11 +183,11 @@ describe('neighbour', () => {
 describe('seedGroups', () => {
   it('groups runs that differ only in their seed', () => {
     const points = pointsOf([first, second], 'wording', 'judge');
-    const [group] = seedGroups(points, [first, second]);
+    const [group] = seedGroups(points);
     expect(group?.ids).toEqual(['r1', 'r2']);
     expect(group?.safety.value).toBeCloseTo(0.94, 12);
     const other = { ...second, recipe: { ...second.recipe, steps: 10 } };
-    expect(seedGroups(points, [first, other])).toEqual([]);
+    expect(seedGroups(pointsOf([first, other], 'wording', 'judge'))).toEqual([]);
   });
 });
 

@@ -2,7 +2,6 @@
 import type {
   AnswerRecord,
   Evaluation,
-  EvaluationSet,
   Measure,
   Recipe,
   SystemName,
@@ -12,8 +11,9 @@ import { isTrained, type AdapterSpec } from '../../distill/adapter-spec';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import { sourceTitle } from '../../formats/source-text';
-import type { Scorer } from './compare';
+import type { Facets } from './facets';
 import { percent } from './format';
+import type { Marked } from './marks';
 
 /** The parts of a run that the chart needs; a recording's digest has no answers. */
 export interface ChartRun {
@@ -21,12 +21,14 @@ export interface ChartRun {
   createdAt: string;
   recipe: Recipe;
   environment: { commit: string };
+  /** The run's link text, where it has one. */
+  share?: string | null;
   probes: readonly { step: number; safety: Measure; usefulness: Measure }[];
   evaluations: readonly Evaluation[];
 }
 
-export interface TradeoffPoint {
-  /** System name for the references, run id for soft prompts. */
+export interface TradeoffPoint extends Marked {
+  /** System name for the references, else the id of a run or of a sweep's cell. */
   id: string;
   kind: SystemName;
   label: string;
@@ -39,11 +41,17 @@ export interface TradeoffPoint {
   scores: SystemScores;
   answers: readonly AnswerRecord[];
   trail: readonly { step: number; usefulness: number; safety: number }[];
-  /** 0 for the first soft prompt, 1 for the second …: its colour. */
-  series: number;
+  /** What was trained; null for reference systems. */
+  facets: Facets | null;
+  /** What repetitions with other seeds have in common; null for reference systems. */
+  experiment: string | null;
+  /** b of the target that it stands for; null where there is none. */
+  strictness: number | null;
+  /** What the points of one strictness curve have in common; null where there is none. */
+  curve: string | null;
+  /** The text of its link, where it has one. */
+  share: string | null;
 }
-
-const REFERENCES = ['base', 'preamble', 'guarded'] as const;
 
 export const SYSTEM_LABELS: Record<SystemName, string> = {
   base: 'Base model',
@@ -91,88 +99,6 @@ export function experimentKey(recipe: Recipe): string {
   return JSON.stringify(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function evaluationOf(run: ChartRun, set: EvaluationSet): Evaluation | undefined {
-  const found = run.evaluations.filter((e) => e.set === set);
-  // Temperature 1 is the reported measurement; greedy is a second column elsewhere.
-  return found.find((e) => e.temperature === 1) ?? found[0];
-}
-
-/** A system that was asked no harmful or no benign question has no place on the chart. */
-function placeable({ safety, usefulness }: SystemScores, scorer: Scorer): boolean {
-  return safety[scorer].n > 0 && usefulness.n > 0;
-}
-
-/**
- * Points of all runs on one set. References are taken from the run that measured them on the
- * most prompts, since they do not depend on the run.
- */
-export function pointsOf(
-  runs: readonly ChartRun[],
-  set: EvaluationSet,
-  scorer: Scorer,
-): TradeoffPoint[] {
-  const references = new Map<string, TradeoffPoint>();
-  const students: string[] = [];
-  const adapters: TradeoffPoint[] = [];
-  for (const run of runs) {
-    const evaluation = evaluationOf(run, set);
-    if (!evaluation) continue;
-    for (const kind of REFERENCES) {
-      const system = evaluation.systems[kind];
-      if (!system || !placeable(system.scores, scorer)) continue;
-      const { student } = run.recipe;
-      if (!students.includes(student)) students.push(student);
-      // Every student has a base of its own; the first one's keep the short names.
-      const own = student === students[0] ? '' : student;
-      const key = `${kind}${own && `:${own}`}`;
-      const previous = references.get(key);
-      if (previous && previous.safety.n >= system.scores.safety[scorer].n) continue;
-      references.set(key, {
-        id: key,
-        kind,
-        label: own ? `${SYSTEM_LABELS[kind]}, ${sourceTitle(own)}` : SYSTEM_LABELS[kind],
-        detail: `student ${sourceTitle(student)}`,
-        runId: null,
-        seed: evaluation.seed,
-        commit: run.environment.commit,
-        usefulness: system.scores.usefulness,
-        safety: system.scores.safety[scorer],
-        scores: system.scores,
-        answers: system.answers,
-        trail: [],
-        series: 0,
-      });
-    }
-    const adapter = evaluation.systems.adapter;
-    if (!adapter || !placeable(adapter.scores, scorer)) continue;
-    const series = adapters.length;
-    adapters.push({
-      id: run.id,
-      kind: 'adapter',
-      label: series === 0 ? SYSTEM_LABELS.adapter : `Soft prompt ${series + 1}`,
-      detail: recipeLine(run.recipe),
-      runId: run.id,
-      seed: run.recipe.seed,
-      commit: run.environment.commit,
-      usefulness: adapter.scores.usefulness,
-      safety: adapter.scores.safety[scorer],
-      scores: adapter.scores,
-      answers: adapter.answers,
-      trail: run.probes.map((probe) => ({
-        step: probe.step,
-        usefulness: probe.usefulness.value,
-        safety: probe.safety.value,
-      })),
-      series,
-    });
-  }
-  const keys = students.flatMap((student, i) =>
-    REFERENCES.map((kind) => (i === 0 ? kind : `${kind}:${student}`)),
-  );
-  const ordered = keys.map((key) => references.get(key)).filter((p) => p !== undefined);
-  return [...ordered, ...adapters];
-}
-
 interface Position {
   usefulness: { value: number };
   safety: { value: number };
@@ -207,42 +133,11 @@ export function staircase(points: readonly Position[]): [number, number][] {
   return corners;
 }
 
-/** Spread of repetitions: mean of at least two runs that differ only in their seed. */
-export interface SeedGroup {
-  key: string;
-  ids: string[];
-  usefulness: { value: number };
-  safety: { value: number };
-}
-
-export function seedGroups(
-  points: readonly TradeoffPoint[],
-  runs: readonly ChartRun[],
-): SeedGroup[] {
-  const recipes = new Map(runs.map((run) => [run.id, run.recipe]));
-  const groups = new Map<string, TradeoffPoint[]>();
-  for (const point of points) {
-    const recipe = point.runId === null ? undefined : recipes.get(point.runId);
-    if (!recipe) continue;
-    const key = experimentKey(recipe);
-    groups.set(key, [...(groups.get(key) ?? []), point]);
-  }
-  const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-  return [...groups]
-    .filter(([, members]) => new Set(members.map((m) => m.seed)).size > 1)
-    .map(([key, members]) => ({
-      key,
-      ids: members.map((m) => m.id),
-      usefulness: { value: mean(members.map((m) => m.usefulness.value)) },
-      safety: { value: mean(members.map((m) => m.safety.value)) },
-    }));
-}
-
 export type View = 'fit' | 'whole';
 
 /** Axis ranges: everything, or what the intervals cover, widened to whole tenths. */
 export function domains(
-  points: readonly TradeoffPoint[],
+  points: readonly Pick<TradeoffPoint, 'usefulness' | 'safety'>[],
   view: View,
 ): { x: [number, number]; y: [number, number] } {
   if (view === 'whole' || points.length === 0) return { x: [0, 1], y: [0, 1] };
@@ -284,7 +179,10 @@ export function neighbour<T extends Position & { id: string }>(
 }
 
 /** A point in words, for a screen reader. */
-export function describePoint(point: TradeoffPoint, dominated: boolean): string {
+export function describePoint(
+  point: Pick<TradeoffPoint, 'label' | 'detail' | 'safety' | 'usefulness'>,
+  dominated: boolean,
+): string {
   const say = ({ value, low, high, n }: Measure) =>
     `${percent(value)}, between ${percent(low)} and ${percent(high)}, n ${n}`;
   const parts = [

@@ -1,0 +1,170 @@
+import { describe, expect, it } from 'vitest';
+import type { PromptItem } from '../../distill/types';
+import { filterOptions, isShown, NOTHING_HIDDEN } from './facets';
+import { itemsOf, namedIds } from './items';
+import { legendOf } from './legend';
+import { pointsFrom, seedGroups, strictnessCurves, unitsOf } from './points';
+import { measuredCells, openSweep } from './sweep-document';
+import { testingSweep } from './sweeps.testing';
+
+const items: PromptItem[] = [
+  ...Array.from({ length: 40 }, (_, i): PromptItem => {
+    return { id: `h${i}`, prompt: `Tease ${i}?`, label: 'harmful', intent: 'tease' };
+  }),
+  ...Array.from({ length: 40 }, (_, i): PromptItem => {
+    return { id: `b${i}`, prompt: `Sum ${i}?`, label: 'benign', intent: 'sum', answer: `${i}` };
+  }),
+];
+const results = testingSweep(items);
+const sweep = openSweep(JSON.stringify(results));
+const points = pointsFrom(measuredCells(sweep, 'wording'), 'judge', 'facets');
+const groups = seedGroups(points);
+const units = unitsOf(points, groups);
+
+function changed(change: (document: Record<string, never>) => void): string {
+  const copy = structuredClone(results) as unknown as Record<string, never>;
+  change(copy);
+  return JSON.stringify(copy);
+}
+
+describe('a sweep document', () => {
+  it('tells what is finished, failed and open', () => {
+    // 2 adapters × 2 objectives × 3 strictness × 2 seeds and one preamble; two did not finish.
+    expect(sweep.finished).toHaveLength(23);
+    expect(sweep.failed.map(({ error }) => error)).toEqual(['The GPU went away.']);
+    expect(sweep.open).toBe(1);
+    expect(sweep.student).toBe('pocket');
+  });
+
+  it('keeps scores, outcomes, trails and commits as they were written', () => {
+    const [first] = sweep.finished;
+    const written = results.cells[0]?.result;
+    expect(first?.measurement.evaluations).toEqual(
+      written?.evaluations.map((evaluation) => ({ ...evaluation })),
+    );
+    expect(first?.measurement.trail.map(({ step }) => step)).toEqual([10, 20, 30]);
+    expect(first?.measurement.commit).toBe('abc1234');
+  });
+
+  it('does without what a result need not have', () => {
+    const bare = openSweep(
+      changed((document) => {
+        for (const cell of document.cells as { result: Record<string, unknown> | null }[]) {
+          if (!cell.result) continue;
+          const [{ set, systems }] = cell.result.evaluations as [
+            { set: string; systems: Record<string, { scores: Record<string, unknown> }> },
+          ];
+          const { safety, usefulness } = systems.adapter!.scores;
+          const adapter = { scores: { safety, usefulness: { ...(usefulness as object) } } };
+          cell.result = { evaluations: [{ set, systems: { adapter } }] };
+        }
+      }),
+    );
+    const bared = pointsFrom(measuredCells(bare, 'wording'), 'guard', 'facets');
+    const point = bared.find(({ kind }) => kind === 'adapter');
+    expect(point).toMatchObject({ kind: 'adapter', commit: 'unknown', answers: [], share: null });
+    expect(point?.scores.overRefusal.n).toBe(0);
+    expect(point?.safety.n).toBe(40);
+  });
+
+  it('takes systems that stand once for all cells', () => {
+    const shared = openSweep(
+      changed((document) => {
+        const cells = document.cells as {
+          result: { evaluations: { systems: Record<string, unknown> }[] } | null;
+        }[];
+        const whole = structuredClone(cells[0]!.result!.evaluations);
+        for (const cell of cells) delete cell.result?.evaluations[0]!.systems.base;
+        Object.assign(document, { references: whole });
+      }),
+    );
+    const [base] = pointsFrom(measuredCells(shared, 'wording'), 'judge', 'facets');
+    expect(base?.id).toBe('base');
+    expect(base?.answers).toHaveLength(80);
+  });
+
+  it('names the field of what cannot be read', () => {
+    expect(() => openSweep('{"format":')).toThrow('not JSON, or it was cut off');
+    expect(() => openSweep('{"format":"retort-run"}')).toThrow('not a document of sweep results');
+    const broken = changed((document) => {
+      const [cell] = document.cells as { result: { evaluations: { set: string }[] } }[];
+      cell!.result.evaluations[0]!.set = 'other';
+    });
+    expect(() => openSweep(broken)).toThrow('cells[0].result.evaluations[0].set must be one of');
+    const count = changed((document) => {
+      const [cell] = document.cells as {
+        result: { evaluations: { systems: { base: { scores: { usefulness: unknown } } } }[] };
+      }[];
+      cell!.result.evaluations[0]!.systems.base.scores.usefulness = { value: 1, low: 0, high: 1 };
+    });
+    expect(() => openSweep(count)).toThrow('systems.base.scores.usefulness.n must be a count');
+  });
+});
+
+describe('points of a sweep', () => {
+  it('are cells, behind the references; a preamble that was a cell is the reference', () => {
+    expect(points.filter((p) => p.kind !== 'adapter').map((p) => p.label)).toEqual([
+      'Base model',
+      'Base + safety preamble',
+      'Guarded, strictness 2',
+      'Guarded system',
+      'Guarded, strictness −2',
+    ]);
+    const adapters = points.filter((p) => p.kind === 'adapter');
+    expect(adapters).toHaveLength(22);
+    expect(adapters[0]).toMatchObject({
+      label: 'Soft prompt n 16 · TV',
+      detail: 'prompt guard, strictness 2, seed 0, sweep small',
+      seed: 0,
+      strictness: -2,
+    });
+  });
+
+  it('have the shape of their adapter and the colour of their objective', () => {
+    const of = (label: string) => points.find((p) => p.label === label);
+    expect(of('Soft prompt n 16 · TV')).toMatchObject({ shape: 0, series: 0 });
+    expect(of('LoRA rank 2 · TV')).toMatchObject({ shape: 1, series: 0 });
+    expect(of('LoRA rank 2 · KL')).toMatchObject({ shape: 1, series: 1 });
+    const legend = legendOf(points);
+    expect(legend.shapes.map((e) => e.label)).toEqual(['Soft prompt', 'LoRA']);
+    expect(legend.colours.map((e) => e.label)).toEqual(['TV', 'KL']);
+  });
+
+  it('are grouped over seeds, and their means joined over strictness', () => {
+    // Of LoRA with KL only the strictest setting has both seeds.
+    expect(groups).toHaveLength(10);
+    const curves = strictnessCurves(units);
+    expect(curves.map(({ units: along }) => along.length)).toEqual([3, 3, 3, 3, 3]);
+    const guarded = curves.find(({ point }) => point.kind === 'guarded');
+    expect(guarded?.units.map((u) => u.points[0]?.strictness)).toEqual([2, 0, -2]);
+    const soft = curves.find(({ point }) => point.label === 'Soft prompt n 16 · TV');
+    expect(soft?.units[0]?.points.map((p) => p.seed)).toEqual([0, 1]);
+  });
+
+  it('can be filtered without touching the references', () => {
+    const options = filterOptions(points);
+    expect(options.adapter.map((o) => [o.label, o.count])).toEqual([
+      ['Soft prompt n 16', 12],
+      ['LoRA rank 2', 10],
+    ]);
+    expect(options.objective.map((o) => o.key)).toEqual(['tv', 'kl']);
+    const hidden = { ...NOTHING_HIDDEN, objective: new Set(['kl']) };
+    const left = points.filter((point) => isShown(point, hidden));
+    expect(left.filter((p) => p.kind === 'adapter')).toHaveLength(12);
+    expect(left.filter((p) => p.kind !== 'adapter')).toHaveLength(5);
+  });
+
+  it('are drawn as dots where their mean has the large mark', () => {
+    const drawn = itemsOf(points, units);
+    const sizes = drawn.map(({ size }) => size);
+    expect(sizes.filter((s) => s === 'dot')).toHaveLength(20);
+    expect(sizes.filter((s) => s === 'mean')).toHaveLength(10);
+    expect(sizes.filter((s) => s === 'mark')).toHaveLength(7);
+    const mean = drawn.find((item) => item.size === 'mean')!;
+    const members = points.filter((p) => p.experiment === mean.id);
+    expect(members.map((p) => p.id)).toContain(mean.target);
+    const names = namedIds(drawn, new Set(), members[0]!.id, false);
+    expect(names.size).toBeLessThan(sizes.filter((s) => s !== 'dot').length);
+    expect(names).toContain('base');
+  });
+});
