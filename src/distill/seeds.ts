@@ -5,7 +5,7 @@
  * three seeds, resampling seeds themselves would give intervals that are far too narrow.
  */
 import { Random } from './prng';
-import { resampled } from './statistics';
+import { resampled, type Interval } from './statistics';
 
 export interface SeedComparison {
   /** mean(a) − mean(b), over seeds and prompts. */
@@ -55,7 +55,7 @@ export function compareSeeds(
   const bySeed = sums.map((row) => row.reduce((x, y) => x + y, 0) / prompts);
   const difference = bySeed.reduce((x, y) => x + y, 0) / k;
   const drawn = new Float64Array(k);
-  const { low, high } = resampled(new Random('seeds', seed, k, prompts), (random) => {
+  const { low, high } = seedInterval(new Random('seeds', seed, k, prompts), (random) => {
     drawn.fill(0);
     let total = 0;
     for (let i = 0; i < index.size; i++) {
@@ -63,12 +63,7 @@ export function compareSeeds(
       total += counts[c]!;
       for (let s = 0; s < k; s++) drawn[s]! += sums[s]![c]!;
     }
-    let mean = 0;
-    for (let s = 0; s < k; s++) mean += drawn[s]! / (total * k);
-    if (k === 1) return mean;
-    let squares = 0;
-    for (let s = 0; s < k; s++) squares += (drawn[s]! / total - mean) ** 2;
-    return mean + student(random, k - 1) * Math.sqrt(squares / (k - 1) / k);
+    return drawn.map((sum) => sum / total);
   });
   return {
     difference,
@@ -80,6 +75,26 @@ export function compareSeeds(
     clusters: index.size,
     distinguishable: k > 1 && (low > 0 || high < 0),
   };
+}
+
+/**
+ * 95 % interval of the mean over seeds: `draw` gives each seed's value on one resample of intents,
+ * to whose mean a Student deviate over seeds is added where there are several.
+ */
+export function seedInterval(
+  random: Random,
+  draw: (random: Random) => ArrayLike<number>,
+): Interval {
+  return resampled(random, () => {
+    const values = draw(random);
+    const k = values.length;
+    let mean = 0;
+    for (let s = 0; s < k; s++) mean += values[s]! / k;
+    if (k === 1) return mean;
+    let squares = 0;
+    for (let s = 0; s < k; s++) squares += (values[s]! - mean) ** 2;
+    return mean + student(random, k - 1) * Math.sqrt(squares / (k - 1) / k);
+  });
 }
 
 /** "higher by 12.1 points (95 %: 4.0 to 20.2; 3 seeds)", or that it cannot be told. */
