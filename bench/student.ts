@@ -67,7 +67,7 @@ export async function setUpTraining(
     examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
   );
   const prompt = toyPrompt(engine, task);
-  trainer.setPrompt(prompt);
+  trainer.setValues(prompt);
   const settings = { learningRate: LEARNING_RATE, fakeQuantise: false };
   const step = async () => {
     await trainer.step(examples, teacher, settings);

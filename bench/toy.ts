@@ -444,7 +444,7 @@ export function toyTrainerOptions(task: ToyTask, objective: 'tv' | 'kl') {
   const { virtualTokens, batch, textTokens, promptTokens } = task;
   return {
     virtualTokens,
-    objective,
+    objective: { family: 'divergence', name: objective },
     maxRows: batch * textTokens,
     maxLossRows: batch * (textTokens - promptTokens + 1),
     clipNorm: 1,

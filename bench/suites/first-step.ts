@@ -26,7 +26,7 @@ export const firstStepSuite: Suite = async (bench) => {
   }));
   const teacher = await trainer.teach(inputs);
   start = performance.now();
-  trainer.setPrompt(toyPrompt(TOY));
+  trainer.setValues(toyPrompt(TOY));
   await trainer.step(examples, teacher, settings);
   const first = performance.now() - start;
   const pipelines = gpu.pipelineCount;

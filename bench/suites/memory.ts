@@ -105,7 +105,7 @@ export const memorySuite: Suite = async (bench) => {
       engine.gpu.peakBytes = engine.gpu.allocatedBytes;
       const options = { ...toyTrainerOptions(task, 'tv'), keep };
       const trainer = await engine.createTrainer(options);
-      trainer.setPrompt(toyPrompt(TOY, task));
+      trainer.setValues(toyPrompt(TOY, task));
       const examples = toyExamples(TOY, task);
       const teacher = await trainer.teach(
         examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),

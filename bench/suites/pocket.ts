@@ -39,12 +39,12 @@ export async function pocketPhases(bench: Bench, engine: Engine): Promise<Metric
   const inputs = batch.map(({ prompt, paths }) => ({ prompt, paths: paths.map((p) => p.tokens) }));
   const trainer = await engine.createTrainer({
     virtualTokens: SHAPE.virtualTokens,
-    objective: 'tv',
+    objective: { family: 'divergence', name: 'tv' },
     maxRows: 1024,
     maxLossRows: 640,
     clipNorm: 1,
   });
-  trainer.setPrompt(await engine.embeddingRows(tokens(engine.vocabSize, 5, SHAPE.virtualTokens)));
+  trainer.setValues(await engine.embeddingRows(tokens(engine.vocabSize, 5, SHAPE.virtualTokens)));
   const teacher = await trainer.teach(inputs);
   const settings = { learningRate: 0.01, fakeQuantise: false };
   await trainer.step(batch, teacher, settings);

@@ -1,16 +1,19 @@
 /**
  * What the method asks of an engine. src/engine satisfies it structurally; tests satisfy it with a
- * small reference model. Shapes: n virtual tokens, `dim` values each.
+ * small reference model.
  */
 import type { AdapterShape } from '../engine/adapter-shape';
 import type {
   AdapterValues,
-  Divergence,
+  EngineObjective,
   Generated,
   GenerateOptions,
   GenerateRequest,
   StepMetrics,
+  StepOptions,
+  Teacher,
   TeacherPath,
+  TokenExample,
   Tokens,
   TrainExample,
 } from '../engine/types';
@@ -26,10 +29,12 @@ export interface TrainerOptions {
   virtualTokens: number;
   /** LoRA or steering vectors, trained instead of a soft prompt. */
   adapter?: AdapterShape;
-  objective: Divergence;
+  objective: EngineObjective;
+  /** Of the same family: what steps with `warmUp` minimise instead. */
+  warmUp?: EngineObjective;
   /** Most packed positions of one call: prompts and paths, virtual tokens not counted. */
   maxRows: number;
-  /** Most path positions of one call. */
+  /** Most loss rows of one call: path positions, as `exampleLossRows` of engine/pack.ts counts them. */
   maxLossRows: number;
   /** Most packed positions of one example; a batch can then go through in parts. Default: maxRows. */
   maxExampleRows?: number;
@@ -67,33 +72,45 @@ export interface StudentEngine {
 
 /** Adam's state, so that a run can go on from a checkpoint exactly. */
 export interface OptimiserState {
-  /** First and second moments, [n, dim] each. */
+  /** First and second moments, [valuesLength] each. */
   first: Float32Array;
   second: Float32Array;
   updates: number;
 }
 
 export interface PromptTrainer {
-  /** Sets the master values, [n, dim], and resets the optimiser. */
-  setPrompt(values: Float32Array): void;
-  /** Master values, [n, dim]. */
-  readPrompt(): Promise<Float32Array>;
-  /** The frozen student, without the prompt, along all paths: [examples][paths]. */
+  /** Floats of the values: a soft prompt's [virtualTokens, dim], or an adapter's layout. */
+  readonly valuesLength: number;
+  /** Sets the master values, [valuesLength], and resets the optimiser. */
+  setValues(values: Float32Array): void;
+  /** Master values, [valuesLength]. */
+  readValues(): Promise<Float32Array>;
+  /** The frozen student, without what is trained, along all paths: [examples][paths]. */
   teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]>;
-  /** One optimiser step; `teacher[i][j]` belongs to `examples[i].paths[j]`. */
+  /** The student with its present values along all paths: log q and final hidden states. */
+  along(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]>;
+  /**
+   * One optimiser step of a divergence; `teacher[i][j]` belongs to `examples[i].paths[j]`.
+   * @throws RangeError where the trainer's objective is on tokens, or a target lacks its teacher
+   */
   step(
     examples: readonly TrainExample[],
-    teacher: readonly (readonly TeacherPath[])[],
-    options: { learningRate: number; fakeQuantise: boolean },
+    teacher: Teacher,
+    options: StepOptions,
   ): Promise<StepMetrics>;
-  /** Forward only: the divergence at each position of each path, [examples][paths][T]. */
-  divergence(
-    examples: readonly TrainExample[],
-    teacher: readonly (readonly TeacherPath[])[],
-  ): Promise<Float32Array[][]>;
+  /**
+   * One optimiser step of an objective on tokens.
+   * @throws RangeError where the trainer's objective is a divergence
+   */
+  stepTokens(examples: readonly TokenExample[], options: StepOptions): Promise<StepMetrics>;
+  /**
+   * Forward only: the divergence at each position of each path, [examples][paths][T].
+   * @throws RangeError where the trainer's objective is on tokens
+   */
+  divergence(examples: readonly TrainExample[], teacher: Teacher): Promise<Float32Array[][]>;
   /** Optional: the optimiser's state, for checkpoints. */
   readState?(): Promise<OptimiserState>;
-  /** Optional: call after `setPrompt`. */
+  /** Optional: call after `setValues`. */
   writeState?(state: OptimiserState): void;
   readonly gpuBytes: number;
   /** Optional: how it uses memory, in words. */

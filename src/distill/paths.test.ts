@@ -79,7 +79,7 @@ describe('plan', () => {
     const student = new ToyStudent();
     const trainer = await student.createTrainer({
       virtualTokens: 2,
-      objective: 'tv',
+      objective: { family: 'divergence', name: 'tv' },
       maxRows: 100,
       maxLossRows: 100,
       clipNorm: 1,
@@ -137,7 +137,7 @@ describe('trainExample', () => {
     const student = new ToyStudent();
     const trainer = await student.createTrainer({
       virtualTokens: 2,
-      objective: 'kl',
+      objective: { family: 'divergence', name: 'kl' },
       maxRows: 100,
       maxLossRows: 100,
       clipNorm: 1,

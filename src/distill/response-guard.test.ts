@@ -192,7 +192,7 @@ describe('how safe each way of training can get', () => {
     for (const plan of plans(compliant, score, 'exact', settings)) {
       rows.mixture(likelihoodExample(plan, UNIT, trie), compliant, 1 / settings.count);
     }
-    const kernel = { kind: 'divergence', divergence: 'kl' } as const;
+    const kernel = { family: 'divergence', name: 'kl' } as const;
     return trainTabular(start(), kernel, { steps: 400, learningRate: 0.2 }, rows);
   }
 
@@ -205,7 +205,7 @@ describe('how safe each way of training can get', () => {
       const example = trainExample({ ...plan, safe: 1 - u }, teacher, trie, UNIT);
       rows.mixture(example, compliant, 1 / settings.count);
     }
-    const kernel = { kind: 'divergence', divergence } as const;
+    const kernel = { family: 'divergence', name: divergence } as const;
     return trainTabular(start(), kernel, { steps: 600, learningRate: 0.2 }, rows);
   }
 
@@ -231,7 +231,7 @@ describe('how safe each way of training can get', () => {
       rows.tokens(tokenExample(plan, UNIT), 1 / settings.count);
     }
     const kernel = {
-      kind: 'token',
+      family: 'token',
       objective: { name: 'tailr', gamma: 0.3, minWeight: 0 },
     } as const;
     const student = trainTabular(start(), kernel, { steps: 600, learningRate: 0.2 }, rows);

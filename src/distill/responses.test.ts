@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { packTokenExamples } from '../engine/token-rows';
+import { pack } from '../engine/pack';
+import { tokenInput } from '../engine/token-rows';
 import { parseGuardCase } from './guard-case';
 import { distillationExample } from './objectives/rows';
 import { parseObjective } from './objectives/spec';
@@ -106,7 +107,7 @@ describe('planResponses', () => {
         return distillationExample(parseObjective('tailr'), guardCase, examples[i]!, context);
       });
       const rows = batch.flatMap(({ kind, example }) => (kind === 'token' ? [example] : []));
-      const { packed } = packTokenExamples(rows, 0);
+      const packed = pack(rows.map(tokenInput), 0);
       expect(packed.rows).toBeLessThanOrEqual(maxRows);
       expect(packed.lossRows.length).toBeLessThanOrEqual(maxLossRows);
     }
@@ -145,13 +146,13 @@ describe('training with exact sampling', () => {
     );
     const trainer = await student.createTrainer({
       virtualTokens: 2,
-      objective: 'kl',
+      objective: { family: 'divergence', name: 'kl' },
       maxRows: plan.maxRows,
       maxLossRows: plan.maxLossRows,
       maxExampleRows: plan.maxExampleRows,
       clipNorm: 1,
     });
-    trainer.setPrompt(await student.embeddingRows([1, 2]));
+    trainer.setValues(await student.embeddingRows([1, 2]));
     const order = new EpochOrder(all.length, 16, 0);
     for (let step = 0; step < 40; step++) {
       const examples = order.batch(step).flatMap((i) => {
@@ -171,7 +172,7 @@ describe('training with exact sampling', () => {
       await trainer.step(examples, teacher, { learningRate: 0.1, fakeQuantise: false });
     }
     expect(student.taught).toBe(0);
-    const softPrompt = await trainer.readPrompt();
+    const softPrompt = await trainer.readValues();
     const harmful = items.filter(({ label }) => label === 'harmful');
     const safety = async (prompt?: Float32Array) => {
       const answers = await student.generate(

@@ -4,9 +4,8 @@
  * rows as the engine does, through the f64 references of the kernels.
  */
 import { logSoftmaxReference } from '../kernels/divergence.reference';
-import type { TokenExample } from '../engine/token-rows';
-import type { TeacherPath, TrainExample } from '../engine/types';
-import { positionLoss, type LossKernel, type PositionTarget } from './objectives/position';
+import type { EngineObjective, TeacherPath, TokenExample, TrainExample } from '../engine/types';
+import { positionLoss, type PositionTarget } from './objectives/position';
 import type { PlannedExample, PlannedPath } from './paths';
 import { Random } from './prng';
 import type { RefusalTrie } from './target';
@@ -156,7 +155,7 @@ export class TabularRows {
   }
 
   /** Loss and its gradient in the student's logits, by prefix. */
-  evaluate(student: TabularModel, kernel: LossKernel): { loss: number; at: LogitGradients } {
+  evaluate(student: TabularModel, kernel: EngineObjective): { loss: number; at: LogitGradients } {
     let loss = 0;
     const at: LogitGradients = new Map();
     for (const { prefix, coef, target } of this.rows.values()) {
@@ -203,7 +202,7 @@ export class TabularAdam {
 /** Trains until the cosine of the learning rate has fallen to 0, on rows that do not change. */
 export function trainTabular(
   student: TabularModel,
-  kernel: LossKernel,
+  kernel: EngineObjective,
   options: { steps: number; learningRate: number },
   rows: TabularRows,
 ): TabularModel {

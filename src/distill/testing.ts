@@ -8,12 +8,14 @@
  */
 import type {
   AdapterValues,
-  Divergence,
   Generated,
   GenerateOptions,
   GenerateRequest,
   StepMetrics,
+  StepOptions,
+  Teacher,
   TeacherPath,
+  TokenExample,
   Tokens,
   TrainExample,
 } from '../engine/types';
@@ -26,6 +28,7 @@ import type {
   StudentEngine,
   TrainerOptions,
 } from './engine-port';
+import { positionLoss, type PositionTarget } from './objectives/position';
 import { Random } from './prng';
 import type { Guard, Label, PromptItem } from './types';
 
@@ -250,8 +253,12 @@ export class ToyTrainer implements PromptTrainer {
     private readonly options: TrainerOptions,
   ) {}
 
-  setPrompt(values: Float32Array): void {
-    if (values.length !== this.vectors * V) throw new RangeError('wrong shape');
+  get valuesLength(): number {
+    return this.vectors * V;
+  }
+
+  setValues(values: Float32Array): void {
+    if (values.length !== this.valuesLength) throw new RangeError('wrong shape');
     this.prompt = values.slice();
     this.optimiser = emptyState(values.length);
   }
@@ -260,7 +267,7 @@ export class ToyTrainer implements PromptTrainer {
     return this.options.adapter ? 1 : this.options.virtualTokens;
   }
 
-  async readPrompt(): Promise<Float32Array> {
+  async readValues(): Promise<Float32Array> {
     return this.prompt.slice();
   }
 
@@ -274,9 +281,81 @@ export class ToyTrainer implements PromptTrainer {
 
   async teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
     this.student.taught += examples.length;
+    return this.pathsOf(examples, null);
+  }
+
+  async along(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
+    return this.pathsOf(examples, this.prompt);
+  }
+
+  async step(
+    examples: readonly TrainExample[],
+    teacher: Teacher,
+    options: StepOptions,
+  ): Promise<StepMetrics> {
+    return this.update(this.lossAndGradient(examples, teacher, options.warmUp), options);
+  }
+
+  async stepTokens(examples: readonly TokenExample[], options: StepOptions): Promise<StepMetrics> {
+    return this.update(this.tokenLossAndGradient(examples, options.warmUp), options);
+  }
+
+  async divergence(examples: readonly TrainExample[], teacher: Teacher): Promise<Float32Array[][]> {
+    return examples.map((example, i) =>
+      example.paths.map(({ tokens }, j) =>
+        Float32Array.from(tokens, (_, t) => {
+          const target = mixtureTarget(example, teacher[i]![j]!, j, t);
+          return this.at(example.prompt, tokens.slice(0, t), target).value;
+        }),
+      ),
+    );
+  }
+
+  lossAndGradient(
+    examples: readonly TrainExample[],
+    teacher: Teacher,
+    warmUp = false,
+  ): { loss: number; gradient: number[] } {
+    const sum = this.zero();
+    for (const [i, example] of examples.entries()) {
+      for (const [j, { tokens, coef }] of example.paths.entries()) {
+        for (let t = 0; t < tokens.length; t++) {
+          const target = mixtureTarget(example, teacher[i]![j]!, j, t);
+          this.add(sum, example.prompt, tokens.slice(0, t), coef[t]!, target, warmUp);
+        }
+      }
+    }
+    return this.spread(sum);
+  }
+
+  tokenLossAndGradient(
+    examples: readonly TokenExample[],
+    warmUp = false,
+  ): { loss: number; gradient: number[] } {
+    const sum = this.zero();
+    for (const { prompt, paths } of examples) {
+      for (const { tokens, coef, advantage, oldLogProb } of paths) {
+        for (let t = 0; t < tokens.length; t++) {
+          const terms = { advantage: advantage[t]!, oldLogProb: oldLogProb[t]! };
+          const target: PositionTarget = { kind: 'token', token: tokens[t]!, ...terms };
+          this.add(sum, prompt, tokens.slice(0, t), coef[t]!, target, warmUp);
+        }
+      }
+    }
+    return this.spread(sum);
+  }
+
+  destroy(): void {
+    this.destroyed = true;
+  }
+
+  private pathsOf(
+    examples: readonly PathsOfPrompt[],
+    softPrompt: Float32Array | null,
+  ): TeacherPath[][] {
     return examples.map(({ prompt, paths }) =>
       paths.map((path) => {
-        const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), null));
+        const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), softPrompt));
         return {
           logProbs: Float32Array.from(path, (token, t) => Math.log(softmax(rows[t]!)[token]!)),
           hidden: Float32Array.from(rows.flat()),
@@ -285,12 +364,10 @@ export class ToyTrainer implements PromptTrainer {
     );
   }
 
-  async step(
-    examples: readonly TrainExample[],
-    teacher: readonly (readonly TeacherPath[])[],
-    options: { learningRate: number; fakeQuantise: boolean },
-  ): Promise<StepMetrics> {
-    const { loss, gradient } = this.lossAndGradient(examples, teacher);
+  private update(
+    { loss, gradient }: { loss: number; gradient: number[] },
+    { learningRate }: StepOptions,
+  ): StepMetrics {
     const norm = Math.hypot(...gradient);
     const scale = Math.min(1, this.options.clipNorm / Math.max(norm, 1e-30));
     const state = this.optimiser;
@@ -301,47 +378,40 @@ export class ToyTrainer implements PromptTrainer {
       state.second[i] = 0.999 * state.second[i]! + 0.001 * g * g;
       const m = state.first[i]! / (1 - 0.9 ** state.updates);
       const v = state.second[i]! / (1 - 0.999 ** state.updates);
-      this.prompt[i]! -= (options.learningRate * m) / (Math.sqrt(v) + 1e-8);
+      this.prompt[i]! -= (learningRate * m) / (Math.sqrt(v) + 1e-8);
     }
     return { loss, gradientNorm: norm };
   }
 
-  async divergence(
-    examples: readonly TrainExample[],
-    teacher: readonly (readonly TeacherPath[])[],
-  ): Promise<Float32Array[][]> {
-    return examples.map((example, i) =>
-      example.paths.map(({ tokens }, j) =>
-        Float32Array.from(tokens, (_, t) => {
-          const { p, q } = this.position(example, teacher[i]![j]!, j, t);
-          return divergence(this.options.objective, p, q).value;
-        }),
-      ),
-    );
+  private zero() {
+    return { loss: 0, dg: new Array<number>(V).fill(0) };
   }
 
-  lossAndGradient(
-    examples: readonly TrainExample[],
-    teacher: readonly (readonly TeacherPath[])[],
-  ): { loss: number; gradient: number[] } {
-    let loss = 0;
-    const dg = new Array<number>(V).fill(0);
-    for (const [i, example] of examples.entries()) {
-      for (const [j, path] of example.paths.entries()) {
-        for (let t = 0; t < path.tokens.length; t++) {
-          const { p, q } = this.position(example, teacher[i]![j]!, j, t);
-          const { value, dz } = divergence(this.options.objective, p, q);
-          loss += path.coef[t]! * value;
-          const features = this.student.features(
-            this.student.topicOf(example.prompt),
-            path.tokens.slice(0, t),
-          );
-          for (let d = 0; d < V; d++) {
-            for (let v = 0; v < V; v++) dg[d]! += path.coef[t]! * dz[v]! * features(d, v);
-          }
-        }
-      }
+  private at(prompt: Tokens, prefix: Tokens, target: PositionTarget, warmUp = false) {
+    const { objective, warmUp: warming } = this.options;
+    const used = warmUp ? warming : objective;
+    if (!used) throw new RangeError('This trainer was made without a warm-up.');
+    return positionLoss(used, this.student.logits(prompt, prefix, this.prompt), target);
+  }
+
+  private add(
+    sum: { loss: number; dg: number[] },
+    prompt: Tokens,
+    prefix: Tokens,
+    coef: number,
+    target: PositionTarget,
+    warmUp: boolean,
+  ): void {
+    const { value, gradient } = this.at(prompt, prefix, target, warmUp);
+    sum.loss += coef * value;
+    const features = this.student.features(this.student.topicOf(prompt), prefix);
+    for (let d = 0; d < V; d++) {
+      for (let v = 0; v < V; v++) sum.dg[d]! += coef * gradient[v]! * features(d, v);
     }
+  }
+
+  /** From the gradient of the mixed prompt to those of its vectors. */
+  private spread({ loss, dg }: { loss: number; dg: number[] }) {
     const n = this.vectors;
     const gradient = Array.from(
       { length: n * V },
@@ -349,40 +419,24 @@ export class ToyTrainer implements PromptTrainer {
     );
     return { loss, gradient };
   }
-
-  destroy(): void {
-    this.destroyed = true;
-  }
-
-  private position(example: TrainExample, teacher: TeacherPath, j: number, t: number) {
-    const path = example.paths[j]!;
-    const pi = softmax([...teacher.hidden.subarray(t * V, (t + 1) * V)]);
-    const w = path.refusalPosterior[t]!;
-    const p = pi.map((probability) => (1 - w) * probability);
-    const { tokens, probs } = path.refusalNext[t]!;
-    tokens.forEach((token, k) => (p[token]! += w * probs[k]!));
-    const q = this.student.next(example.prompt, path.tokens.slice(0, t), this.prompt);
-    return { p, q };
-  }
 }
 
-/** Value and logit gradient of METHOD.md §4's token losses. */
-function divergence(objective: Divergence, p: number[], q: number[]) {
-  if (objective === 'tv') {
-    const sign = q.map((qv, v) => 0.5 * Math.sign(qv - p[v]!));
-    const along = sign.reduce((sum, s, v) => sum + s * q[v]!, 0);
-    return {
-      value: q.reduce((sum, qv, v) => sum + 0.5 * Math.abs(qv - p[v]!), 0),
-      dz: q.map((qv, v) => qv * (sign[v]! - along)),
-    };
-  }
-  if (objective === 'kl') {
-    return {
-      value: p.reduce((sum, pv, v) => sum + (pv > 0 ? pv * Math.log(pv / q[v]!) : 0), 0),
-      dz: q.map((qv, v) => qv - p[v]!),
-    };
-  }
-  throw new RangeError(`The toy student does not know ${objective}.`);
+/** Without a teacher, where the posterior is 1 and what it says does not count. */
+function mixtureTarget(
+  { paths }: TrainExample,
+  teacher: TeacherPath | null,
+  j: number,
+  t: number,
+): PositionTarget {
+  const { refusalPosterior, refusalNext } = paths[j]!;
+  const w = refusalPosterior[t]!;
+  if (!teacher && w < 1) throw new RangeError('This target needs its teacher.');
+  return {
+    kind: 'mixture',
+    teacherLogits: teacher ? teacher.hidden.subarray(t * V, (t + 1) * V) : new Float32Array(V),
+    w,
+    rho: { token: refusalNext[t]!.tokens, prob: refusalNext[t]!.probs },
+  };
 }
 
 function emptyState(length: number): OptimiserState {

@@ -80,14 +80,14 @@ export async function divergenceAlong(
     ...(adaptation.kind === 'adapter'
       ? { virtualTokens: 0, adapter: adaptation.shape }
       : { virtualTokens: adaptation.values.length / engine.dim }),
-    objective: name,
+    objective: { family: 'divergence', name },
     maxRows: most('rows'),
     maxLossRows: most('lossRows'),
     maxExampleRows: Math.max(...sizes.map(({ rows }) => rows)),
     clipNorm: 1,
   });
   try {
-    trainer.setPrompt(adaptation.values);
+    trainer.setValues(adaptation.values);
     const result: Float32Array[][] = [];
     for (const chunk of chunks) {
       options.signal?.throwIfAborted();

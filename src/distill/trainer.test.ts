@@ -60,7 +60,7 @@ describe('the toy student', () => {
     const batch = [examples[0]!, examples[13]!, examples[30]!];
     const trainer = await student.createTrainer({
       virtualTokens: 2,
-      objective,
+      objective: { family: 'divergence', name: objective },
       maxRows,
       maxLossRows,
       clipNorm: 1,
@@ -72,7 +72,7 @@ describe('the toy student', () => {
     // Far from the student without a prompt: q = p is TV's kink.
     const start = (await student.embeddingRows([7, 9])).map((value) => 8 * value);
     const lossAt = (values: Float32Array) => {
-      trainer.setPrompt(values);
+      trainer.setValues(values);
       return trainer.lossAndGradient(built, teacher);
     };
     const { gradient } = lossAt(start);

@@ -82,7 +82,7 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   const { recipe, plan, engine, chat } = input;
   const trainer = await engine.createTrainer({
     virtualTokens: virtualTokens(recipe.adapter),
-    objective: divergenceOf(recipe),
+    objective: { family: 'divergence', name: divergenceOf(recipe) },
     maxRows: plan.maxRows,
     maxLossRows: plan.maxLossRows,
     maxExampleRows: plan.maxExampleRows,
@@ -92,11 +92,11 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   try {
     const resumed = input.resumeFrom;
     if (resumed) {
-      trainer.setPrompt(resumed.values);
+      trainer.setValues(resumed.values);
       if (resumed.optimiser) trainer.writeState?.(resumed.optimiser);
     } else {
       const tokens = initialTokens(chat, engine.vocabSize, recipe);
-      trainer.setPrompt(await engine.embeddingRows(tokens));
+      trainer.setValues(await engine.embeddingRows(tokens));
     }
     return await loop(input, trainer, hooks);
   } finally {
@@ -132,7 +132,7 @@ async function loop(
   const probe = async () => {
     if (!input.probe || probes.at(-1)?.step === step) return;
     const start = performance.now();
-    const record = await input.probe(await trainer.readPrompt(), step);
+    const record = await input.probe(await trainer.readValues(), step);
     probes.push(record);
     hooks.onProbe?.(record);
     seconds.probe += (performance.now() - start) / 1000;
@@ -173,7 +173,7 @@ async function loop(
         version: 2,
         recipe,
         step,
-        values: await trainer.readPrompt(),
+        values: await trainer.readValues(),
         optimiser: (await trainer.readState?.()) ?? null,
         steps: [...steps],
         probes: [...probes],
@@ -185,7 +185,7 @@ async function loop(
     status,
     steps,
     probes,
-    values: await trainer.readPrompt(),
+    values: await trainer.readValues(),
     gpuBytes: trainer.gpuBytes,
     ...(trainer.plan && { memory: trainer.plan.sentence }),
     seconds,

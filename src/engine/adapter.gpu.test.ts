@@ -33,7 +33,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
     engine.createTrainer({
       virtualTokens: 0,
       adapter: cases[name]!.shape,
-      objective,
+      objective: { family: 'divergence', name: objective },
       maxRows: 512,
       maxLossRows: 512,
       clipNorm: 1,
@@ -55,7 +55,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
   describe.each(NAMES)('%s', (name) => {
     it.each(['tv', 'kl'] as const)('has the same %s loss and gradient', async (objective) => {
       const made = await trainer(name, objective);
-      made.setPrompt(await floats(`${name}_values`));
+      made.setValues(await floats(`${name}_values`));
       // The teacher is the frozen model, whatever the adapter's values are.
       const teacher = await made.teach(inputs());
       const got = await made.gradient(examples, teacher);
@@ -74,7 +74,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       let teacher: TeacherPath[][] | null = null;
       for (const options of [{}, { keep: 'inputs' }, { passRows: 200, maxExampleRows: 120 }]) {
         const made = await trainer(name, 'tv', options);
-        made.setPrompt(values);
+        made.setValues(values);
         teacher ??= await made.teach(inputs());
         gradients.push((await made.gradient(examples, teacher)).gradient);
         made.destroy();
@@ -91,7 +91,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       const start = (await floats(`${name}_values`)).fill(0);
       // LoRA starts with B = 0: the frozen model.
       if (name.startsWith('lora')) start.set(await lorasA(name));
-      made.setPrompt(start);
+      made.setValues(start);
       const teacher = await made.teach(inputs());
       const step = () => made.step(examples, teacher, { learningRate: 0.02, fakeQuantise: false });
       const { loss: first } = await step();
@@ -102,7 +102,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       const again = await made.teach(inputs());
       expect(again[0]![0]!.logProbs).toEqual(teacher[0]![0]!.logProbs);
 
-      const values = await made.readPrompt();
+      const values = await made.readValues();
       const adapter = { shape: cases[name]!.shape, values };
       const prompt = examples[0]!.prompt;
       const options = { temperature: 0, seed: 0, maxNewTokens: 9, stopToken: STOP, adapter };
@@ -129,7 +129,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
         engine.createTrainer({
           virtualTokens: 0,
           adapter,
-          objective: 'tv',
+          objective: { family: 'divergence', name: 'tv' },
           maxRows: 64,
           maxLossRows: 64,
           clipNorm: 1,

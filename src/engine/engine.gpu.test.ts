@@ -139,7 +139,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     });
     const trainer = await engine.createTrainer({
       virtualTokens: n,
-      objective,
+      objective: { family: 'divergence', name: objective },
       maxRows: 128,
       maxLossRows: 64,
       clipNorm: 1,
@@ -149,7 +149,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
       paths: paths.map((path) => path.tokens),
     }));
     const teacher = await trainer.teach(inputs);
-    trainer.setPrompt(soft);
+    trainer.setValues(soft);
     const { gradient } = await trainer.gradient(examples, teacher);
     const direction = normals(12, soft.length);
     // Along the gradient itself the signal is largest against f32 rounding.
@@ -159,7 +159,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     );
     const step = 2e-2;
     const lossAt = async (sign: number) => {
-      trainer.setPrompt(soft.map((value, i) => value + sign * step * along[i]!));
+      trainer.setValues(soft.map((value, i) => value + sign * step * along[i]!));
       const losses = await trainer.divergence(examples, teacher);
       return examples.reduce(
         (sum, { paths }, e) =>

@@ -207,6 +207,7 @@ export class Engine {
       ...(adapter && { adapter: adapterNeeds(adapter, config) }),
       weightBytes: this.weightBytes,
       virtualTokens: n,
+      family: options.objective.family,
       rows: options.maxRows,
       lossRows: options.maxLossRows,
       exampleRows: options.maxExampleRows,

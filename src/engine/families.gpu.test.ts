@@ -63,7 +63,7 @@ describe.each(CASES)('$name against PyTorch, subgroups $subgroups', ({ name, sub
     const examples = familyExamples(family);
     const trainer = await engine.createTrainer({
       virtualTokens: golden.n,
-      objective,
+      objective: { family: 'divergence', name: objective },
       maxRows: 64,
       maxLossRows: 32,
       clipNorm: 1,
@@ -71,7 +71,7 @@ describe.each(CASES)('$name against PyTorch, subgroups $subgroups', ({ name, sub
     const teacher = await trainer.teach(
       examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
     );
-    trainer.setPrompt(family.array('soft'));
+    trainer.setValues(family.array('soft'));
     const { loss, gradient } = await trainer.gradient(examples, teacher);
     const expected = golden.losses[objective];
     expect(Math.abs(loss - expected)).toBeLessThan(1e-4 * expected);

@@ -14,6 +14,8 @@ import type { Submitter } from './work';
 
 export interface PathOptions {
   softPrompt?: Float32Array;
+  /** A soft prompt that is on the GPU already: how long it is, and what puts it into the pass. */
+  resident?: { rows: number; place: Op };
   /** Hand out final hidden states too. */
   hidden: boolean;
   signal?: AbortSignal;
@@ -52,7 +54,8 @@ export class TeacherForcing {
    * @throws CancelledError where the signal ends it.
    */
   async paths(inputs: readonly PackInput[], options: PathOptions): Promise<TeacherPath[][]> {
-    const prefix = (options.softPrompt?.length ?? 0) / this.weights.config.dim;
+    const { softPrompt, resident } = options;
+    const prefix = resident?.rows ?? (softPrompt?.length ?? 0) / this.weights.config.dim;
     const results: TeacherPath[][] = [];
     for (const batch of this.batches(inputs, prefix)) {
       if (options.signal?.aborted) throw new CancelledError();
@@ -72,7 +75,7 @@ export class TeacherForcing {
     if (this.pass.chosen) throw new RangeError('This pass has an output for chosen rows only.');
     const input = { prompt: tokens, paths: [] };
     this.checkFits(input, prefix);
-    this.runForward([input], prefix, softPrompt);
+    this.runForward([input], prefix, { softPrompt });
     const logits = new Float32Array(tokens.length * vocabSize);
     for (let start = 0; start < tokens.length; start += this.head.capacity) {
       if (signal?.aborted) throw new CancelledError();
@@ -114,11 +117,16 @@ export class TeacherForcing {
     }
   }
 
-  private runForward(batch: readonly PackInput[], prefix: number, softPrompt?: Float32Array) {
+  private runForward(
+    batch: readonly PackInput[],
+    prefix: number,
+    { softPrompt, resident }: Pick<PathOptions, 'softPrompt' | 'resident'>,
+  ) {
     const packed = pack(batch, prefix);
     if (softPrompt) this.gpu.write(this.pass.softPrompt, softPrompt);
     this.pass.load(packed, prefix, packed.lossRows);
-    this.submitter.run(this.pass.ops, 'teacher-forced forward');
+    const place = resident ? [resident.place] : [];
+    this.submitter.run([...place, ...this.pass.ops], 'teacher-forced forward');
     return packed;
   }
 
@@ -128,7 +136,7 @@ export class TeacherForcing {
     options: PathOptions,
   ): Promise<TeacherPath[][]> {
     const { dim } = this.weights.config;
-    const packed = this.runForward(batch, prefix, options.softPrompt);
+    const packed = this.runForward(batch, prefix, options);
     // One entry a path token: the first position of an example serves several paths' tokens.
     const rows: number[] = [];
     const tokens: number[] = [];

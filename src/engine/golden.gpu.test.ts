@@ -38,7 +38,7 @@ describe.each(GPU_VARIANTS)('against PyTorch, with $name', ({ subgroups }) => {
     const examples = goldenExamples(golden);
     const trainer = await engine.createTrainer({
       virtualTokens: golden.n,
-      objective,
+      objective: { family: 'divergence', name: objective },
       maxRows: 256,
       maxLossRows: 192,
       clipNorm: 1,
@@ -46,7 +46,7 @@ describe.each(GPU_VARIANTS)('against PyTorch, with $name', ({ subgroups }) => {
     const teacher = await trainer.teach(
       examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
     );
-    trainer.setPrompt(soft);
+    trainer.setValues(soft);
     const { loss, gradient } = await trainer.gradient(examples, teacher);
     const expected = golden.objectives[objective];
     expect(Math.abs(loss - expected.loss) / expected.loss).toBeLessThan(1e-4);

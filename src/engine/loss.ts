@@ -4,7 +4,7 @@
  */
 import { TargetMismatchError } from './errors';
 import type { PackedBatch } from './pack';
-import type { SparseRow, TeacherPath, TrainExample } from './types';
+import type { SparseRow, Teacher, TrainExample } from './types';
 
 export interface LossRows {
   count: number;
@@ -16,30 +16,37 @@ export interface LossRows {
   rhoStart: Uint32Array;
   rhoToken: Uint32Array;
   rhoProb: Float32Array;
-  /** Teacher's final hidden states, [count, dim]. */
+  /** Teacher's final hidden states, [count, dim]; zeros where a row has no teacher. */
   hidden: Float32Array;
+  /** 1 where a row has a teacher, [count]. */
+  taught: Uint8Array;
 }
 
 /**
  * Merges the paths of each example into its loss rows. The coefficients of the shared first
  * position add up.
  * @throws TargetMismatchError where paths disagree about the target of their shared first position.
+ * @throws RangeError where a path has another number of hidden values, or no teacher and needs one.
  */
 export function lossRows(
   packed: PackedBatch,
   examples: readonly TrainExample[],
-  teacher: readonly (readonly TeacherPath[])[],
+  teacher: Teacher,
   dim: number,
 ): LossRows {
   const count = packed.lossRows.length;
   const coef = new Float32Array(count);
   const posterior = new Float32Array(count);
   const hidden = new Float32Array(count * dim);
+  const taught = new Uint8Array(count);
   const sparse = new Array<SparseRow | undefined>(count);
   for (const [e, example] of examples.entries()) {
     for (const [p, path] of example.paths.entries()) {
-      const states = teacher[e]![p]!.hidden;
-      if (states.length !== path.tokens.length * dim) {
+      const states = teacher[e]?.[p]?.hidden;
+      if (!states && path.refusalPosterior.some((w) => w < 1)) {
+        throw new RangeError('A target that is not all refusal needs what the teacher says.');
+      }
+      if (states && states.length !== path.tokens.length * dim) {
         throw new RangeError(
           `A teacher path has ${states.length} hidden values; ${path.tokens.length * dim} were expected.`,
         );
@@ -56,6 +63,8 @@ export function lossRows(
         if (seen) continue;
         sparse[at] = path.refusalNext[t]!;
         posterior[at] = path.refusalPosterior[t]!;
+        if (!states) continue;
+        taught[at] = 1;
         hidden.set(states.subarray(t * dim, (t + 1) * dim), at * dim);
       }
     }
@@ -70,6 +79,7 @@ export function lossRows(
     rhoToken: Uint32Array.from(sparse.flatMap((row) => row?.tokens ?? [])),
     rhoProb: Float32Array.from(sparse.flatMap((row) => row?.probs ?? [])),
     hidden,
+    taught,
   };
 }
 

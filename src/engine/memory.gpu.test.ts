@@ -31,7 +31,7 @@ function batchOf(family: Family) {
   const sum = (values: number[]) => values.reduce((a, b) => a + b);
   const options: TrainerOptions = {
     virtualTokens: family.golden.n,
-    objective: 'tv',
+    objective: { family: 'divergence', name: 'tv' },
     maxRows: sum(inputs.map(exampleRows)),
     maxLossRows: sum(inputs.map(exampleLossRows)),
     maxExampleRows: Math.max(...inputs.map(exampleRows)),
@@ -43,7 +43,7 @@ function batchOf(family: Family) {
 async function gradientOf(trainer: PromptTrainer, family: Family) {
   const { examples, inputs } = batchOf(family);
   const teacher = await trainer.teach(inputs);
-  trainer.setPrompt(family.array('soft'));
+  trainer.setValues(family.array('soft'));
   const { loss, gradient } = await trainer.gradient(examples, teacher);
   return { loss, gradient, teacher };
 }
@@ -102,7 +102,7 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
     const { family, engine } = await load(name);
     const { options, examples, inputs } = batchOf(family);
     const trainer = await engine.createTrainer({ ...options, passRows: SPLIT });
-    trainer.setPrompt(family.array('soft'));
+    trainer.setValues(family.array('soft'));
     const { gpu } = engine;
     const seen = () => [gpu.bufferCount, gpu.bindGroupCount, gpu.pipelineCount, gpu.allocatedBytes];
     let first: number[] | undefined;
@@ -166,7 +166,7 @@ describe('a device that binds little', () => {
       const gradient = async (on: Engine) => {
         const trainer = await on.createTrainer(one);
         const teacher = await trainer.teach(inputs.slice(0, 1));
-        trainer.setPrompt(softPrompt);
+        trainer.setValues(softPrompt);
         return (await trainer.gradient(examples.slice(0, 1), teacher)).gradient;
       };
       const { engine: whole } = await load(name);

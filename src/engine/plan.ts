@@ -4,11 +4,12 @@
  * Pure; the trainer allocates exactly what a plan counts.
  *
  * Logits are always kept for the rows of one tile, which takes 3 products with the head (student,
- * teacher, gradient). Recomputing them in vocabulary tiles would take 5, and pays only where a tile
+ * teacher where there is one, gradient). Recomputing them in vocabulary tiles would take 5, and pays only where a tile
  * of few rows does not fit: at 64 MB that is beyond a million tokens of vocabulary.
  */
 import type { DecoderConfig } from '../formats/onnx/decoder';
 import { MemoryPlanError } from './errors';
+import type { EngineObjective } from './types';
 import {
   type ActivationName,
   activationWidths,
@@ -34,6 +35,8 @@ export interface PlanRequest {
   virtualTokens: number;
   /** Its values, and floats a row that its gradients need. */
   adapter?: { length: number; rowFloats: number };
+  /** What the losses read: a divergence needs the teacher's logits too. Default: divergence. */
+  family?: EngineObjective['family'];
   /** Most packed positions of a batch, the soft prompt not counted. */
   rows: number;
   /** Most loss rows of a batch. */
@@ -158,9 +161,9 @@ export function planTraining(request: PlanRequest): MemoryPlan {
 
 /** Everything worth a look, most memory first. */
 function* choices(request: PlanRequest): Iterable<Choice> {
-  const { config, virtualTokens: n, rows, lossRows, bindingBytes } = request;
+  const { config, virtualTokens: n, family, rows, lossRows, bindingBytes } = request;
   const example = Math.min(rows, request.exampleRows ?? rows);
-  const perRow = lossRowBytes(config);
+  const perRow = lossRowBytes(config, family);
   const most = Math.floor(Math.min(LOSS_BYTES / perRow, bindingBytes / (4 * config.vocabSize)));
   const tiles = new Set<number>();
   for (let cap = Math.min(most, lossRows); cap >= 1; cap = Math.floor(cap / 2)) {
@@ -188,31 +191,45 @@ function* choices(request: PlanRequest): Iterable<Choice> {
 }
 
 /** Floating-point operations of a step, with what small passes and tiles waste. */
-function costOf({ config, rows, lossRows, virtualTokens: n }: PlanRequest, choice: Choice): number {
+function costOf(request: PlanRequest, choice: Choice): number {
+  const { config, rows, lossRows, family, virtualTokens: n } = request;
   const work = layerWork(config);
   const again = choice.keep === 'inputs' ? work.all - work.down : 0;
   // A pass runs the soft prompt and, like a tile, fills its last kernels only in part.
   const passRows = rows + choice.passes * (n + 32);
   const tiles = Math.ceil(lossRows / choice.logitsRows);
-  const head = 2 * config.dim * config.vocabSize * 3 * (lossRows + 8 * tiles);
+  const products = family === 'token' ? 2 : 3;
+  const head = 2 * config.dim * config.vocabSize * products * (lossRows + 8 * tiles);
   return passRows * (2 * work.all + again) + head;
 }
 
-function lossRowBytes({ dim, vocabSize, logitSoftCap }: DecoderConfig): number {
-  const logits = 4 * vocabSize * (logitSoftCap === null ? 2 : 3);
-  return logits + 3 * 4 * dim + (8 * RHO_PER_ROW + 32);
+/** Copies of a row's logits: student, teacher, and capped ones where something caps them. */
+function logitsCopies({ logitSoftCap }: DecoderConfig, family: PlanRequest['family']): number {
+  return 1 + (family === 'token' ? 0 : 1) + (logitSoftCap === null ? 0 : 1);
+}
+
+function lossRowBytes(config: DecoderConfig, family: PlanRequest['family']): number {
+  const logits = 4 * config.vocabSize * logitsCopies(config, family);
+  return logits + 3 * 4 * config.dim + (family === 'token' ? 32 : 8 * RHO_PER_ROW + 32);
 }
 
 /** Sizes of the buffers of a logits tile; also what `LossStage` allocates. */
-export function headBytes({ dim, vocabSize, logitSoftCap }: DecoderConfig, rows: number): number {
-  const logits = padded(rows * vocabSize * 4) * (logitSoftCap === null ? 2 : 3);
-  // Index, coefficient, posterior, row loss, token and log-probability; starts of the sparse rows.
-  const numbers = 6 * padded(rows * 4) + padded((rows + 1) * 4);
-  return logits + 3 * padded(rows * dim * 4) + numbers + 2 * padded(rows * RHO_PER_ROW * 4);
+export function headBytes(
+  config: DecoderConfig,
+  rows: number,
+  family: PlanRequest['family'] = 'divergence',
+): number {
+  const logits = padded(rows * config.vocabSize * 4) * logitsCopies(config, family);
+  // Index, coefficient, row loss, token and log-probability of a teacher-forced pass.
+  const common = logits + 3 * padded(rows * config.dim * 4) + 5 * padded(rows * 4);
+  // Token, advantage and old log-probability; or posterior and sparse rows with their starts.
+  if (family === 'token') return common + 3 * padded(rows * 4);
+  const sparse = padded((rows + 1) * 4) + 2 * padded(rows * RHO_PER_ROW * 4);
+  return common + padded(rows * 4) + sparse;
 }
 
 function bytesOf(request: PlanRequest, choice: Choice): PlanBytes {
-  const { config, virtualTokens: n, adapter, weightBytes, lossRows } = request;
+  const { config, virtualTokens: n, adapter, family, weightBytes, lossRows } = request;
   const { keep, rows, passes, logitsRows } = choice;
   const perLayer = keptPerLayer(config, keep);
   let activations = 0;
@@ -236,7 +253,7 @@ function bytesOf(request: PlanRequest, choice: Choice): PlanBytes {
     activations,
     pools,
     scratch: shared + prompt + (partial && padded(partial)) + inside,
-    head: headBytes(config, logitsRows),
+    head: headBytes(config, logitsRows, family),
     optimiser: (passes > 1 ? 4 : 3) * values + 2 * padded(lossRows * 4) + 16,
     tables: TABLE_BYTES.reduce((sum, bytes) => sum + padded(rows * bytes), 0),
     staging: 2 ** Math.ceil(Math.log2(Math.max(256, largestRead))) + 2048,

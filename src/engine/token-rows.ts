@@ -4,30 +4,12 @@
  * tokens; so each path gets the prompt's last token to itself, which costs one packed row a path
  * and leaves every context and position as it was. Pure packing.
  */
-import { pack, type PackedBatch, type PackInput } from './pack';
-import type { Tokens } from './types';
+import type { PackedBatch, PackInput } from './pack';
+import type { TokenExample } from './types';
 
-/** A response path whose own tokens carry loss. */
-export interface TokenPath {
-  tokens: Tokens;
-  /** Weight of each position in the total loss, [tokens.length]. */
-  coef: Float32Array;
-  /** Advantage of each token, [tokens.length]; 1 where there is nothing to weigh. */
-  advantage: Float32Array;
-  /** log q of each token when it was sampled, nats, [tokens.length]; read by PPO only. */
-  oldLogProb: Float32Array;
-}
-
-/** One user prompt of at least two tokens and its response paths. */
-export interface TokenExample {
-  prompt: Tokens;
-  paths: readonly TokenPath[];
-}
-
+/** In the order of the packed batch's loss rows. */
 export interface TokenRows {
   count: number;
-  /** Row of the packed batch, u32 [count]. */
-  rows: Uint32Array;
   /** y of each row, u32 [count]. */
   token: Uint32Array;
   /** [count]; 0 in an example's first row, which would predict its prompt's last token. */
@@ -46,22 +28,19 @@ export function unshared({ prompt, paths }: PackInput): PackInput {
   return { prompt: prompt.slice(0, -1), paths: paths.map((tokens) => [last, ...tokens]) };
 }
 
+/** As {@link unshared}, of an example with its losses. */
+export function tokenInput({ prompt, paths }: TokenExample): PackInput {
+  return unshared({ prompt, paths: paths.map(({ tokens }) => tokens) });
+}
+
 /**
- * Packs the examples behind `prefix` soft-prompt rows.
- * @throws RangeError for a prompt of one token, or a path with not one number for each token
+ * Loss rows of examples that were packed as {@link tokenInput} says.
+ * @throws RangeError for a path with not one number for each token
  */
-export function packTokenExamples(
-  examples: readonly TokenExample[],
-  prefix: number,
-): { packed: PackedBatch; rows: TokenRows } {
-  const inputs = examples.map(({ prompt, paths }) => {
-    return unshared({ prompt, paths: paths.map(({ tokens }) => tokens) });
-  });
-  const packed = pack(inputs, prefix);
+export function tokenRows(packed: PackedBatch, examples: readonly TokenExample[]): TokenRows {
   const count = packed.lossRows.length;
   const rows: TokenRows = {
     count,
-    rows: packed.lossRows,
     token: new Uint32Array(count),
     coef: new Float32Array(count),
     advantage: new Float32Array(count),
@@ -81,5 +60,5 @@ export function packTokenExamples(
       });
     }
   }
-  return { packed, rows };
+  return rows;
 }

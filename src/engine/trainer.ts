@@ -1,11 +1,9 @@
 /**
- * One soft prompt trained through the frozen model. A step is one packed batch: soft prompt in
- * front, forward, LM head with the divergence to the target, backward to the soft-prompt rows,
- * Adam. What its buffers are, a plan has decided (plan.ts); a batch that is too large for one pass
+ * A soft prompt or an adapter, trained through the frozen model. A step is one packed batch: soft
+ * prompt in front, forward, LM head with the losses, backward to what is trained, Adam. What its buffers are, a plan has decided (plan.ts); a batch that is too large for one pass
  * goes through in several, whose gradients add up. Nothing is allocated in a step, and eight bytes
  * of metrics come back.
  */
-import { createDivergence } from '../kernels/divergence';
 import type { LogProbKernel } from '../kernels/divergence-logprob';
 import { type Gpu, type Op, Span } from '../kernels/gpu';
 import { createFakeQuant } from '../kernels/fake-quant';
@@ -16,12 +14,23 @@ import { type BackwardKernels, BackwardPass } from './backward';
 import { SequenceTooLongError } from './errors';
 import { TeacherForcing } from './forcing';
 import { ForwardPass } from './forward';
-import { type LossRows, lossRows } from './loss';
-import { LossStage } from './loss-stage';
+import type { DivergenceLoss } from './loss-divergence';
+import { createLoss } from './loss-kernels';
+import { LossStage, type PassRows } from './loss-stage';
+import type { TokenLoss } from './loss-tokens';
 import { createOptimiserKernels, Optimiser, type OptimiserState } from './optimiser';
 import { exampleRows, pack, type PackedBatch, type PackInput } from './pack';
 import type { MemoryPlan } from './plan';
-import type { Divergence, StepMetrics, TeacherPath, TrainExample } from './types';
+import { tokenInput } from './token-rows';
+import type {
+  EngineObjective,
+  StepMetrics,
+  StepOptions,
+  Teacher,
+  TeacherPath,
+  TokenExample,
+  TrainExample,
+} from './types';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';
 
@@ -30,8 +39,13 @@ export interface TrainerOptions {
   virtualTokens: number;
   /** What is trained instead of a soft prompt. */
   adapter?: AdapterShape;
-  objective: Divergence;
-  /** Most packed positions of one batch: prompts and paths, the soft prompt not counted. */
+  objective: EngineObjective;
+  /** Of the same family: what steps with `warmUp` minimise instead. */
+  warmUp?: EngineObjective;
+  /**
+   * Most packed positions of one batch: prompts and paths, the soft prompt not counted. Token losses
+   * take a few more of them (token-rows.ts).
+   */
   maxRows: number;
   /** Most loss positions of one batch. */
   maxLossRows: number;
@@ -46,12 +60,10 @@ export interface TrainerOptions {
   passRows?: number;
 }
 
-type Teacher = readonly (readonly TeacherPath[])[];
-
 /** Examples that go through together, packed. */
 interface Pass {
   packed: PackedBatch;
-  rows: LossRows;
+  rows: PassRows;
 }
 
 /** The parts of the engine that trainers share. */
@@ -65,22 +77,22 @@ export interface TrainerDeps {
 
 async function createTrainerKernels(
   { gpu, weights }: TrainerDeps,
-  { virtualTokens, objective, adapter: shape }: TrainerOptions,
+  { virtualTokens, adapter: shape, ...options }: TrainerOptions,
   plan: MemoryPlan,
 ) {
-  const { dim, vocabSize } = weights.config;
+  const { dim } = weights.config;
   const adapter = shape ? await Adapter.create(gpu, weights, shape, { training: true }) : null;
   const count = adapter?.layout.length ?? virtualTokens * dim;
   const width = adapter ? SLICE_FLOATS : dim;
   const several = plan.passes > 1;
-  const [divergence, optimiser, quant, copying, adding] = await Promise.all([
-    createDivergence(gpu, { vocabulary: vocabSize, objective }),
+  const [losses, optimiser, quant, copying, adding] = await Promise.all([
+    createLoss(gpu, weights, options),
     createOptimiserKernels(gpu, count),
     adapter ? null : createFakeQuant(gpu, { dim }),
     several ? createRows(gpu, { dim: width }) : null,
     several ? createRows(gpu, { dim: width, add: true }) : null,
   ]);
-  return { adapter, count, width, divergence, optimiser, quant, copying, adding };
+  return { adapter, count, width, losses, optimiser, quant, copying, adding };
 }
 
 export async function createTrainer(
@@ -94,18 +106,19 @@ export async function createTrainer(
 export class PromptTrainer {
   /** Bytes that this trainer holds on the GPU, weights not counted. */
   readonly gpuBytes: number;
+  /** Floats of the values: [virtualTokens, dim], or as the adapter's layout says. */
+  readonly valuesLength: number;
 
   private readonly gpu: Gpu;
   private readonly weights: DecoderWeights;
   private readonly submitter: Submitter;
   private readonly forward: ForwardPass;
   private readonly backward: BackwardPass;
-  private readonly loss: LossStage;
+  private readonly stage: LossStage;
+  private readonly loss: DivergenceLoss | TokenLoss;
   private readonly forcing: TeacherForcing;
   private readonly optimiser: Optimiser;
   private readonly adapter: Adapter | null;
-  /** Values of the adapter. */
-  private readonly count: number;
   /** Gradient of the values after a pass, and after a step. */
   private readonly gradientBuffer: GPUBuffer;
   /** Where the passes of a batch add up; null where there is one pass. */
@@ -126,7 +139,7 @@ export class PromptTrainer {
     const { virtualTokens: n, maxLossRows } = options;
     const { adapter, count, quant } = own;
     this.adapter = adapter;
-    this.count = count;
+    this.valuesLength = count;
     const adapted = adapter?.weights ?? weights;
     const sizes = { capacity: plan.rows, maxPrefix: n };
     const { keep } = plan;
@@ -134,10 +147,10 @@ export class PromptTrainer {
     const forward = new ForwardPass(gpu, adapted, kernels, pass);
     const inside = adapter ? { adapter: { lowest: adapter.lowest } } : {};
     const backward = new BackwardPass(gpu, adapted, kernels, forward, { ...sizes, ...inside });
-    const lossKernels = { ...kernels, divergence: own.divergence };
     const parts = [submitter, forward, backward, plan, maxLossRows] as const;
-    this.loss = new LossStage(gpu, weights, lossKernels, ...parts);
-    this.forcing = new TeacherForcing(gpu, weights, submitter, forward, this.loss.head, logprob);
+    this.stage = new LossStage(gpu, weights, kernels, ...parts);
+    this.loss = own.losses(kernels, this.stage.tile);
+    this.forcing = new TeacherForcing(gpu, weights, submitter, forward, this.stage.head, logprob);
     this.forward = forward;
     this.backward = backward;
     const passGradient = adapter?.gradient ?? backward.gradient;
@@ -164,7 +177,7 @@ export class PromptTrainer {
       const plain = quant.bind({ ...copy, quantise: false });
       this.prompt = { master, span, plain, quantised: quant.bind({ ...copy, quantise: true }) };
     }
-    const { allLoss, allCoef } = this.loss;
+    const { allLoss, allCoef } = this.stage;
     const master = adapter?.values ?? this.prompt!.master;
     const buffers = { master, gradient: this.gradientBuffer, allLoss, allCoef };
     this.optimiser = new Optimiser(gpu, own.optimiser, count, buffers);
@@ -176,13 +189,13 @@ export class PromptTrainer {
     return this.forward.probe();
   }
 
-  /** Sets the values, [virtualTokens, dim] or as the adapter's layout says, and resets Adam. */
-  setPrompt(values: Float32Array): void {
+  /** Sets the values, [valuesLength], and resets Adam. */
+  setValues(values: Float32Array): void {
     this.optimiser.setValues(values);
   }
 
-  /** Values, as {@link setPrompt} takes them. */
-  readPrompt(): Promise<Float32Array> {
+  /** [valuesLength]. */
+  readValues(): Promise<Float32Array> {
     return this.optimiser.readValues();
   }
 
@@ -204,29 +217,47 @@ export class PromptTrainer {
     }
   }
 
-  /** One optimiser step. Resolves when the GPU is done. */
-  async step(
+  /** What the model says along all paths with the present values, not quantised. */
+  along(examples: readonly PackInput[], signal?: AbortSignal): Promise<TeacherPath[][]> {
+    const { prompt, options } = this;
+    const resident = prompt ? { rows: options.virtualTokens, place: prompt.plain } : undefined;
+    return this.forcing.paths(examples, { resident, hidden: true, signal });
+  }
+
+  /**
+   * One optimiser step of a divergence. Resolves when the GPU is done.
+   * @throws RangeError on a trainer of token losses, or where a target lacks its teacher
+   */
+  step(
     examples: readonly TrainExample[],
     teacher: Teacher,
-    options: { learningRate: number; fakeQuantise: boolean },
+    options: StepOptions,
   ): Promise<StepMetrics> {
-    const passes = this.passes(examples, teacher, this.options.virtualTokens);
-    this.optimiser.begin(options.learningRate, this.options.clipNorm);
-    this.submitGradient(passes, options.fakeQuantise);
-    this.gpu.run([...this.optimiser.metricsOps, this.optimiser.adamOp], 'optimiser');
-    return this.optimiser.readMetrics();
+    return this.update(this.divergencePasses(examples, teacher, options.warmUp), options);
+  }
+
+  /**
+   * One optimiser step of a loss on tokens. Resolves when the GPU is done.
+   * @throws RangeError on a trainer of divergences
+   */
+  stepTokens(examples: readonly TokenExample[], options: StepOptions): Promise<StepMetrics> {
+    return this.update(this.tokenPasses(examples, options.warmUp), options);
   }
 
   /** Loss and gradient at the present values, without an update. */
-  async gradient(
+  gradient(
     examples: readonly TrainExample[],
     teacher: Teacher,
+    warmUp = false,
   ): Promise<{ loss: number; gradient: Float32Array }> {
-    const { virtualTokens: n } = this.options;
-    this.submitGradient(this.passes(examples, teacher, n), false);
-    this.gpu.run(this.optimiser.metricsOps, 'metrics');
-    const { loss } = await this.optimiser.readMetrics();
-    return { loss, gradient: await this.gpu.readFloats(this.gradientBuffer, this.count) };
+    return this.gradientOf(this.divergencePasses(examples, teacher, warmUp));
+  }
+
+  gradientTokens(
+    examples: readonly TokenExample[],
+    warmUp = false,
+  ): Promise<{ loss: number; gradient: Float32Array }> {
+    return this.gradientOf(this.tokenPasses(examples, warmUp));
   }
 
   /**
@@ -250,10 +281,11 @@ export class PromptTrainer {
     };
     const spent = { forward: 0, head: 0, backward: 0 };
     let first = 0;
-    for (const pass of this.passes(examples, teacher, prefix ? this.options.virtualTokens : 0)) {
+    const n = prefix ? this.options.virtualTokens : 0;
+    for (const pass of this.divergencePasses(examples, teacher, false, n)) {
       this.load(pass.packed);
       spent.forward += await timed(() => this.submitForward(false));
-      spent.head += await timed(() => this.loss.submit(pass.rows, first));
+      spent.head += await timed(() => this.stage.submit(pass.rows, first));
       spent.backward += await timed(() => this.submitter.run(this.backward.ops, 'backward'));
       first += pass.rows.count;
     }
@@ -267,11 +299,11 @@ export class PromptTrainer {
     signal?: AbortSignal,
   ): Promise<Float32Array[][]> {
     const result: Float32Array[][] = [];
-    for (const { packed, rows } of this.passes(examples, teacher, this.options.virtualTokens)) {
+    for (const { packed, rows } of this.divergencePasses(examples, teacher)) {
       signal?.throwIfAborted();
       this.load(packed);
       this.submitForward(false, 'divergence forward');
-      const losses = await this.loss.divergences(rows);
+      const losses = await this.stage.losses(rows);
       for (const paths of packed.loss) {
         result.push(paths.map((indices) => Float32Array.from(indices, (index) => losses[index]!)));
       }
@@ -284,6 +316,7 @@ export class PromptTrainer {
     this.forward.release();
     this.backward.release();
     this.loss.release();
+    this.stage.release();
     this.forcing.release();
     this.adapter?.release();
     this.sum?.span.release();
@@ -291,14 +324,40 @@ export class PromptTrainer {
     this.gpu.release(this.sum?.buffer, this.prompt?.master);
   }
 
-  /** Packs as many examples a pass as fit, in order. */
-  private passes(examples: readonly TrainExample[], teacher: Teacher, prefix: number): Pass[] {
-    const { config, positions } = this.weights;
-    const passes: Pass[] = [];
+  private divergencePasses(
+    examples: readonly TrainExample[],
+    teacher: Teacher,
+    warmUp = false,
+    prefix = this.options.virtualTokens,
+  ): Pass[] {
+    const { loss } = this;
+    if (loss.family !== 'divergence') throw new RangeError('This trainer is for token losses.');
     const inputs = examples.map(({ prompt, paths }) => ({
       prompt,
       paths: paths.map((path) => path.tokens),
     }));
+    return this.passes(inputs, prefix, (packed, ...span) =>
+      loss.rows(packed, examples.slice(...span), teacher.slice(...span), warmUp),
+    );
+  }
+
+  private tokenPasses(examples: readonly TokenExample[], warmUp = false): Pass[] {
+    const { loss } = this;
+    if (loss.family !== 'token') throw new RangeError('This trainer is for divergences.');
+    const inputs = examples.map(tokenInput);
+    return this.passes(inputs, this.options.virtualTokens, (packed, ...span) =>
+      loss.rows(packed, examples.slice(...span), warmUp),
+    );
+  }
+
+  /** Packs as many inputs a pass as fit, in order; `rowsOf` makes the loss rows of a run of them. */
+  private passes(
+    inputs: readonly PackInput[],
+    prefix: number,
+    rowsOf: (packed: PackedBatch, from: number, to: number) => PassRows,
+  ): Pass[] {
+    const { config, positions } = this.weights;
+    const passes: Pass[] = [];
     let from = 0;
     let rows = prefix;
     const close = (to: number) => {
@@ -307,9 +366,7 @@ export class PromptTrainer {
       const last = packed.positions.reduce((most, position) => Math.max(most, position), 0);
       const room = Math.min(positions, config.maxPositions);
       if (last >= room) throw new SequenceTooLongError(last + 1, 0, room);
-      const span = [from, to] as const;
-      const loss = lossRows(packed, examples.slice(...span), teacher.slice(...span), config.dim);
-      passes.push({ packed, rows: loss });
+      passes.push({ packed, rows: rowsOf(packed, from, to) });
       from = to;
       rows = prefix;
     };
@@ -332,12 +389,31 @@ export class PromptTrainer {
     return passes;
   }
 
+  private async update(
+    passes: readonly Pass[],
+    { learningRate, fakeQuantise }: StepOptions,
+  ): Promise<StepMetrics> {
+    this.optimiser.begin(learningRate, this.options.clipNorm);
+    this.submitGradient(passes, fakeQuantise);
+    this.gpu.run([...this.optimiser.metricsOps, this.optimiser.adamOp], 'optimiser');
+    return this.optimiser.readMetrics();
+  }
+
+  private async gradientOf(
+    passes: readonly Pass[],
+  ): Promise<{ loss: number; gradient: Float32Array }> {
+    this.submitGradient(passes, false);
+    this.gpu.run(this.optimiser.metricsOps, 'metrics');
+    const { loss } = await this.optimiser.readMetrics();
+    return { loss, gradient: await this.gpu.readFloats(this.gradientBuffer, this.valuesLength) };
+  }
+
   private submitGradient(passes: readonly Pass[], fakeQuantise: boolean): void {
     let first = 0;
     for (const [i, { packed, rows }] of passes.entries()) {
       this.load(packed);
       this.submitForward(fakeQuantise);
-      this.loss.submit(rows, first);
+      this.stage.submit(rows, first);
       const sum = this.sum ? [i === 0 ? this.sum.first : this.sum.add] : [];
       this.submitter.run([...this.backward.ops, ...sum], 'backward');
       first += rows.count;

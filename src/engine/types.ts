@@ -3,6 +3,7 @@
  * It knows tokens, not text; it knows nothing of guards or safety.
  */
 
+import type { TokenObjective } from '../kernels/token-loss';
 import type { AdapterShape } from './adapter-shape';
 
 /** Teacher-forced or generated text, as token ids. */
@@ -51,8 +52,15 @@ export interface PrefixLayer {
   value: Float32Array;
 }
 
-/** Objectives on a token position; see METHOD.md §4. */
-export type Divergence = 'tv' | 'kl' | 'reverse-kl' | 'js';
+/** Objectives on a whole next-token distribution; see METHOD.md §4. */
+export type Divergence = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
+
+/**
+ * What a trainer minimises. Divergences read the target's whole distribution at a position
+ * ({@link TrainExample}), token objectives one token of it ({@link TokenExample}).
+ */
+export type EngineObjective =
+  { family: 'divergence'; name: Divergence } | { family: 'token'; objective: TokenObjective };
 
 /** A response path under one prompt: the token sequence whose positions carry loss. */
 export interface TrainPath {
@@ -86,6 +94,37 @@ export interface TeacherPath {
   logProbs: Float32Array;
   /** Final hidden state before the LM head of each position that predicts a path token, [T, dim]. */
   hidden: Float32Array;
+}
+
+/** A response path whose own tokens carry loss. */
+export interface TokenPath {
+  tokens: Tokens;
+  /** Weight of each position in the total loss, [tokens.length]. */
+  coef: Float32Array;
+  /** Advantage of each token, [tokens.length]; 1 where there is nothing to weigh. */
+  advantage: Float32Array;
+  /** log q of each token when it was sampled, nats, [tokens.length]; read by PPO only. */
+  oldLogProb: Float32Array;
+}
+
+/** One user prompt of at least two tokens and its response paths. */
+export interface TokenExample {
+  prompt: Tokens;
+  paths: readonly TokenPath[];
+}
+
+/**
+ * What the frozen student says along `paths[j]` of each example; null where no target reads it: where
+ * the refusal branch's posterior is 1 at every position.
+ */
+export type Teacher = readonly (readonly (TeacherPath | null)[])[];
+
+export interface StepOptions {
+  learningRate: number;
+  /** Train what is left of the values after int4: the share link's precision. Soft prompts only. */
+  fakeQuantise: boolean;
+  /** Minimise the trainer's warm-up objective instead. */
+  warmUp?: boolean;
 }
 
 export interface StepMetrics {

@@ -33,7 +33,7 @@ const xlogy = (a: number, logB: number): number => (a === 0 ? 0 : a * logB);
 
 /** One row: D(p, softmax(studentLogits)) and its gradient in the logits. */
 export function divergenceReference(
-  objective: Objective,
+  objective: Exclude<Objective, 'naive-tv'>,
   studentLogits: ArrayLike<number>,
   p: Float64Array,
 ): { value: number; gradient: Float64Array } {
@@ -98,4 +98,16 @@ export function naiveTvReference(
     return s;
   });
   return { value, gradient: q.map((mass, v) => mass * (sign[v]! - centre)) };
+}
+
+/** One loss row of any objective: D and its gradient in the student's logits. */
+export function rowReference(
+  objective: Objective,
+  studentLogits: ArrayLike<number>,
+  teacherLogits: ArrayLike<number>,
+  w: number,
+  rho: RefusalTokens,
+): { value: number; gradient: Float64Array } {
+  if (objective === 'naive-tv') return naiveTvReference(studentLogits, teacherLogits, w, rho);
+  return divergenceReference(objective, studentLogits, targetReference(teacherLogits, w, rho));
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createDivergence, type Objective } from './divergence';
-import { divergenceReference, targetReference } from './divergence.reference';
+import { rowReference } from './divergence.reference';
 import { Span } from './gpu';
 import {
   centralDifferences,
@@ -11,7 +11,7 @@ import {
   testGpu,
 } from './testing';
 
-const OBJECTIVES: Objective[] = ['tv', 'kl', 'reverse-kl', 'js'];
+const OBJECTIVES: Objective[] = ['tv', 'naive-tv', 'kl', 'reverse-kl', 'js'];
 
 interface Problem {
   vocabulary: number;
@@ -63,11 +63,12 @@ function expected(objective: Objective, at: Problem): { loss: Float64Array; slop
   for (let r = 0; r < at.rows; r++) {
     const row = [r * vocabulary, (r + 1) * vocabulary] as const;
     const entries = [at.rhoStart[r]!, at.rhoStart[r + 1]!] as const;
-    const p = targetReference(at.teacher.subarray(...row), at.w[r]!, {
+    const rho = {
       token: at.rhoToken.subarray(...entries),
       prob: at.rhoProb.subarray(...entries),
-    });
-    const { value, gradient } = divergenceReference(objective, at.student.subarray(...row), p);
+    };
+    const logits = [at.student.subarray(...row), at.teacher.subarray(...row)] as const;
+    const { value, gradient } = rowReference(objective, ...logits, at.w[r]!, rho);
     loss[r] = value;
     slope.set(
       gradient.map((d) => d * at.coef[r]!),
@@ -198,15 +199,14 @@ describe.each(OBJECTIVES)('divergence reference of %s', (objective) => {
     for (let r = 0; r < at.rows; r++) {
       const entries = [at.rhoStart[r]!, at.rhoStart[r + 1]!] as const;
       const student = at.student.slice(r * 23, (r + 1) * 23);
-      const p = targetReference(
-        at.teacher.slice(r * 23, (r + 1) * 23),
-        // Reverse KL at w = 1 sits on its floor, which has no derivative to speak of.
-        objective === 'reverse-kl' ? Math.min(at.w[r]!, 0.9) : at.w[r]!,
-        { token: at.rhoToken.slice(...entries), prob: at.rhoProb.slice(...entries) },
-      );
-      const { gradient } = divergenceReference(objective, student, p);
+      const teacher = at.teacher.slice(r * 23, (r + 1) * 23);
+      // Reverse KL at w = 1 sits on its floor, which has no derivative to speak of.
+      const w = objective === 'reverse-kl' ? Math.min(at.w[r]!, 0.9) : at.w[r]!;
+      const rho = { token: at.rhoToken.slice(...entries), prob: at.rhoProb.slice(...entries) };
+      const of = (z: ArrayLike<number>) => rowReference(objective, z, teacher, w, rho);
+      const { gradient } = of(student);
       const differences = centralDifferences(
-        (z) => divergenceReference(objective, z, p).value,
+        (z) => of(z).value,
         student,
         [...student.keys()],
         1e-6,

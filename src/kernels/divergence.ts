@@ -6,8 +6,8 @@ import source from './divergence.wgsl?raw';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
 import { lanesFor, positive, withLanes } from './reduce-lanes';
 
-/** Token-level objective: total variation, KL(p‖q), KL(q‖p), Jensen-Shannon. */
-export type Objective = 'tv' | 'kl' | 'reverse-kl' | 'js';
+/** Total variation, its branch-wise reading (METHOD.md §4.4), KL(p‖q), KL(q‖p), Jensen-Shannon. */
+export type Objective = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
 
 export interface DivergenceShape {
   vocabulary: number;
@@ -59,6 +59,8 @@ export async function createDivergence(
       {
         VEC4: vec4,
         TV: objective === 'tv',
+        NAIVE: objective === 'naive-tv',
+        SIGNED: objective === 'tv' || objective === 'naive-tv',
         KL: objective === 'kl',
         RATIO: objective === 'reverse-kl' || objective === 'js',
         JS: objective === 'js',

@@ -1,19 +1,21 @@
 // Divergence of the student's next-token distribution from the target, and its gradient (METHOD.md 3.1, 4).
 // Per row: q = softmax(student), p = (1 - w) softmax(teacher) + w rho (sparse), all over VOCABULARY.
 //   TV          D = 1/2 sum |p - q|           dD/dz = q (s - sum s q), s = 1/2 sign(q - p)
+//   naive TV    D = (1 - w) TV(pi, q) + w TV(rho, q), pi = softmax(teacher); TV's gradient for each branch
 //   KL          D = sum p log(p / q)          dD/dz = q - p
 //   reverse KL  D = sum q log(q / p)          dD/dz = q (l - D), l = log(q / p)
 //   JS          D = 1/2 KL(p|m) + 1/2 KL(q|m) dD/dz = 1/2 q (l - sum q l), l = log(q / m), m = (p + q) / 2
 // student [rows, VOCABULARY] becomes coef * dD/dz; teacher [rows, VOCABULARY] is scratch; row_loss = D.
 // One workgroup a row, few passes: memory is what this kernel waits for. An invocation reads and
 // writes the same elements in every pass, also those of rho, so no barrier guards the storage.
-// Flags: TV, KL, or RATIO (reverse KL; with JS also set, JS). Reverse KL is infinite where p = 0 < q,
+// Flags: TV, NAIVE, KL, or RATIO (reverse KL; with JS also set, JS). Reverse KL is infinite where p = 0 < q,
 // so p is floored at 1e-37 inside the logarithm.
 
 struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
 
 //#if VEC4
 alias Value = vec4<f32>;
+alias Flags = vec4<bool>;
 const WIDTH = VOCABULARY / 4u;
 fn across(value: Value) -> f32 {
   return (value.x + value.y) + (value.z + value.w);
@@ -23,6 +25,7 @@ fn highest(value: Value) -> f32 {
 }
 //#else
 alias Value = f32;
+alias Flags = bool;
 const WIDTH = VOCABULARY;
 fn across(value: Value) -> f32 {
   return value;
@@ -38,6 +41,18 @@ const FLOOR = 1e-37;
 const MARK = -1e9;
 const TO_MARK = -0x1p100;
 const FROM_MARK = -0x1p-100;
+
+//#if SIGNED
+// The sign of q - p rides on q: q where q is above, -q where below, 2^64 q where equal. Below 2^-60 a
+// tie does not count.
+fn with_sign(q: Value, p: Value) -> Value {
+  let level = select(q * 0x1p64, q, q < Value(0x1p-60));
+  return select(select(level, -q, q < p), q, q > p);
+}
+fn is_level(signed: Value) -> Flags {
+  return signed > Value(4.0);
+}
+//#end
 
 @group(0) @binding(0) var<storage, read_write> student: array<Value>;
 @group(0) @binding(1) var<storage, read_write> teacher: array<Value>;
@@ -84,6 +99,9 @@ fn main(
   );
   let sums = lanes_sum(vec4<f32>(scaled, 0.0, 0.0), lane);
   let to_q = 1.0 / sums.x;
+//#if NAIVE
+  let to_p = 1.0 / sums.y;
+//#else
   let to_p = (1.0 - w[row]) / sums.y;
 
   // The refusal branch joins p, by the invocation that owns the token.
@@ -111,9 +129,10 @@ fn main(
     }
   }
 
+//#end
+
   // Pass 2: sums over the vocabulary (and KL's gradient, which needs none).
-//#if TV
-  // student becomes q where q > p, -q where q < p, q + 4 where they are equal.
+//#if SIGNED
   var distance = Value(0.0);
   var over = Value(0.0);
   var under = Value(0.0);
@@ -135,13 +154,18 @@ fn main(
     let z = student[base + i] - top.x;
     let t = teacher[base + i];
     let q = to_q * exp(z);
+//#if NAIVE
+    let p = to_p * exp(t - top.y);
+    teacher[base + i] = Value(0.0);
+//#else
     let p = select(to_p * exp(t - top.y), t * FROM_MARK, t < Value(MARK));
-//#if TV
+//#end
+//#if SIGNED
     distance += abs(p - q);
     over += select(Value(0.0), q, q > p);
     under += select(Value(0.0), q, q < p);
     level += select(Value(0.0), q, q == p);
-    student[base + i] = select(select(q + 4.0, -q, q < p), q, q > p);
+    student[base + i] = with_sign(q, p);
 //#end
 //#if KL
     terms += p * (log(max(p, Value(FLOOR))) - (z - log_sum));
@@ -161,17 +185,64 @@ fn main(
 //#end
   }
 
-//#if TV
+//#if SIGNED
   let mass = lanes_sum(vec4<f32>(across(distance), across(over), across(under), across(level)), lane);
-  let divergence = 0.5 * mass.x;
   // s - sum s q, written without differences of nearly equal masses: Q over + Q under + Q level = 1.
   let slope_over = coef[row] * (mass.z + 0.5 * mass.w);
   let slope_under = coef[row] * (mass.y + 0.5 * mass.w);
   let slope_level = coef[row] * 0.5 * (mass.z - mass.y);
+//#end
+//#if TV
+  let divergence = 0.5 * mass.x;
   for (var i = lane; i < WIDTH; i += LANES) {
     let q = student[base + i];
     let slope = q * select(Value(slope_under), Value(slope_over), q > Value(0.0));
-    student[base + i] = select(slope, (q - 4.0) * slope_level, q > Value(2.0));
+    student[base + i] = select(slope, q * (0x1p-64 * slope_level), is_level(q));
+  }
+//#end
+//#if NAIVE
+  // The refusal branch, where the teacher was.
+  for (var k = rho_start[row]; k < rho_start[row + 1u]; k++) {
+    let token = min(rho_token[k], VOCABULARY - 1u);
+//#if VEC4
+    if ((token / 4u) % LANES == lane) {
+      teacher[base + token / 4u][token % 4u] += rho_prob[k];
+    }
+//#else
+    if (token % LANES == lane) {
+      teacher[base + token] += rho_prob[k];
+    }
+//#end
+  }
+  distance = Value(0.0);
+  over = Value(0.0);
+  under = Value(0.0);
+  level = Value(0.0);
+  for (var i = lane; i < WIDTH; i += LANES) {
+    let signed = student[base + i];
+    let q = abs(signed) * select(Value(1.0), Value(0x1p-64), is_level(signed));
+    let rho = teacher[base + i];
+    distance += abs(rho - q);
+    over += select(Value(0.0), q, q > rho);
+    under += select(Value(0.0), q, q < rho);
+    level += select(Value(0.0), q, q == rho);
+  }
+  let refusal = lanes_sum(vec4<f32>(across(distance), across(over), across(under), across(level)), lane);
+  let divergence = 0.5 * ((1.0 - w[row]) * mass.x + w[row] * refusal.x);
+  let pass_share = 1.0 - w[row];
+  let refusal_share = w[row] * coef[row];
+  let refusal_over = refusal_share * (refusal.z + 0.5 * refusal.w);
+  let refusal_under = -refusal_share * (refusal.y + 0.5 * refusal.w);
+  let refusal_level = refusal_share * 0.5 * (refusal.z - refusal.y);
+  for (var i = lane; i < WIDTH; i += LANES) {
+    let signed = student[base + i];
+    let level_q = is_level(signed);
+    let q = abs(signed) * select(Value(1.0), Value(0x1p-64), level_q);
+    let rho = teacher[base + i];
+    let above = select(Value(-slope_under), Value(slope_over), signed > Value(0.0));
+    let by_pass = pass_share * select(above, Value(slope_level), level_q);
+    let off_level = select(Value(refusal_under), Value(refusal_over), q > rho);
+    student[base + i] = q * (by_pass + select(off_level, Value(refusal_level), q == rho));
   }
 //#end
 //#if KL

@@ -269,6 +269,13 @@ export class Gpu {
     this.submit(encoder);
   }
 
+  /** Puts zeros into the first `bytes` (a multiple of 4) of a buffer, in submission order. */
+  clear(buffer: GPUBuffer, bytes: number): void {
+    const encoder = this.device.createCommandEncoder({ label: 'clear' });
+    encoder.clearBuffer(buffer, 0, bytes);
+    this.submit(encoder);
+  }
+
   /** Records `ops` in order into one pass and submits it. */
   run(ops: readonly Op[], label = 'run'): void {
     const encoder = this.device.createCommandEncoder({ label });

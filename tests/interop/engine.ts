@@ -57,7 +57,7 @@ async function train(engine: Engine, job: Job, objective: 'tv' | 'kl') {
   const examples = trainExamples(job);
   const trainer = await engine.createTrainer({
     virtualTokens: job.n,
-    objective,
+    objective: { family: 'divergence', name: objective },
     maxRows: 256,
     maxLossRows: 128,
     clipNorm: 1,
@@ -65,7 +65,7 @@ async function train(engine: Engine, job: Job, objective: 'tv' | 'kl') {
   const teacher = await trainer.teach(
     examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
   );
-  trainer.setPrompt(Float32Array.from(job.soft));
+  trainer.setValues(Float32Array.from(job.soft));
   const { loss, gradient } = await trainer.gradient(examples, teacher);
   const losses: number[] = [];
   for (let step = 0; step < job.steps; step++) {
@@ -75,7 +75,7 @@ async function train(engine: Engine, job: Job, objective: 'tv' | 'kl') {
     });
     losses.push(metrics.loss);
   }
-  const trained = await trainer.readPrompt();
+  const trained = await trainer.readValues();
   const final = await trainer.gradient(examples, teacher);
   trainer.destroy();
   return {

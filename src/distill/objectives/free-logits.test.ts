@@ -15,7 +15,7 @@ import {
   UNIT,
 } from '../tabular.testing';
 import { RefusalTrie } from '../target';
-import type { LossKernel } from './position';
+import type { EngineObjective } from '../../engine/types';
 import { likelihoodExample, nllReading, tokenExample, withStudentPath } from './rows';
 
 const EOS = 3;
@@ -30,9 +30,9 @@ const answers = new TabularModel(4, 3, EOS, (prefix) => {
   return [0, 0.7, -0.4, 0.3].map((z, k) => z * (1 + prefix[0]! * 0.3) - k * 0.1);
 });
 
-const divergence = (name: 'tv' | 'naive-tv' | 'kl' | 'js' | 'reverse-kl'): LossKernel => ({
-  kind: 'divergence',
-  divergence: name,
+const divergence = (name: 'tv' | 'naive-tv' | 'kl' | 'js' | 'reverse-kl'): EngineObjective => ({
+  family: 'divergence',
+  name,
 });
 
 /** Rows over all base answers and wordings, each as likely as it is, from single examples. */
@@ -130,7 +130,7 @@ describe('what the minimiser is, on free logits', () => {
       });
       const student = trainTabular(
         new TabularModel(4, 1, EOS, () => [0, 0, 0, 0]),
-        { kind: 'token', objective: { name: 'tailr', gamma, minWeight: 0 } },
+        { family: 'token', objective: { name: 'tailr', gamma, minWeight: 0 } },
         { steps: 2000, learningRate: 0.1 },
         rows,
       );
@@ -238,7 +238,7 @@ describe('exact identities of the two-path form', () => {
     const sampled = rows.sampled.evaluate(student, divergence('kl')).at;
     const dense = rows.dense.evaluate(student, divergence('kl')).at;
     const tokens = rows.tokens.evaluate(student, {
-      kind: 'token',
+      family: 'token',
       objective: { name: 'likelihood' },
     }).at;
     expect(sampled.size).toBeGreaterThan(3);

@@ -11,7 +11,7 @@ import { Random } from '../prng';
 import type { TabularModel } from '../tabular.testing';
 import { keyOf, randomModel, sequenceTv, TabularAdam, TabularRows, UNIT } from '../tabular.testing';
 import { startValue, updateValue, valueLoss, valueOf, type ValueSample } from '../value-head';
-import { kernelOf } from './position';
+import { engineObjective } from './position';
 import { policyExample } from './rows';
 import { parseObjective, type RewardName } from './spec';
 
@@ -34,8 +34,8 @@ function answerOf(student: TabularModel, tokens: number[]): StudentAnswer {
 }
 
 const decay = (step: number, steps: number) => 0.5 * (1 + Math.cos((Math.PI * step) / steps));
-const reinforce = kernelOf(parseObjective('reinforce'));
-const ppo = kernelOf(parseObjective('ppo'));
+const reinforce = engineObjective(parseObjective('reinforce'));
+const ppo = engineObjective(parseObjective('ppo'));
 
 /** q* ∝ π·exp(R/β), at β = 1 and R = log s: π·s. */
 function tilted() {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { logSoftmaxReference, targetReference } from '../../kernels/divergence.reference';
+import type { EngineObjective } from '../../engine/types';
 import { centralDifferences, normals, relativeError } from '../../kernels/testing';
-import { kernelOf, positionLoss, type LossKernel, type PositionTarget } from './position';
+import { engineObjective, positionLoss, type PositionTarget } from './position';
 import { OBJECTIVE_NAMES, parseObjective } from './spec';
 
 const VOCABULARY = 37;
@@ -16,11 +17,11 @@ function mixture(seed: number, w: number): PositionTarget & { kind: 'mixture' } 
   };
 }
 
-const LIKELIHOOD: LossKernel = { kind: 'token', objective: { name: 'likelihood' } };
+const LIKELIHOOD: EngineObjective = { family: 'token', objective: { name: 'likelihood' } };
 
-const divergence = (name: 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js'): LossKernel => ({
-  kind: 'divergence',
-  divergence: name,
+const divergence = (name: 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js'): EngineObjective => ({
+  family: 'divergence',
+  name,
 });
 
 /** log q of a token at perturbed logits. */
@@ -28,10 +29,10 @@ const logQ = (z: ArrayLike<number>, y: number) => logSoftmaxReference(z)[y]!;
 
 describe('every objective', () => {
   it.each(OBJECTIVE_NAMES)('%s has a kernel that its own kind of target fits', (name) => {
-    const kernel = kernelOf(parseObjective(name));
+    const kernel = engineObjective(parseObjective(name));
     const z = normals(1, VOCABULARY);
     const target: PositionTarget =
-      kernel.kind === 'divergence'
+      kernel.family === 'divergence'
         ? mixture(1, 0.4)
         : { kind: 'token', token: 4, advantage: 1, oldLogProb: -3 };
     const { value, gradient } = positionLoss(kernel, z, target);
@@ -143,11 +144,11 @@ describe('losses on one token', () => {
     advantage,
     oldLogProb,
   });
-  const tailr = (gamma: number, minWeight = 0): LossKernel => ({
-    kind: 'token',
+  const tailr = (gamma: number, minWeight = 0): EngineObjective => ({
+    family: 'token',
     objective: { name: 'tailr', gamma, minWeight },
   });
-  const ppo: LossKernel = { kind: 'token', objective: { name: 'ppo', clip: 0.2 } };
+  const ppo: EngineObjective = { family: 'token', objective: { name: 'ppo', clip: 0.2 } };
 
   it.each([1, -0.75])('is the finite difference of −A log q, A = %d', (advantage) => {
     const slope = centralDifferences((x) => -advantage * logQ(x, 4), z, all);

@@ -2,41 +2,31 @@
  * Value and gradient of any objective at one position, in f64: the reference that kernels, tests and
  * the "how it works" pages share (METHOD.md §4). Nothing here runs in a training step.
  */
-import {
-  divergenceReference,
-  naiveTvReference,
-  targetReference,
-  type RefusalTokens,
-} from '../../kernels/divergence.reference';
-import type { TokenObjective } from '../../kernels/token-loss';
+import { rowReference, type RefusalTokens } from '../../kernels/divergence.reference';
 import { tokenLossReference, type TokenRow } from '../../kernels/token-loss.reference';
+import type { EngineObjective } from '../../engine/types';
 import type { ObjectiveSpec } from './spec';
 
-/** The kernel that an objective's loss rows go to. */
-export type LossKernel =
-  | { kind: 'divergence'; divergence: 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js' }
-  | { kind: 'token'; objective: TokenObjective };
-
-/** Which kernel makes the objective's dlogits. */
-export function kernelOf(objective: ObjectiveSpec): LossKernel {
+/** What the engine minimises for the objective: which kernel makes its dlogits. */
+export function engineObjective(objective: ObjectiveSpec): EngineObjective {
   switch (objective.name) {
     case 'tv':
     case 'naive-tv':
     case 'kl':
     case 'reverse-kl':
     case 'js':
-      return { kind: 'divergence', divergence: objective.name };
+      return { family: 'divergence', name: objective.name };
     case 'nll':
       // KL to the answers' own tokens, see rows.ts.
-      return { kind: 'divergence', divergence: 'kl' };
+      return { family: 'divergence', name: 'kl' };
     case 'tailr': {
       const { name, gamma, minWeight } = objective;
-      return { kind: 'token', objective: { name, gamma, minWeight } };
+      return { family: 'token', objective: { name, gamma, minWeight } };
     }
     case 'reinforce':
-      return { kind: 'token', objective: { name: 'likelihood' } };
+      return { family: 'token', objective: { name: 'likelihood' } };
     case 'ppo':
-      return { kind: 'token', objective: { name: 'ppo', clip: objective.clip } };
+      return { family: 'token', objective: { name: 'ppo', clip: objective.clip } };
   }
 }
 
@@ -47,22 +37,18 @@ export type PositionTarget =
 
 /**
  * Loss of one row and its gradient in the student's logits.
- * @throws RangeError where the target is not of the kind that the kernel reads
+ * @throws RangeError where the target is not of the kind that the objective reads
  */
 export function positionLoss(
-  kernel: LossKernel,
+  objective: EngineObjective,
   studentLogits: ArrayLike<number>,
   target: PositionTarget,
 ): { value: number; gradient: Float64Array } {
-  if (kernel.kind === 'token') {
+  if (objective.family === 'token') {
     if (target.kind !== 'token') throw new RangeError('A token loss needs a sampled token.');
-    return tokenLossReference(kernel.objective, studentLogits, target);
+    return tokenLossReference(objective.objective, studentLogits, target);
   }
   if (target.kind !== 'mixture') throw new RangeError('A divergence needs a target distribution.');
   const { teacherLogits, w, rho } = target;
-  if (kernel.divergence === 'naive-tv') {
-    return naiveTvReference(studentLogits, teacherLogits, w, rho);
-  }
-  const p = targetReference(teacherLogits, w, rho);
-  return divergenceReference(kernel.divergence, studentLogits, p);
+  return rowReference(objective.name, studentLogits, teacherLogits, w, rho);
 }

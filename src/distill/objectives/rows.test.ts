@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { lossRows } from '../../engine/loss';
 import { pack } from '../../engine/pack';
-import { packTokenExamples } from '../../engine/token-rows';
+import { tokenInput, tokenRows } from '../../engine/token-rows';
+import type { TokenExample } from '../../engine/types';
 import { incompatible, parseGuardCase, type GuardCase } from '../guard-case';
 import { planned } from '../tabular.testing';
 import { RefusalTrie } from '../target';
 import { OBJECTIVES } from './catalogue';
-import { kernelOf } from './position';
+import { engineObjective } from './position';
 import {
   distillationExample,
   likelihoodExample,
@@ -86,7 +87,7 @@ describe('distillationExample', () => {
           continue;
         }
         const rows = distillationExample(objective, guardCase, example, context);
-        expect(rows.kind).toBe(kernelOf(objective).kind);
+        expect(rows.kind).toBe(engineObjective(objective).family);
         const without = () => distillationExample(objective, guardCase, example, { trie, scale });
         if (needsTeacher(objective, guardCase, example)) expect(without).toThrow(/frozen student/);
         else expect(without()).toEqual(rows);
@@ -161,18 +162,22 @@ describe('policyExample', () => {
   });
 });
 
-describe('packTokenExamples', () => {
+describe('rows of token losses', () => {
+  const packed = (of: readonly TokenExample[], prefix: number) => {
+    const batch = pack(of.map(tokenInput), prefix);
+    return { batch, rows: tokenRows(batch, of) };
+  };
   const examples = [
     tokenExample({ ...planned(0.75, [1, 2], [0, 1, 3]), prompt: [8, 9] }, scale),
     policyExample([5, 6, 7], [{ tokens: [4], logProbs: [-2], advantages: [-1] }], scale),
   ];
 
   it('gives each path the prompt’s last token, and every token one row with its context', () => {
-    const { packed, rows } = packTokenExamples(examples, 16);
+    const { batch, rows } = packed(examples, 16);
     // Rows behind the prefix: 8 | 9 1 | 9 0 1 | 5 6 | 7; an example's first loss row says nothing.
-    expect([...packed.tokens.subarray(16)]).toEqual([8, 9, 1, 9, 0, 1, 5, 6, 7]);
-    expect([...packed.positions.subarray(16)]).toEqual([16, 17, 18, 17, 18, 19, 16, 17, 18]);
-    expect([...rows.rows]).toEqual([16, 17, 18, 19, 20, 21, 23, 24]);
+    expect([...batch.tokens.subarray(16)]).toEqual([8, 9, 1, 9, 0, 1, 5, 6, 7]);
+    expect([...batch.positions.subarray(16)]).toEqual([16, 17, 18, 17, 18, 19, 16, 17, 18]);
+    expect([...batch.lossRows]).toEqual([16, 17, 18, 19, 20, 21, 23, 24]);
     expect([...rows.token]).toEqual([0, 1, 2, 0, 1, 3, 0, 4]);
     expect([...rows.coef].map((c) => c * 8)).toEqual([0, 0.75, 0.75, 0.25, 0.25, 0.25, 0, 1]);
     expect([...rows.advantage]).toEqual([0, 1, 1, 1, 1, 1, 0, -1]);
@@ -181,19 +186,19 @@ describe('packTokenExamples', () => {
 
   it('takes an example without paths, and refuses what does not fit', () => {
     const empty = { prompt: [1, 2], paths: [] };
-    expect([...packTokenExamples([empty], 0).rows.coef]).toEqual([0]);
+    expect([...packed([empty], 0).rows.coef]).toEqual([0]);
     const [first] = examples;
-    expect(() => packTokenExamples([{ ...first!, prompt: [1] }], 0)).toThrow(RangeError);
+    expect(() => packed([{ ...first!, prompt: [1] }], 0)).toThrow(RangeError);
     const short = { ...first!.paths[0]!, coef: new Float32Array(1) };
-    expect(() => packTokenExamples([{ prompt: [1, 2], paths: [short] }], 0)).toThrow(RangeError);
+    expect(() => packed([{ prompt: [1, 2], paths: [short] }], 0)).toThrow(RangeError);
   });
 });
 
 describe('the catalogue', () => {
   it.each(OBJECTIVE_NAMES)('says of %s what its kernel reads, in balanced formulas', (name) => {
     const { needs, loss, gradient, label, summary } = OBJECTIVES[name];
-    if (needs.mixture) expect(kernelOf(parseObjective(name)).kind).toBe('divergence');
-    if (needs.advantage) expect(kernelOf(parseObjective(name)).kind).toBe('token');
+    if (needs.mixture) expect(engineObjective(parseObjective(name)).family).toBe('divergence');
+    if (needs.advantage) expect(engineObjective(parseObjective(name)).family).toBe('token');
     expect(needs.sampledToken).toBe(!needs.mixture);
     for (const formula of [loss, gradient]) {
       const count = (pattern: RegExp) => formula.match(pattern)?.length ?? 0;

@@ -10,8 +10,15 @@
  * All sums are divided by one global constant, batch × maxNewTokens (METHOD.md §4.2), never by a
  * path's own length.
  */
-import type { TokenExample, TokenPath } from '../../engine/token-rows';
-import type { SparseRow, TeacherPath, Tokens, TrainExample, TrainPath } from '../../engine/types';
+import type {
+  SparseRow,
+  TeacherPath,
+  TokenExample,
+  TokenPath,
+  Tokens,
+  TrainExample,
+  TrainPath,
+} from '../../engine/types';
 import type { GuardCase } from '../guard-case';
 import { trainExample, type PlannedExample, type PlannedPath } from '../paths';
 import type { RefusalTrie } from '../target';

@@ -1,0 +1,111 @@
+/**
+ * Divergences from the target's whole next-token distribution. The teacher's logits are made here,
+ * from its cached hidden states, for the rows of a tile; a tile whose targets are all sparse needs
+ * none.
+ */
+import type { DivergenceKernel } from '../kernels/divergence';
+import type { Gpu, Op } from '../kernels/gpu';
+import type { ForwardKernels } from './forward-kernels';
+import { lossRows, type LossRows } from './loss';
+import type { LossTile, PassRows } from './loss-stage';
+import type { PackedBatch } from './pack';
+import { RHO_PER_ROW } from './plan';
+import type { Teacher, TrainExample } from './types';
+import type { DecoderWeights } from './weights';
+
+export class DivergenceLoss {
+  readonly family = 'divergence';
+  private readonly posterior: GPUBuffer;
+  private readonly rhoStart: GPUBuffer;
+  private readonly rhoToken: GPUBuffer;
+  private readonly rhoProb: GPUBuffer;
+  private readonly teacherLogits: GPUBuffer;
+  private readonly teacherOps: Op[];
+  private readonly main: Op;
+  private readonly warm: Op | null;
+
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly weights: DecoderWeights,
+    { logitCap }: Pick<ForwardKernels, 'logitCap'>,
+    kernels: { main: DivergenceKernel; warmUp: DivergenceKernel | null },
+    private readonly tile: LossTile,
+  ) {
+    const { capacity, span } = tile;
+    const storage = (label: string, count: number) => gpu.storage(`loss ${label}`, count * 4);
+    this.teacherLogits = storage('teacher logits', capacity * weights.config.vocabSize);
+    this.posterior = storage('refusal posterior', capacity);
+    this.rhoStart = storage('rho start', capacity + 1);
+    this.rhoToken = storage('rho tokens', capacity * RHO_PER_ROW);
+    this.rhoProb = storage('rho probabilities', capacity * RHO_PER_ROW);
+    const { teacherLogits, rhoStart, rhoToken, rhoProb } = this;
+    this.teacherOps = [
+      ...weights.head.bindForward({ x: tile.spare, y: teacherLogits, span }),
+      ...(logitCap ? [logitCap.bind({ y: teacherLogits, span })] : []),
+    ];
+    const { logits: studentLogits, coef, rowLoss } = tile;
+    const target = { teacherLogits, w: this.posterior, rhoStart, rhoToken, rhoProb };
+    const args = { studentLogits, ...target, coef, rowLoss, span };
+    this.main = kernels.main.bind(args);
+    this.warm = kernels.warmUp?.bind(args) ?? null;
+  }
+
+  /** @throws TargetMismatchError, RangeError: see `lossRows`; RangeError without a warm-up. */
+  rows(
+    packed: PackedBatch,
+    examples: readonly TrainExample[],
+    teacher: Teacher,
+    warmUp: boolean,
+  ): PassRows {
+    const rows = lossRows(packed, examples, teacher, this.weights.config.dim);
+    const loss = warmUp ? this.warm : this.main;
+    if (!loss) throw new RangeError('This trainer was made without a warm-up.');
+    let taught = true;
+    return {
+      count: rows.count,
+      coef: rows.coef,
+      load: (start, room) => {
+        const end = this.lastOf(rows, start, room);
+        taught = this.write(rows, start, end);
+        return end - start;
+      },
+      ops: () => (taught ? [...this.teacherOps, loss] : [loss]),
+    };
+  }
+
+  release(): void {
+    const { posterior, rhoStart, rhoToken, rhoProb, teacherLogits } = this;
+    this.gpu.release(posterior, rhoStart, rhoToken, rhoProb, teacherLogits);
+  }
+
+  /** End of the rows from `start` on that fit together with their sparse entries. */
+  private lastOf({ count, rhoStart }: LossRows, start: number, room: number): number {
+    const most = this.rhoToken.size / 4;
+    const entriesUpTo = (end: number) => rhoStart[end]! - rhoStart[start]!;
+    let end = Math.min(count, start + room);
+    while (end > start && entriesUpTo(end) > most) end--;
+    if (end > start) return end;
+    throw new RangeError(
+      `${entriesUpTo(start + 1)} sparse target entries of one position do not fit ${most}.`,
+    );
+  }
+
+  /** Says whether any of the rows reads the teacher. */
+  private write(rows: LossRows, start: number, end: number): boolean {
+    const { dim, vocabSize } = this.weights.config;
+    const { gpu } = this;
+    const [first, last] = [rows.rhoStart[start]!, rows.rhoStart[end]!];
+    gpu.write(this.posterior, rows.posterior.subarray(start, end));
+    gpu.write(
+      this.rhoStart,
+      rows.rhoStart.subarray(start, end + 1).map((at) => at - first),
+    );
+    gpu.write(this.rhoToken, rows.rhoToken.subarray(first, last));
+    gpu.write(this.rhoProb, rows.rhoProb.subarray(first, last));
+    const taught = rows.taught.subarray(start, end).some(Boolean);
+    if (taught) gpu.write(this.tile.spare, rows.hidden.subarray(start * dim, end * dim));
+    // What lies there is the last tile's scratch; the kernel gives these logits no weight.
+    else gpu.clear(this.teacherLogits, (end - start) * vocabSize * 4);
+    return taught;
+  }
+}
