@@ -35,6 +35,9 @@ fn stored(at: u32) -> vec4<f32> {
 //#done
 
   let whole = depth & ~(UNROLL - 1u);
+//#repeat h STEPS
+  let factor$h = one;
+//#done
   for (var k = 0u; k < whole; k += UNROLL) {
 //#if PACKED
 //#if ACROSS
@@ -71,12 +74,13 @@ fn stored(at: u32) -> vec4<f32> {
 //#done
 //#done
 //#end
+//#include turn
 //#repeat r TILE_ROWS
 //#include inputs
-//#repeat c COLUMNS
-    acc$r_$c = acc$r_$c
+//#repeat g GROUPS
+    acc$r_$g = acc$r_$g
 //#repeat h STEPS
-      + dot(a$r_$h, w$h_$c)
+      + m$h_$g * a$r_$h
 //#done
     ;
 //#done
@@ -98,8 +102,8 @@ fn stored(at: u32) -> vec4<f32> {
 //#done
 //#repeat r TILE_ROWS
     let a$r = input(start$r + k);
-//#repeat c COLUMNS
-    acc$r_$c += a$r * w$c;
+//#repeat g GROUPS
+    acc$r_$g += a$r * vec4(w{4*$g}, w{4*$g+1}, w{4*$g+2}, w{4*$g+3});
 //#done
 //#done
   }

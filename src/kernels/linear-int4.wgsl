@@ -6,7 +6,7 @@
 // depth = N, width = K backward. `data` holds word [n, k / 8], nibble k % 8.
 //
 // A software adapter shifts vectors one lane at a time, so nibbles are never shifted: `word & mask`
-// is 16^i times nibble i, and the factor 16^-i goes to the scale (forward) or to the sum (backward);
+// is 16^i times nibble i, and the factor 16^-i goes to x (forward) or to the sum (backward);
 // both are exact. Flipping the top bit makes nibble 7 a signed number, 8 less than it was.
 //#if PAIRS
 alias Words = vec2<u32>;
@@ -60,6 +60,9 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
   let safe = min(own, words - 1u);
   let block = (safe * WORDS) >> 2u;
   let whole = depth & ~(UNROLL - 1u);
+//#repeat h STEPS
+  let factor$h = one;
+//#done
   for (var k = 0u; k < whole; k += UNROLL) {
 //#repeat h STEPS
     let chunk$h = k + 4u * ($hu ^ quadLane);
@@ -97,12 +100,13 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
     let w$h_{8*$v+7} = (vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK7))) - (zero$h - 8.0) * UNIT7) * scale$h;
 //#done
 //#done
+//#include turn
 //#repeat r TILE_ROWS
 //#include inputs
-//#repeat c COLUMNS
-    acc$r_$c = acc$r_$c
+//#repeat g GROUPS
+    acc$r_$g = acc$r_$g
 //#repeat h STEPS
-      + dot(a$r_$h, w$h_$c)
+      + m$h_$g * a$r_$h
 //#done
     ;
 //#done
@@ -130,16 +134,16 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
 //#done
 //#repeat r TILE_ROWS
     let a$r = input(start$r + k);
-//#repeat c COLUMNS
-    acc$r_$c += a$r * w$c;
+//#repeat g GROUPS
+    acc$r_$g += a$r * vec4(w{4*$g}, w{4*$g+1}, w{4*$g+2}, w{4*$g+3});
 //#done
 //#done
   }
 //#end
 //#repeat r TILE_ROWS
 //#repeat v WORDS
-//#repeat i 8
-  acc$r_{8*$v+$i} *= 1.0 / UNIT$i;
+//#repeat e 2
+  acc$r_{2*$v+$e} *= 1.0 / UNITS$e;
 //#done
 //#done
 //#done
@@ -164,8 +168,6 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
   let masks1 = select(MASKS1, MASKS0, odd);
   let units0 = select(UNITS0, UNITS1, odd);
   let units1 = select(UNITS1, UNITS0, odd);
-  let parts0 = select(1.0 / UNITS0, 1.0 / UNITS1, odd);
-  let parts1 = select(1.0 / UNITS1, 1.0 / UNITS0, odd);
   let flipped0 = select(FLIPPED0, FLIPPED1, odd);
   let flipped1 = select(FLIPPED1, FLIPPED0, odd);
 //#else
@@ -173,36 +175,42 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
 //#repeat e 2
   const masks$e = MASKS$e;
   const units$e = UNITS$e;
-  const parts$e = 1.0 / UNITS$e;
   const flipped$e = FLIPPED$e;
 //#done
 //#end
+  let factor0 = 1.0 / units0;
+  let factor1 = 1.0 / units1;
+  let factor2 = factor0;
+  let factor3 = factor1;
+//#repeat c COLUMNS
+  let pairs$c = feature$c * (words >> 1u);
+  let scales$c = feature$c * blocks;
+//#done
   for (var k = 0u; k < depth; k += UNROLL) {
     let block = k >> 5u;
 //#repeat c COLUMNS
-    let scale$c = scales[feature$c * blocks + block];
+    let scale$c = scales[scales$c + block];
 //#if ZERO_POINTS
     let zero$c = zeroPoint(feature$c, block, (blocks + 1u) >> 1u);
 //#else
     const zero$c = 8.0;
 //#end
-//#repeat e 2
-    let scale$c_$e = scale$c * parts$e;
-    let zero$c_$e = zero$c * units$e - flipped$e;
-//#done
+    let pair$c = data[pairs$c + (k >> 4u)] ^ vec2(TOP_BIT);
+    let bits$c_0 = select(pair$c.x, pair$c.y, second == 1u);
+    let bits$c_1 = select(pair$c.y, pair$c.x, second == 1u);
 //#repeat p 2
-    let bits$c_$p = data[feature$c * words + (k >> 3u) + ($pu ^ second)] ^ TOP_BIT;
 //#repeat e 2
-    let w{2*$p+$e}_$c = (vec4<f32>(vec4<i32>(vec4(bits$c_$p) & masks$e)) - zero$c_$e) * scale$c_$e;
+    let w{2*$p+$e}_$c = (vec4<f32>(vec4<i32>(vec4(bits$c_$p) & masks$e)) - (zero$c * units$e - flipped$e)) * scale$c;
 //#done
 //#done
 //#done
+//#include turn
 //#repeat r TILE_ROWS
 //#include inputs
-//#repeat c COLUMNS
-    acc$r_$c = acc$r_$c
+//#repeat g GROUPS
+    acc$r_$g = acc$r_$g
 //#repeat h STEPS
-      + dot(a$r_$h, w$h_$c)
+      + m$h_$g * a$r_$h
 //#done
     ;
 //#done

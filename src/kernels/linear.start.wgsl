@@ -2,10 +2,10 @@
 // of columns.
 //
 // A workgroup makes TILE_ROWS × (LANES · COLUMNS) outputs, a lane TILE_ROWS × COLUMNS of them in
-// registers, in groups of 4 neighbouring columns. The rows are the same for the whole workgroup, so
+// registers, a vec4 of sums for 4 neighbouring columns. The rows are the same for the whole workgroup, so
 // that the lanes of a quad can share what they load of x, whatever the subgroup size and the order
-// of lanes in a subgroup. Sums are dot products of vec4: SwiftShader compiles those in a third of the
-// time that single multiply-adds take. VECTORS: rows of x consist of whole vec4.
+// of lanes in a subgroup. Sums are products with 4 × 4 matrices: SwiftShader compiles those in a fraction
+// of the time that single multiply-adds take. VECTORS: rows of x consist of whole vec4.
 struct Span { start: u32, rows: u32 }
 // x and y may be columns of wider rows: a row of x starts at row * xStride + xOffset. accumulate: 1 to
 // add to what y holds; no variant of its own, because a pipeline takes long to make.
@@ -66,8 +66,11 @@ fn main(
   let lastRow = span.rows - 1u;
 //#if QUADS
   let quadLane = subgroupLane & 3u;
+  // 1, which a compiler cannot know: without a product swapped lanes would be taken for integers.
+  let one = f32(min(span.rows, 1u));
 //#else
   const quadLane = 0u;
+  const one = 1.0;
 //#end
 //#repeat r TILE_ROWS
   let start$r = (span.start + min(firstRow + $ru, lastRow)) * shape.xStride + shape.xOffset;
@@ -76,7 +79,7 @@ fn main(
 //#else
   let x$r = start$r;
 //#end
-//#repeat c COLUMNS
-  var acc$r_$c = 0.0;
+//#repeat g GROUPS
+  var acc$r_$g = vec4<f32>();
 //#done
 //#done

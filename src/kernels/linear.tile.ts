@@ -3,6 +3,7 @@ import { bind, type Gpu, type Op, type Span } from './gpu';
 import inputs from './linear.inputs.wgsl?raw';
 import outputs from './linear.outputs.wgsl?raw';
 import start from './linear.start.wgsl?raw';
+import turn from './linear.turn.wgsl?raw';
 import { unroll } from './linear.unroll';
 import { specialise, type Flags } from './wgsl';
 
@@ -47,22 +48,22 @@ export interface Tile {
 }
 
 /** Text that the linear kernels share, put in the place of `//#include <name>`. */
-const PARTS: Readonly<Record<string, string>> = { start, inputs, outputs };
+const PARTS: Readonly<Record<string, string>> = { start, inputs, turn, outputs };
 
 /** Steps of the reduction that the main loop takes at a time: a vec4 for each lane of a quad. */
 export const UNROLL = 16;
 
-/** Output columns of a workgroup on software: widths of bundled models are multiples of it. */
+/** Output columns of a workgroup on software; widths need not be multiples of it. */
 const SOFTWARE_COLUMNS = 64;
 
 /**
  * The register tile for a shape. `wide` is what a kernel wants on a software adapter, where a
- * pipeline of 256 sums takes a second of compiler time: common sizes are worth that, odd ones are
- * not, and without subgroups a quarter of it does.
+ * pipeline of 256 sums takes most of a second of compiler time: sizes that share one are worth that,
+ * odd ones are not, and without subgroups a quarter of it does.
  */
 export function chooseTile(
   gpu: Gpu,
-  { depth, width }: ProductShape,
+  { depth, width, ySlice }: ProductShape,
   wide: Pick<Tile, 'rows' | 'columns'>,
   tuning: LinearTuning = gpu.description.isFallbackAdapter ? 'software' : 'hardware',
 ): Tile {
@@ -71,7 +72,7 @@ export function chooseTile(
     return { rows: 8, columns: 8, lanes: width > 128 ? 32 : width > 64 ? 16 : 8, quads: false };
   }
   const { rows, columns } =
-    width % SOFTWARE_COLUMNS !== 0 || depth % UNROLL !== 0
+    width < 32 || width % 4 !== 0 || (ySlice && !multiplesOf4(ySlice)) || depth % UNROLL !== 0
       ? { rows: 4, columns: 8 }
       : gpu.subgroups
         ? wide
@@ -129,8 +130,8 @@ export class Product {
       {
         ...flags,
         QUADS: quads,
-        EVEN: multiplesOf4(ySlice) && shape.width % (lanes * columns) === 0,
-        PAIRS: Boolean(flags.BACKWARD) && columns === 16,
+        EVEN: multiplesOf4(ySlice) && shape.width % 4 === 0,
+        PAIRS: !flags.BACKWARD || columns === 16,
         VECTORS: multiplesOf4(xSlice) && shape.depth % 4 === 0,
         TAIL: shape.depth % UNROLL !== 0,
       },
