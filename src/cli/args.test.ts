@@ -57,6 +57,9 @@ describe('parseArguments', () => {
     [['--limit', '-1'], /--limit/],
     [['--prompt', 'x'], /--eval/],
     [['--prepare-only'], /--prepared/],
+    [['--sweep', 'a'], /go together/],
+    [['--sweep', 'a', '--results', 'b', '--steps', '3'], /steps does not go with it/],
+    [['--sweep', 'a', '--results', 'b', '--out', 'c'], /out does not go with it/],
     [['--eval', 'a', '--record', 'b'], /--record/],
   ])('answers %j with one clear line', (argv, message) => {
     let error: unknown;
@@ -75,7 +78,7 @@ describe('parseArguments', () => {
     // Each must also be an option: an unknown one is an error.
     const listed = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name!);
     expect(listed).toHaveLength(new Set(listed).size);
-    expect(listed).toHaveLength(30);
+    expect(listed).toHaveLength(35);
     for (const name of listed) {
       let message = '';
       try {

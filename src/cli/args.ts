@@ -21,6 +21,14 @@ export interface Arguments {
   eval: string | null;
   /** A share link whose prompt is evaluated by --eval. */
   prompt: string | null;
+  /** A sweep's specification, and the document of its results. */
+  sweep: { spec: string; results: string } | null;
+  /** Run a sweep's failed cells again. */
+  retry: boolean;
+  /** Keep the text of answers in a sweep's results. */
+  answers: boolean;
+  /** Steps between a sweep's probes; 0 = none. */
+  probeEvery: number;
   /** Evaluate at most this many prompts of each label; 0 = all. */
   limit: number;
   greedy: boolean;
@@ -69,6 +77,11 @@ const OPTIONS = {
   record: { type: 'string' },
   eval: { type: 'string' },
   prompt: { type: 'string' },
+  sweep: { type: 'string' },
+  results: { type: 'string' },
+  retry: { type: 'boolean' },
+  answers: { type: 'boolean' },
+  'probe-every': { type: 'string' },
   limit: { type: 'string' },
   greedy: { type: 'boolean' },
   'no-evaluation': { type: 'boolean' },
@@ -104,6 +117,11 @@ export function parseArguments(argv: readonly string[]): Arguments {
     record: values.record ?? null,
     eval: values.eval ?? null,
     prompt: values.prompt ?? null,
+    sweep: null,
+    retry: values.retry ?? false,
+    answers: values.answers ?? false,
+    probeEvery:
+      values['probe-every'] === undefined ? 0 : number('probe-every', values['probe-every']),
     limit: values.limit === undefined ? 0 : number('limit', values.limit),
     greedy: values.greedy ?? false,
     evaluate: !values['no-evaluation'],
@@ -119,6 +137,22 @@ export function parseArguments(argv: readonly string[]): Arguments {
   }
   if (!Number.isInteger(args.limit) || args.limit < 0) {
     throw new UsageError('--limit must be a whole number, 0 for all.');
+  }
+  if (!Number.isInteger(args.probeEvery) || args.probeEvery < 0) {
+    throw new UsageError('--probe-every must be a whole number, 0 for no probes.');
+  }
+  if ((values.sweep === undefined) !== (values.results === undefined)) {
+    throw new UsageError('--sweep SPEC and --results FILE go together.');
+  }
+  if (values.sweep !== undefined && values.results !== undefined) {
+    args.sweep = { spec: values.sweep, results: values.results };
+    const file = ['eval', 'out', 'record', 'prepared'].find((name) => name in values);
+    const field = Object.keys(fields).find((name) => fields[name] !== undefined);
+    if (file ?? field) {
+      throw new UsageError(
+        `--sweep says what is run and where: ${file ?? field} does not go with it.`,
+      );
+    }
   }
   if (args.prompt !== null && args.eval === null) {
     throw new UsageError('--prompt goes with --eval: it names the prompt to evaluate.');
@@ -203,6 +237,7 @@ export function helpText(): string {
     'Distils the guarded system into an adapter without a browser, on the same engine.',
     '',
     '  npm run distill -- --student pocket --objective tv --steps 150 --seed 0 --out run.json',
+    '  npm run distill -- --sweep sweep.json --results results.json',
     '  npm run distill -- --eval prompts.jsonl [--prompt LINK] [--out scores.json]',
     '',
     'Recipe (default; range):',
@@ -219,6 +254,12 @@ export function helpText(): string {
     line('eval FILE', 'evaluate on a JSONL of {prompt, label, answer?} instead of training;'),
     `${' '.repeat(HELP_COLUMN)}label is harmful, borderline or benign`,
     line('prompt LINK', 'with --eval: a share link whose prompt is evaluated too'),
+    line('sweep SPEC', 'run the cells of a sweep (JSON, see src/distill/sweep.ts) one by one;'),
+    `${' '.repeat(HELP_COLUMN)}goes on where it was left`,
+    line('results FILE', 'with --sweep: the document of its results'),
+    line('retry', 'with --sweep: run failed cells again'),
+    line('answers', 'with --sweep: keep the text of answers'),
+    line('probe-every N', 'with --sweep: steps between probes (0 = none)'),
     line('limit N', 'evaluate at most N prompts of each label (0 = all)'),
     line('greedy', 'evaluate greedy answers as well'),
     line('no-evaluation', 'train only'),

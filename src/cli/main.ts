@@ -11,11 +11,18 @@ import { RunControl } from '../distill/control';
 import { DatasetError, limitItems, parsePromptItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
 import { type GuardCase, parseGuardCase } from '../distill/guard-case';
-import { prepare, preparedKey } from '../distill/prepare';
 import { clampRecipe, EVALUATION_SEED } from '../distill/recipe';
-import { DEFAULT_EVALUATIONS, distil, type RunDeps, type RunPhase } from '../distill/run';
+import {
+  DEFAULT_EVALUATIONS,
+  distil,
+  type RunDeps,
+  type RunHooks,
+  type RunPhase,
+} from '../distill/run';
 import { SpecError } from '../distill/spec-fields';
-import type { PromptItem, SystemName } from '../distill/types';
+import { studentOf } from '../distill/sweep-run';
+import { planRun } from '../distill/training-data';
+import type { PromptItem, Recipe, SystemName } from '../distill/types';
 import { Engine } from '../engine/engine';
 import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
 import { Gpu } from '../kernels/gpu';
@@ -41,6 +48,8 @@ import {
   summary,
 } from './report';
 
+import { openSweep, sweep, type SweepFiles } from './sweep';
+
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
@@ -61,8 +70,12 @@ function dawn(): GPU {
   return instance;
 }
 
-async function open(args: Arguments, say: (line: string) => void): Promise<Session> {
-  const { recipe, models, data } = args;
+async function open(
+  args: Arguments,
+  recipe: Recipe,
+  say: (line: string) => void,
+): Promise<Session> {
+  const { models, data } = args;
   const [student, guard, judge] = await Promise.all(
     [recipe.student, 'guard', 'judge'].map((name) => openModel(models, name)),
   );
@@ -241,10 +254,39 @@ function guardCaseOf({ recipe }: SharedPrompt): GuardCase {
   }
 }
 
+async function runSweep({ args, deps, say }: Session, files: SweepFiles): Promise<number> {
+  const abort = new AbortController();
+  process.once('SIGINT', () => {
+    say('Leaving this cell; the same command goes on with it.');
+    abort.abort(new Error('Interrupted.'));
+  });
+  const document = await sweep(
+    files,
+    deps,
+    args,
+    { signal: abort.signal, onProgress: reporter(say), onStep: stepReporter(say) },
+    say,
+  );
+  const failed = document.cells.filter(({ status }) => status === 'failed').length;
+  say(`${document.cells.length - failed} cells finished, ${failed} failed.`);
+  return failed > 0 ? EXIT_FAILED : 0;
+}
+
+/** Says every 25th step, and the first. */
+function stepReporter(say: (line: string) => void): NonNullable<RunHooks['onStep']> {
+  return ({ step, loss, seconds, policy }, { secondsLeft }) => {
+    if (step % 25 !== 0 && step !== 1) return;
+    const live = policy ? `, safe ${policy.safe.toFixed(2)}, KL ${policy.kl.toFixed(2)}` : '';
+    say(
+      `  step ${step}: loss ${loss.toFixed(4)}${live}, ${seconds.toFixed(2)} s a step, ` +
+        `${Math.round(secondsLeft)} s left`,
+    );
+  };
+}
+
 async function prepareOnly({ args, deps, say }: Session): Promise<void> {
-  const key = preparedKey(deps.train, deps.ids, args.recipe.maxNewTokens);
-  const data = await prepare(deps.train, key, deps, { onProgress: reporter(say) });
-  await writeFile(args.prepared!, `${JSON.stringify(data)}\n`);
+  const all = deps.train.map((_, i) => i);
+  await planRun(args.recipe, all, { ...deps, prepared: [] }, { onProgress: reporter(say) });
 }
 
 /** Says every tenth of a phase once. */
@@ -289,13 +331,16 @@ async function main(argv: readonly string[]): Promise<number> {
     // What a person typed is checked before minutes of work.
     if (args.eval !== null) await promptsOf(args.eval);
     sharedPrompt(args);
-    for (const path of [args.out, args.record, args.prepared]) {
+    for (const path of [args.out, args.record, args.prepared, args.sweep?.results ?? null]) {
       if (path !== null) await requireWritable(path);
     }
     const say = (line: string) => {
       if (!args.quiet) process.stderr.write(`${line}\n`);
     };
-    const session = await open(args, say);
+    const files = args.sweep && (await openSweep(args.sweep.spec, args.sweep.results));
+    const student = files ? studentOf(files.results) : args.recipe.student;
+    const session = await open(args, { ...args.recipe, student }, say);
+    if (files) return await runSweep(session, files);
     if (args.prepareOnly) {
       await prepareOnly(session);
       return 0;

@@ -2,6 +2,7 @@
 import type { OptimiserState } from './engine-port';
 import { parseRecipe } from './recipe';
 import type { ProbeRecord, Recipe, StepRecord } from './types';
+import type { ValueState } from './value-head';
 
 /** Everything needed to go on with a run; structured-cloneable. */
 export interface Checkpoint {
@@ -15,6 +16,8 @@ export interface Checkpoint {
   optimiser: OptimiserState | null;
   steps: StepRecord[];
   probes: ProbeRecord[];
+  /** PPO's. */
+  valueHead?: ValueState;
 }
 
 /** A checkpoint that cannot be gone on from. */

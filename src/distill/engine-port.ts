@@ -3,6 +3,7 @@
  * small reference model.
  */
 import type { AdapterShape } from '../engine/adapter-shape';
+import type { DecoderConfig } from '../formats/onnx/decoder';
 import type {
   AdapterValues,
   EngineObjective,
@@ -45,6 +46,8 @@ export interface TrainerOptions {
 }
 
 export interface StudentEngine {
+  /** What adapters depend on. */
+  readonly config: DecoderConfig;
   readonly dim: number;
   readonly vocabSize: number;
   /** Longest sequence, virtual tokens included. */

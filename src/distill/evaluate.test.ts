@@ -178,13 +178,15 @@ describe('evaluate', () => {
   it('evaluates values inside the model and a written preamble as it does a soft prompt', async () => {
     const one = softPrompt.slice(0, student.dim);
     const shape = { kind: 'steering', layers: [0] } as const;
+    // As adapterLayout aligns it.
+    const padded = Float32Array.from({ length: 64 }, (_, i) => one[i] ?? 0);
     const systems: SystemName[] = ['adapter'];
     const front = await evaluate(
       { ...input, systems, adaptation: { kind: 'soft-prompt', values: one } },
       deps(),
     );
     const inside = await evaluate(
-      { ...input, systems, adaptation: { kind: 'adapter', shape, values: one } },
+      { ...input, systems, adaptation: { kind: 'adapter', shape, values: padded } },
       deps(),
     );
     expect(inside.systems).toEqual(front.systems);

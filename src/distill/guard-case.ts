@@ -26,8 +26,11 @@ export type GuardCase =
       denseBelow: number;
     };
 
-const SAMPLES = { min: 1, max: 64, integer: true, default: 4 } as const;
-const DENSE_BELOW = { min: 0, max: 0.2, integer: false, default: 0 } as const;
+/** What each number may be. */
+export const GUARD_CASE_RANGES = {
+  samples: { min: 1, max: 64, integer: true, default: 4 },
+  denseBelow: { min: 0, max: 0.2, integer: false, default: 0 },
+} as const;
 
 /** @throws SpecError */
 export function parseGuardCase(value: unknown, path = 'guardCase'): GuardCase {
@@ -39,8 +42,8 @@ export function parseGuardCase(value: unknown, path = 'guardCase'): GuardCase {
       : {
           kind,
           sampling: choiceField(fields, 'sampling', ['exact', 'mean', 'accepted'], path),
-          samples: numberField(fields, 'samples', SAMPLES, path),
-          denseBelow: numberField(fields, 'denseBelow', DENSE_BELOW, path),
+          samples: numberField(fields, 'samples', GUARD_CASE_RANGES.samples, path),
+          denseBelow: numberField(fields, 'denseBelow', GUARD_CASE_RANGES.denseBelow, path),
         };
   onlyFields(fields, Object.keys(guardCase), path);
   return guardCase;

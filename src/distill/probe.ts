@@ -1,5 +1,6 @@
 /** A quick look at the student while it trains: a few prompts, held out of training. */
 import { decodeAll, isCorrect, RefusalMatcher } from './answers';
+import { generateWith, type Adaptation } from './adaptation';
 import type { ChatTokenizer } from './chat';
 import type { StudentEngine } from './engine-port';
 import { hash32 } from './prng';
@@ -33,7 +34,7 @@ export interface ProbeInput {
  */
 export async function probe(
   input: ProbeInput,
-  softPrompt: Float32Array,
+  adaptation: Adaptation,
   step: number,
 ): Promise<ProbeRecord> {
   const { items, engine, chat } = input;
@@ -43,7 +44,7 @@ export async function probe(
       stream: hash32('probe', item.id),
     })),
     {
-      softPrompt,
+      ...generateWith(adaptation),
       temperature: 1,
       seed: PROBE_SEED,
       maxNewTokens: input.maxNewTokens,

@@ -6,7 +6,8 @@ import { holdOut } from './dataset';
 import { preparedKey, type PreparedData } from './prepare';
 import { PROBE_COUNTS } from './probe';
 import { parseRecipe } from './recipe';
-import { distil, throughLink, type RunDeps } from './run';
+import { throughLink } from './form';
+import { distil, type RunDeps } from './run';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
 
 const ids = { student: '0123456789abcdef', guard: 'g', judge: 'j' };
@@ -104,7 +105,7 @@ describe('distil', () => {
     const options = { evaluations: [], probeEvery: 0 };
     const first = await distil(
       short,
-      deps({ savePrepared: async (_, data) => void made.push(data) }),
+      deps({ savePrepared: async (_, data) => void made.push(data as PreparedData) }),
       {},
       options,
     );

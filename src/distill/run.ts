@@ -2,24 +2,18 @@
  * A whole run: prepare, train, quantise as the link does, evaluate exactly those values, write the
  * link. The trainer worker and the command line both call this and nothing else.
  */
-import { dequantiseRows, quantiseRows } from '../formats/prompt-quant';
 import { encodeShare, type SharedRecipe } from '../formats/share-link';
+import type { Adaptation } from './adaptation';
+import { isTrained } from './adapter-spec';
 import type { Checkpoint } from './checkpoint';
 import { holdOut, limitItems } from './dataset';
 import { evaluate, type EvaluateDeps } from './evaluate';
 import { objectiveKey } from './objectives/spec';
-import { plan } from './paths';
-import {
-  parsePrepared,
-  prepare,
-  preparedKey,
-  type PreparedData,
-  type PreparedKey,
-} from './prepare';
 import { hash32 } from './prng';
 import { probe, PROBE_COUNTS } from './probe';
-import { EVALUATION_SEED, quantisesAt, sameRecipe } from './recipe';
-import { train, type TrainHooks } from './trainer';
+import { EVALUATION_SEED, sameRecipe } from './recipe';
+import { train, type TrainHooks, type TrainResult } from './trainer';
+import { answerScorer, planRun, type TrainingDataDeps } from './training-data';
 import type {
   Evaluation,
   PromptItem,
@@ -29,13 +23,9 @@ import type {
   SystemName,
 } from './types';
 
-export interface RunDeps extends EvaluateDeps {
-  train: readonly PromptItem[];
+export interface RunDeps extends EvaluateDeps, TrainingDataDeps {
   sets: Readonly<Partial<Record<'wording' | 'intent', readonly PromptItem[]>>>;
   environment: RunEnvironment;
-  /** Prepared data that may fit, shipped or cached, unchecked; tried in order. */
-  prepared?: readonly (() => Promise<unknown>)[];
-  savePrepared?: (key: PreparedKey, data: PreparedData) => Promise<void>;
 }
 
 export interface EvaluationRequest {
@@ -69,11 +59,6 @@ export const DEFAULT_EVALUATIONS: readonly EvaluationRequest[] = [
 ];
 const DEFAULT_PROBE_EVERY = 25;
 
-/** The values that a link carries for `prompt`, [n, dim]. */
-export function throughLink(prompt: Float32Array, dim: number): Float32Array {
-  return dequantiseRows(quantiseRows(prompt, prompt.length / dim, dim));
-}
-
 /**
  * Runs `recipe` from the data to the link. Ended early by its control it still gives a record, with
  * status 'stopped', scored as it stood.
@@ -91,39 +76,74 @@ export async function distil(
   }
   const createdAt = new Date().toISOString();
   const clock = new Clock();
-  const { engine, chat, domain, ids } = deps;
+  const trained = isTrained(recipe.adapter)
+    ? await trainAdapter(recipe, deps, hooks, options, clock)
+    : await untrained(recipe, deps);
+  const { adaptation } = trained;
+  const values = adaptation?.values ?? new Float32Array();
+  const evaluations = await clock.time('evaluate', () =>
+    evaluateAll(recipe, deps, adaptation, hooks, options),
+  );
+  const share = await shareText(recipe, deps, values, evaluations);
+  return {
+    id: `${createdAt.slice(0, 19).replace(/\D/g, '')}-${hash32(share ?? runKey(recipe)).toString(36)}`,
+    createdAt,
+    recipe,
+    modelId: deps.ids.student,
+    environment: { ...deps.environment, ...(trained.memory && { memory: trained.memory }) },
+    steps: trained.steps,
+    probes: trained.probes,
+    values,
+    dim: deps.engine.dim,
+    evaluations,
+    seconds: clock.seconds,
+    share,
+    status: trained.status,
+  };
+}
 
-  const prepared = await clock.time('prepare', () => preparedFor(recipe, deps, hooks));
-  const { held, rest } = holdOut(deps.train, PROBE_COUNTS);
+/** What training leaves to be evaluated and kept. */
+interface Trained extends Pick<TrainResult, 'status' | 'steps' | 'probes' | 'memory'> {
+  adaptation: Adaptation;
+}
+
+async function trainAdapter(
+  recipe: Recipe,
+  deps: RunDeps,
+  hooks: RunHooks,
+  options: RunOptions,
+  clock: Clock,
+): Promise<Trained> {
+  const { engine, chat, domain, train: items } = deps;
+  const { held, rest } = holdOut(items, PROBE_COUNTS);
   // A set too small to spare probes trains on everything.
   const [indices, probes] =
-    rest.length >= held.length ? [rest, held] : [deps.train.map((_, i) => i), held];
-  const probeItems = probes.map((i) => deps.train[i]!);
+    rest.length >= held.length ? [rest, held] : [items.map((_, i) => i), held];
+  const probeItems = probes.map((i) => items[i]!);
+  const plan = await clock.time('prepare', () => planRun(recipe, indices, deps, hooks));
   const probeEvery = options.probeEvery ?? DEFAULT_PROBE_EVERY;
-  const trained = await train(
+  const { signal } = hooks;
+  const result = await train(
     {
       recipe,
-      plan: plan(deps.train, indices, prepared, recipe, chat, domain.refusals, engine.maxPositions),
+      plan,
       engine,
       chat,
+      scoreAnswers: answerScorer(deps.guard, chat, items, recipe),
       checkpointEvery: options.checkpointEvery,
       resumeFrom: options.resumeFrom,
       ...(probeEvery > 0 && {
         probeEvery,
-        probe: (prompt: Float32Array, step: number) =>
-          probe(
-            {
-              items: probeItems,
-              engine,
-              chat,
-              judge: deps.judge,
-              refusals: domain.refusals,
-              maxNewTokens: recipe.maxNewTokens,
-              signal: hooks.signal,
-            },
-            quantisesAt(recipe, step) ? throughLink(prompt, engine.dim) : prompt,
+        probe: (adaptation: Adaptation, step: number) => {
+          const { judge } = deps;
+          const { refusals } = domain;
+          const { maxNewTokens } = recipe;
+          return probe(
+            { items: probeItems, engine, chat, judge, refusals, maxNewTokens, signal },
+            adaptation,
             step,
-          ),
+          );
+        },
       }),
     },
     {
@@ -134,55 +154,24 @@ export async function distil(
       },
     },
   );
-  clock.add('train', trained.seconds.train);
-  clock.add('probe', trained.seconds.probe);
-
-  const values = throughLink(trained.values, engine.dim);
-  const evaluations = await clock.time('evaluate', () =>
-    evaluateAll(recipe, deps, values, hooks, options),
-  );
-  const share = await shareText(recipe, deps, values, evaluations);
-  return {
-    id: `${createdAt.slice(0, 19).replace(/\D/g, '')}-${hash32(share).toString(36)}`,
-    createdAt,
-    recipe,
-    modelId: ids.student,
-    environment: { ...deps.environment, ...(trained.memory && { memory: trained.memory }) },
-    steps: trained.steps,
-    probes: trained.probes,
-    values,
-    dim: engine.dim,
-    evaluations,
-    seconds: clock.seconds,
-    share,
-    status: trained.status,
-  };
+  clock.add('train', result.seconds.train);
+  clock.add('probe', result.seconds.probe);
+  const { form, values } = result;
+  return { ...result, adaptation: form.adaptation(form.quantised(values)) };
 }
 
-/** Prepared data that fits, or newly made. */
-async function preparedFor(recipe: Recipe, deps: RunDeps, hooks: RunHooks): Promise<PreparedData> {
-  const key = preparedKey(deps.train, deps.ids, recipe.maxNewTokens);
-  for (const source of deps.prepared ?? []) {
-    const value = await source();
-    if (value === null || value === undefined) continue;
-    try {
-      return parsePrepared(value, key, deps.train.length, deps.engine.vocabSize);
-    } catch {
-      // Made for something else: it is a cache, so make it again.
-    }
+/** Adapters that nothing is learned for. */
+async function untrained({ adapter }: Recipe, _deps: RunDeps): Promise<Trained> {
+  if (adapter.kind !== 'preamble') {
+    throw new RangeError('Steering by a difference of means cannot be made with this engine yet.');
   }
-  const data = await prepare(deps.train, key, deps, {
-    signal: hooks.signal,
-    onProgress: hooks.onProgress,
-  });
-  await deps.savePrepared?.(key, data);
-  return data;
+  return { status: 'finished', steps: [], probes: [], adaptation: null };
 }
 
 async function evaluateAll(
   recipe: Recipe,
   deps: RunDeps,
-  prompt: Float32Array,
+  adaptation: Adaptation,
   hooks: RunHooks,
   options: RunOptions,
 ): Promise<Evaluation[]> {
@@ -199,7 +188,8 @@ async function evaluateAll(
         temperature,
         seed: EVALUATION_SEED,
         maxNewTokens: recipe.maxNewTokens,
-        adaptation: { kind: 'soft-prompt', values: prompt },
+        adaptation,
+        ...(recipe.adapter.kind === 'preamble' && { adapterSystem: deps.domain.preamble }),
         teacher: recipe,
         guardCase: recipe.guardCase,
       },
@@ -222,7 +212,8 @@ async function shareText(
   { chat, engine, ids }: RunDeps,
   prompt: Float32Array,
   evaluations: readonly Evaluation[],
-): Promise<string> {
+): Promise<string | null> {
+  if (recipe.adapter.kind !== 'soft-prompt' || recipe.adapter.form !== 'full') return null;
   const claimed = evaluations.find(
     ({ set, temperature, systems }) => set === 'wording' && temperature === 1 && systems.adapter,
   )?.systems.adapter?.scores;
@@ -245,6 +236,10 @@ async function shareText(
       : null,
     values: prompt,
   });
+}
+
+function runKey(recipe: Recipe): string {
+  return JSON.stringify(recipe);
 }
 
 /** Plain TV and KL on a prompt guard are names; the rest travels whole. */

@@ -14,39 +14,76 @@
  *     "guardCases": ["prompt", { "kind": "response", "samples": 4 }],   default ["prompt"]
  *     "strictness": [-2, 0, 2],                                default [0]
  *     "virtualTokens": [8, 16],       soft prompts that name no n have each of these; default [16]
- *     "seeds": [0, 1, 2]                                       default [0]
+ *     "seeds": [0, 1, 2],                                      default [0]
+ *     "tuned": [{ "adapter": "lora", "objective": "ppo", "set": { "learningRate": 0.005 } }],
+ *                                     recipe fields of the cells of an adapter, an objective or both;
+ *                                     of several that fit, later ones win
+ *     "sets": ["wording", "intent"],  what is evaluated; both by default
+ *     "limit": 0                      prompts of each label to evaluate; 0, the default, is all
  *   }
  *
  * Seeds are outermost: a sweep that is stopped early has whole grids of its first seeds.
  */
 import {
+  ADAPTER_KINDS,
   ADAPTER_RANGES,
   adapterKey,
   isTrained,
   parseAdapter,
+  type AdapterKind,
   type AdapterSpec,
 } from './adapter-spec';
 import { guardCaseKey, incompatible, parseGuardCase, type GuardCase } from './guard-case';
-import { objectiveKey, parseObjective, type ObjectiveSpec } from './objectives/spec';
+import {
+  OBJECTIVE_NAMES,
+  objectiveKey,
+  parseObjective,
+  type ObjectiveName,
+  type ObjectiveSpec,
+} from './objectives/spec';
 import { hash32 } from './prng';
 import { parseRecipe, RECIPE_RANGES, RecipeError } from './recipe';
-import { checkNumber, describe, fieldsOf, listField, onlyFields, SpecError } from './spec-fields';
+import {
+  checkNumber,
+  choiceField,
+  describe,
+  fieldsOf,
+  listField,
+  onlyFields,
+  SpecError,
+} from './spec-fields';
 import type { Recipe } from './types';
 
 /** Recipe fields that a sweep's axes set. */
 const SWEPT = ['adapter', 'objective', 'guardCase', 'strictness', 'seed'] as const;
 
+type SharedFields = Partial<Omit<Recipe, (typeof SWEPT)[number]>>;
+
+/** Recipe fields of some cells, such as the learning rate that suits an adapter. */
+export interface Tuning {
+  /** All adapters, or objectives, where absent. */
+  adapter?: AdapterKind;
+  objective?: ObjectiveName;
+  set: SharedFields;
+}
+
+export type SweepSet = 'wording' | 'intent';
+
 export interface SweepSpec {
   version: 1;
   name: string;
   /** Recipe fields that all cells share; the rest are the default recipe's. */
-  base: Partial<Omit<Recipe, (typeof SWEPT)[number]>>;
+  base: SharedFields;
   /** Soft prompts without an n of their own stand here once for each of `virtualTokens`. */
   adapters: AdapterSpec[];
   objectives: ObjectiveSpec[];
   guardCases: GuardCase[];
   strictness: number[];
   seeds: number[];
+  tuned: Tuning[];
+  sets: SweepSet[];
+  /** Prompts of each label to evaluate; 0 is all. */
+  limit: number;
 }
 
 export interface SweepCell {
@@ -84,6 +121,9 @@ const FIELDS = [
   'strictness',
   'virtualTokens',
   'seeds',
+  'tuned',
+  'sets',
+  'limit',
 ];
 
 /**
@@ -123,12 +163,20 @@ export function parseSweep(value: unknown): SweepSpec {
   const spec: SweepSpec = {
     version: 1,
     name,
-    base: parseBase(fields.base ?? {}),
+    base: parseShared(fields.base ?? {}, 'base'),
     adapters: unique(adapters, adapterKey),
     objectives: unique(axis('objectives', ['tv'], parseObjective), objectiveKey),
     guardCases: unique(axis('guardCases', ['prompt'], parseGuardCase), guardCaseKey),
     strictness: numbers('strictness', 0),
     seeds: numbers('seeds', 0),
+    tuned: listField(fields.tuned ?? [], 'tuned', { min: 0, max: MAX_AXIS }, parseTuning),
+    sets: unique(
+      axis('sets', ['wording', 'intent'], (value, path) =>
+        choiceField({ set: value }, 'set', ['wording', 'intent'], path),
+      ),
+      String,
+    ),
+    limit: checkNumber(fields.limit ?? 0, { min: 0, max: 100_000, integer: true }, 'limit'),
   };
   const size =
     spec.adapters.length *
@@ -149,18 +197,32 @@ export function parseSweep(value: unknown): SweepSpec {
   return spec;
 }
 
-function parseBase(value: unknown): SweepSpec['base'] {
-  const fields = fieldsOf(value, 'base');
+function parseTuning(value: unknown, path: string): Tuning {
+  const fields = fieldsOf(value, path);
+  onlyFields(fields, ['adapter', 'objective', 'set'], path);
+  return {
+    ...(fields.adapter !== undefined && {
+      adapter: choiceField(fields, 'adapter', ADAPTER_KINDS, path),
+    }),
+    ...(fields.objective !== undefined && {
+      objective: choiceField(fields, 'objective', OBJECTIVE_NAMES, path),
+    }),
+    set: parseShared(fields.set, `${path}.set`),
+  };
+}
+
+function parseShared(value: unknown, path: string): SharedFields {
+  const fields = fieldsOf(value, path);
   const swept = [...SWEPT, 'virtualTokens'].find((field) => field in fields);
   if (swept)
-    throw new SpecError(`base.${swept}`, `${swept} is an axis of the sweep, not its base.`);
+    throw new SpecError(`${path}.${swept}`, `${swept} is an axis of the sweep, not its base.`);
   try {
     const recipe = parseRecipe(fields);
     return Object.fromEntries(
       Object.keys(fields).map((field) => [field, recipe[field as keyof Recipe]]),
     );
   } catch (error) {
-    if (error instanceof RecipeError) throw new SpecError(`base.${error.field}`, error.message);
+    if (error instanceof RecipeError) throw new SpecError(`${path}.${error.field}`, error.message);
     throw error;
   }
 }
@@ -213,6 +275,22 @@ function cellOf(
   return { id, adapter, objective, guardCase, strictness, seed };
 }
 
+/** What a cell trains with; of adapters that are not trained, what they are evaluated with. */
+export function cellRecipe(spec: SweepSpec, cell: SweepCell): Recipe {
+  const { adapter, objective, guardCase, strictness, seed } = cell;
+  const fits = ({ adapter: kind, objective: name }: Tuning) =>
+    (kind === undefined || kind === adapter.kind) &&
+    (name === undefined || name === objective?.name);
+  return parseRecipe({
+    ...Object.assign({}, spec.base, ...spec.tuned.filter(fits).map(({ set }) => set)),
+    adapter,
+    ...(objective && { objective }),
+    ...(guardCase && { guardCase }),
+    strictness,
+    seed,
+  });
+}
+
 /** A hash of what all cells share: results of another base are results of another sweep. */
 export function baseHash(spec: SweepSpec): string {
   const recipe = parseRecipe({ ...spec.base });
@@ -220,7 +298,12 @@ export function baseHash(spec: SweepSpec): string {
   const shared = Object.entries(recipe)
     .filter(([field]) => !swept.includes(field))
     .sort(([a], [b]) => (a < b ? -1 : 1));
-  return hash32(JSON.stringify(shared)).toString(16).padStart(8, '0');
+  const { sets, limit } = spec;
+  // What is tuned is left out, so that a sweep can grow: cells carry their recipe.
+  const evaluated = sets.length === 2 && limit === 0 ? [] : [{ sets, limit }];
+  return hash32(JSON.stringify([...shared, ...evaluated]))
+    .toString(16)
+    .padStart(8, '0');
 }
 
 function unique<T>(items: readonly T[], key: (item: T) => string): T[] {

@@ -1,10 +1,9 @@
 import { expect, it } from 'vitest';
-import { TeacherCache, type TaughtExample } from './teacher-cache';
+import { TeacherCache, type Taught } from './teacher-cache';
 
-const entry = (floats: number): TaughtExample => ({
-  example: { prompt: [1], paths: [] },
-  teacher: [{ logProbs: new Float32Array(2), hidden: new Float32Array(floats - 2) }],
-});
+const entry = (floats: number): Taught => [
+  { logProbs: new Float32Array(2), hidden: new Float32Array(floats - 2) },
+];
 
 it('drops what was used longest ago when its bytes are spent', () => {
   const cache = new TeacherCache(400);

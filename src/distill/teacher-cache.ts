@@ -2,17 +2,14 @@
  * Remembers what the frozen student says along an example's paths: from the second epoch on a step
  * needs no teacher pass. Least recently used first out, by bytes.
  */
-import type { TeacherPath, TrainExample } from '../engine/types';
+import type { TeacherPath } from '../engine/types';
 
-export interface TaughtExample {
-  example: TrainExample;
-  teacher: readonly TeacherPath[];
-}
+export type Taught = readonly TeacherPath[];
 
 export class TeacherCache {
   /** Bytes of the hidden states and log-probabilities held. */
   bytes = 0;
-  private readonly entries = new Map<number, TaughtExample>();
+  private readonly entries = new Map<number, Taught>();
 
   constructor(private readonly maxBytes: number) {}
 
@@ -20,7 +17,7 @@ export class TeacherCache {
     return this.entries.size;
   }
 
-  get(index: number): TaughtExample | undefined {
+  get(index: number): Taught | undefined {
     const entry = this.entries.get(index);
     if (entry) {
       this.entries.delete(index);
@@ -29,7 +26,7 @@ export class TeacherCache {
     return entry;
   }
 
-  set(index: number, entry: TaughtExample): void {
+  set(index: number, entry: Taught): void {
     const size = bytesOf(entry);
     this.remove(index);
     if (size > this.maxBytes) return;
@@ -50,6 +47,6 @@ export class TeacherCache {
   }
 }
 
-function bytesOf({ teacher }: TaughtExample): number {
+function bytesOf(teacher: Taught): number {
   return teacher.reduce((sum, path) => sum + path.hidden.byteLength + path.logProbs.byteLength, 0);
 }

@@ -1,11 +1,12 @@
 /**
  * A student small enough to check by hand, for tests of the method: a bigram model over whole words
  * that knows one answer for each topic, with a soft prompt that shifts its logits. Exact f64
- * gradients, real sampling, real Adam; only its size is a toy. An adapter's values do what a soft
- * prompt of one vector does.
+ * gradients, real sampling, real Adam; only its size is a toy. What adapters do stands in
+ * toy-adapters.testing.ts.
  *
  *   z_v = base_v(topic, prefix) + Σ_d g_d·(R_dv + K_d,topic·T_v),   g = Σ_j a_j·P_j
  */
+import { adapterLayout } from '../engine/adapter-shape';
 import type {
   AdapterValues,
   Generated,
@@ -30,6 +31,7 @@ import type {
 } from './engine-port';
 import { positionLoss, type PositionTarget } from './objectives/position';
 import { Random } from './prng';
+import { effect, effectBackward, toyConfig, type ToyAdaptation } from './toy-adapters.testing';
 import type { Guard, Label, PromptItem } from './types';
 
 const SPECIALS = ['<s>', '</s>', '<|system|>', '<|user|>', '<|assistant|>', '<unk>'];
@@ -132,6 +134,7 @@ const V = vocabulary.length;
 const EOS = idOf('</s>');
 
 export class ToyStudent implements StudentEngine {
+  readonly config = toyConfig(V);
   readonly dim = V;
   readonly vocabSize = V;
   readonly maxPositions = 64;
@@ -156,7 +159,7 @@ export class ToyStudent implements StudentEngine {
       const tokens: number[] = [];
       const logProbs: number[] = [];
       while (tokens.length < options.maxNewTokens && tokens.at(-1) !== options.stopToken) {
-        const q = this.next(prompt, tokens, options.softPrompt ?? options.adapter?.values ?? null);
+        const q = this.next(prompt, tokens, options.softPrompt ?? options.adapter ?? null);
         let token = q.indexOf(Math.max(...q));
         if (options.temperature > 0) {
           let left = random.next();
@@ -184,12 +187,10 @@ export class ToyStudent implements StudentEngine {
     items: readonly PathsOfPrompt[],
     adaptation?: Float32Array | AdapterValues,
   ): Promise<Float32Array[][]> {
-    const values =
-      adaptation && !(adaptation instanceof Float32Array) ? adaptation.values : adaptation;
     return items.map(({ prompt, paths }) =>
       paths.map((path) =>
         Float32Array.from(path, (token, t) =>
-          Math.log(this.next(prompt, path.slice(0, t), values ?? null)[token]!),
+          Math.log(this.next(prompt, path.slice(0, t), adaptation ?? null)[token]!),
         ),
       ),
     );
@@ -200,11 +201,11 @@ export class ToyStudent implements StudentEngine {
   }
 
   /** Next-token probabilities, [V]. */
-  next(prompt: Tokens, prefix: Tokens, softPrompt: Float32Array | null): number[] {
-    return softmax(this.logits(prompt, prefix, softPrompt));
+  next(prompt: Tokens, prefix: Tokens, adaptation: ToyAdaptation): number[] {
+    return softmax(this.logits(prompt, prefix, adaptation));
   }
 
-  logits(prompt: Tokens, prefix: Tokens, softPrompt: Float32Array | null): number[] {
+  logits(prompt: Tokens, prefix: Tokens, adaptation: ToyAdaptation): number[] {
     const topic = TOPICS.findIndex(({ word }) => prompt.includes(idOf(word)));
     const careful = prompt.includes(idOf('<|system|>'));
     const harmful = TOPICS[topic]?.label === 'harmful';
@@ -213,8 +214,8 @@ export class ToyStudent implements StudentEngine {
     const wanted = [...preferred.split(' ').map(idOf), EOS][prefix.length] ?? EOS;
     const z = Array.from({ length: V }, (_, v) => (v === wanted ? 8 : 0));
     if (!careful) for (const text of TOY_DOMAIN.refusals) this.likes(z, text, prefix);
-    if (softPrompt) {
-      const g = mixed(softPrompt);
+    if (adaptation) {
+      const g = effect(adaptation, V);
       const features = this.features(topic, prefix);
       for (let v = 0; v < V; v++) for (let d = 0; d < V; d++) z[v]! += g[d]! * features(d, v);
     }
@@ -254,7 +255,8 @@ export class ToyTrainer implements PromptTrainer {
   ) {}
 
   get valuesLength(): number {
-    return this.vectors * V;
+    const { adapter, virtualTokens } = this.options;
+    return adapter ? adapterLayout(adapter, toyConfig(V)).length : virtualTokens * V;
   }
 
   setValues(values: Float32Array): void {
@@ -263,8 +265,9 @@ export class ToyTrainer implements PromptTrainer {
     this.optimiser = emptyState(values.length);
   }
 
-  private get vectors(): number {
-    return this.options.adapter ? 1 : this.options.virtualTokens;
+  private get present(): Float32Array | AdapterValues {
+    const { adapter } = this.options;
+    return adapter ? { shape: adapter, values: this.prompt } : this.prompt;
   }
 
   async readValues(): Promise<Float32Array> {
@@ -285,7 +288,7 @@ export class ToyTrainer implements PromptTrainer {
   }
 
   async along(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
-    return this.pathsOf(examples, this.prompt);
+    return this.pathsOf(examples, this.present);
   }
 
   async step(
@@ -349,13 +352,10 @@ export class ToyTrainer implements PromptTrainer {
     this.destroyed = true;
   }
 
-  private pathsOf(
-    examples: readonly PathsOfPrompt[],
-    softPrompt: Float32Array | null,
-  ): TeacherPath[][] {
+  private pathsOf(examples: readonly PathsOfPrompt[], adaptation: ToyAdaptation): TeacherPath[][] {
     return examples.map(({ prompt, paths }) =>
       paths.map((path) => {
-        const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), softPrompt));
+        const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), adaptation));
         return {
           logProbs: Float32Array.from(path, (token, t) => Math.log(softmax(rows[t]!)[token]!)),
           hidden: Float32Array.from(rows.flat()),
@@ -391,7 +391,7 @@ export class ToyTrainer implements PromptTrainer {
     const { objective, warmUp: warming } = this.options;
     const used = warmUp ? warming : objective;
     if (!used) throw new RangeError('This trainer was made without a warm-up.');
-    return positionLoss(used, this.student.logits(prompt, prefix, this.prompt), target);
+    return positionLoss(used, this.student.logits(prompt, prefix, this.present), target);
   }
 
   private add(
@@ -410,14 +410,9 @@ export class ToyTrainer implements PromptTrainer {
     }
   }
 
-  /** From the gradient of the mixed prompt to those of its vectors. */
+  /** From the gradient of g to that of the values. */
   private spread({ loss, dg }: { loss: number; dg: number[] }) {
-    const n = this.vectors;
-    const gradient = Array.from(
-      { length: n * V },
-      (_, i) => dg[i % V]! * share(Math.floor(i / V), n),
-    );
-    return { loss, gradient };
+    return { loss, gradient: effectBackward(this.options.adapter, this.prompt, dg) };
   }
 }
 
@@ -441,20 +436,6 @@ function mixtureTarget(
 
 function emptyState(length: number): OptimiserState {
   return { first: new Float32Array(length), second: new Float32Array(length), updates: 0 };
-}
-
-/** Weight of vector j of n in g; different for each, so that order matters. */
-function share(j: number, n: number): number {
-  return (2 * (j + 1)) / (n * (n + 1));
-}
-
-function mixed(softPrompt: Float32Array): number[] {
-  const n = softPrompt.length / V;
-  return Array.from({ length: V }, (_, d) => {
-    let sum = 0;
-    for (let j = 0; j < n; j++) sum += share(j, n) * softPrompt[j * V + d]!;
-    return sum;
-  });
 }
 
 function softmax(z: readonly number[]): number[] {

@@ -72,9 +72,12 @@ describe('adapterDistances', () => {
     const { values } = await soft;
     const shape = { kind: 'steering', layers: [0] } as const;
     const one = values.slice(0, student.dim);
+    // As adapterLayout aligns it.
+    const padded = (vector: Float32Array) =>
+      Float32Array.from({ length: 64 }, (_, i) => vector[i] ?? 0);
     const inside = await adapterDistances(
       student,
-      { kind: 'adapter', shape, values: one },
+      { kind: 'adapter', shape, values: padded(one) },
       answered,
     );
     const front = await adapterDistances(student, { kind: 'soft-prompt', values: one }, answered);

@@ -7,7 +7,8 @@ import { plan, trainExample, type Plan } from './paths';
 import { prepare, preparedKey } from './prepare';
 import { parseRecipe } from './recipe';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
-import { initialTokens, train } from './trainer';
+import { initialTokens } from './form';
+import { train } from './trainer';
 import type { Recipe } from './types';
 
 const chat = toyChat();
@@ -148,8 +149,8 @@ describe('train', () => {
     const { probes } = await train({
       ...input(student, { ...recipe, steps: 20 }),
       probeEvery: 8,
-      probe: async (prompt, step) => {
-        expect(prompt).toHaveLength(2 * student.dim);
+      probe: async (adaptation, step) => {
+        expect(adaptation?.values).toHaveLength(2 * student.dim);
         return { step, safety: none, overRefusal: none, usefulness: none, samples: [] };
       },
     });

@@ -1,24 +1,34 @@
 /**
- * The training loop: seeded batches, targets from the cached teacher, one optimiser step each,
+ * The training loop, the same for every objective and adapter: steps of the objective's family, with
  * probes and checkpoints in between. It can be paused, stepped, stopped, cancelled and resumed.
  */
 import { DivergedError } from '../engine/errors';
-import type { Divergence, Tokens } from '../engine/types';
-import { virtualTokens } from './adaptation';
+import type { PackInput } from '../engine/pack';
+import { unshared } from '../engine/token-rows';
+import type { EngineObjective } from '../engine/types';
+import { virtualTokens, type Adaptation } from './adaptation';
 import type { ChatTokenizer } from './chat';
 import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
+import { DistillationSteps, studentShare } from './distillation-steps';
 import type { PromptTrainer, StudentEngine } from './engine-port';
-import { EpochOrder, trainExample, type Plan } from './paths';
-import { Random } from './prng';
+import { formOf, type Form } from './form';
+import { createLearner, type Learner } from './learner';
+import { engineObjective } from './objectives/position';
+import type { ObjectiveSpec } from './objectives/spec';
+import { batchSizes, type Plan } from './paths';
+import type { PolicyNumbers } from './policy';
+import { PolicySteps, type AnswerScorer } from './policy-steps';
 import { learningRateAt, probesAt, quantisesAt } from './recipe';
-import { TeacherCache, type TaughtExample } from './teacher-cache';
+import type { Steps } from './steps';
 import type { ProbeRecord, Recipe, StepRecord } from './types';
 
 export interface LiveNumbers {
   tokensPerSecond: number;
   secondsLeft: number;
   gpuBytes: number;
+  /** Of the student's own answers, where it learns from them. */
+  policy?: PolicyNumbers;
 }
 
 export interface TrainInput {
@@ -26,8 +36,10 @@ export interface TrainInput {
   plan: Plan;
   engine: StudentEngine;
   chat: ChatTokenizer;
-  /** A look at the student with this prompt after `step` steps. */
-  probe?: (prompt: Float32Array, step: number) => Promise<ProbeRecord>;
+  /** Needed by objectives that learn from the student's own answers. */
+  scoreAnswers?: AnswerScorer;
+  /** A look at the student as it is after `step` steps. */
+  probe?: (adaptation: Adaptation, step: number) => Promise<ProbeRecord>;
   /** Steps between probes, fewer at first; there is one at the start and one at the end. */
   probeEvery?: number;
   /** Steps between checkpoints. */
@@ -51,8 +63,10 @@ export interface TrainResult {
   status: 'finished' | 'stopped';
   steps: StepRecord[];
   probes: ProbeRecord[];
-  /** Master values, not yet through the link, [virtualTokens, dim]. */
+  /** Master values, not yet through the link. */
   values: Float32Array;
+  /** What they are to the engine. */
+  form: Form;
   gpuBytes: number;
   /** How the engine used memory, in words, where it says so. */
   memory?: string;
@@ -62,77 +76,100 @@ export interface TrainResult {
 const TEACHER_BYTES = 192 * 1024 * 1024;
 /** What a laptop's GPU has left beside a model, a browser and a desktop. */
 const BUDGET_BYTES = 1024 * 1024 * 1024;
-
-/** Distinct ordinary tokens, drawn by the seed: the prompt starts as their embeddings. */
-export function initialTokens(chat: ChatTokenizer, vocabSize: number, recipe: Recipe): Tokens {
-  const order = new Random('initial', recipe.seed).permutation(vocabSize);
-  const known = chat.vocabSize;
-  const ordinary = [...order].filter((id) => id < known && !chat.specialTokens.has(id));
-  return Array.from(
-    { length: virtualTokens(recipe.adapter) },
-    (_, i) => ordinary[i % ordinary.length]!,
-  );
-}
+/** Never reached: gradients that are read back are clipped where they are used. */
+const NO_CLIP = 1e30;
 
 /**
  * Runs the recipe.
  * @throws the signal's reason when aborted; whatever the engine throws
  */
 export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<TrainResult> {
-  const { recipe, plan, engine, chat } = input;
+  const { recipe, engine, chat, resumeFrom } = input;
+  const form = await formOf(recipe, engine, chat);
+  const warmUp = warmUpOf(recipe.objective);
   const trainer = await engine.createTrainer({
     virtualTokens: virtualTokens(recipe.adapter),
-    objective: { family: 'divergence', name: divergenceOf(recipe) },
-    maxRows: plan.maxRows,
-    maxLossRows: plan.maxLossRows,
-    maxExampleRows: plan.maxExampleRows,
+    ...(form.shape && { adapter: form.shape }),
+    objective: engineObjective(recipe.objective),
+    ...(warmUp && { warmUp }),
+    ...sizesOf(input),
     budgetBytes: input.budgetBytes ?? BUDGET_BYTES,
-    clipNorm: recipe.clipNorm,
+    clipNorm: form.small ? NO_CLIP : recipe.clipNorm,
   });
   try {
-    const resumed = input.resumeFrom;
-    if (resumed) {
-      trainer.setValues(resumed.values);
-      if (resumed.optimiser) trainer.writeState?.(resumed.optimiser);
-    } else {
-      const tokens = initialTokens(chat, engine.vocabSize, recipe);
-      trainer.setValues(await engine.embeddingRows(tokens));
-    }
-    return await loop(input, trainer, hooks);
+    const start = { values: resumeFrom?.values ?? form.initial };
+    const learner = createLearner(trainer, form, recipe.clipNorm, {
+      ...start,
+      optimiser: resumeFrom?.optimiser ?? null,
+    });
+    const result = await loop(input, trainer, learner, stepsOf(input, learner), hooks);
+    return { ...result, form };
   } finally {
     trainer.destroy();
   }
 }
 
-function divergenceOf({ adapter, objective, guardCase }: Recipe): Divergence {
-  const { name } = objective;
-  const known = name === 'tv' || name === 'kl' || name === 'reverse-kl' || name === 'js';
-  if (!known || adapter.kind !== 'soft-prompt' || guardCase.kind !== 'prompt') {
-    throw new RangeError('This recipe cannot be trained yet.');
+/** KL, or likelihood where each row knows one token: for objectives that start cold. */
+function warmUpOf(objective: ObjectiveSpec): EngineObjective | null {
+  if (!('klWarmup' in objective) || objective.klWarmup === 0) return null;
+  return objective.name === 'tailr'
+    ? { family: 'token', objective: { name: 'likelihood' } }
+    : { family: 'divergence', name: 'kl' };
+}
+
+function warmsUpAt({ objective, steps }: Recipe, step: number): boolean {
+  return 'klWarmup' in objective && step < Math.round(objective.klWarmup * steps);
+}
+
+/** What batches need at most, answers included that are not known yet. */
+function sizesOf({ recipe, plan }: TrainInput) {
+  const { objective, maxNewTokens } = recipe;
+  const own = 'samples' in objective ? objective.samples : Math.ceil(studentShare(recipe));
+  const answers = Array.from({ length: own }, () => new Array<number>(maxNewTokens).fill(0));
+  const whole = ({ prompt, paths }: PackInput) => ({ prompt, paths: [...paths, ...answers] });
+  const { family } = engineObjective(objective);
+  return batchSizes(plan.examples, recipe, (input) =>
+    family === 'token' ? unshared(whole(input)) : whole(input),
+  );
+}
+
+function stepsOf(input: TrainInput, learner: Learner): Steps {
+  const { recipe, plan, engine, chat, scoreAnswers, resumeFrom, teacherBytes } = input;
+  const { objective } = recipe;
+  const shared = { recipe, plan, engine, chat, learner };
+  if (objective.name !== 'reinforce' && objective.name !== 'ppo') {
+    return new DistillationSteps({ ...shared, teacherBytes: teacherBytes ?? TEACHER_BYTES });
   }
-  return name;
+  if (!scoreAnswers) throw new RangeError(`${objective.name} needs a guard that reads answers.`);
+  return new PolicySteps({
+    ...shared,
+    objective,
+    scoreAnswers,
+    ...(resumeFrom?.valueHead && { valueHead: resumeFrom.valueHead }),
+  });
 }
 
 async function loop(
   input: TrainInput,
   trainer: PromptTrainer,
+  learner: Learner,
+  room: Steps,
   hooks: TrainHooks,
-): Promise<TrainResult> {
-  const { recipe, plan, resumeFrom } = input;
+): Promise<Omit<TrainResult, 'form'>> {
+  const { recipe, resumeFrom, checkpointEvery } = input;
   const steps = [...(resumeFrom?.steps ?? [])];
   const probes = [...(resumeFrom?.probes ?? [])];
   const control = hooks.control ?? new RunControl();
-  const order = new EpochOrder(plan.examples.length, recipe.batchSize, recipe.seed);
-  const cache = new TeacherCache(input.teacherBytes ?? TEACHER_BYTES);
   const seconds = { train: 0, probe: 0 };
   const pace = new Pace();
   let status: TrainResult['status'] = 'finished';
   let step = resumeFrom?.step ?? 0;
+  let kept = step;
 
   const probe = async () => {
     if (!input.probe || probes.at(-1)?.step === step) return;
     const start = performance.now();
-    const record = await input.probe(await trainer.readValues(), step);
+    const record = await input.probe(await learner.adaptation(quantisesAt(recipe, step)), step);
     probes.push(record);
     hooks.onProbe?.(record);
     seconds.probe += (performance.now() - start) / 1000;
@@ -145,38 +182,44 @@ async function loop(
       break;
     }
     const start = performance.now();
-    const batch = order.batch(step).map((index) => plan.examples[index]!);
-    const taught = await teach(batch, trainer, cache, plan, recipe);
-    hooks.signal?.throwIfAborted();
     const learningRate = learningRateAt(recipe, step);
-    const metrics = await trainer.step(
-      taught.map(({ example }) => example),
-      taught.map(({ teacher }) => teacher),
-      { learningRate, fakeQuantise: quantisesAt(recipe, step) },
-    );
-    if (!Number.isFinite(metrics.loss)) {
-      throw new DivergedError();
-    }
+    const options = {
+      learningRate,
+      quantise: quantisesAt(recipe, step),
+      warmUp: warmsUpAt(recipe, step),
+    };
+    const { rows, policy, ...metrics } = await room.next(step, options, hooks.signal);
+    if (!Number.isFinite(metrics.loss)) throw new DivergedError();
     step++;
     const took = (performance.now() - start) / 1000;
     seconds.train += took;
-    const record: StepRecord = { step, ...metrics, learningRate, seconds: took };
+    const record: StepRecord = {
+      step,
+      ...metrics,
+      learningRate,
+      seconds: took,
+      ...(policy && { policy }),
+    };
     steps.push(record);
-    const rows = taught.reduce((sum, { example }) => sum + rowsOf(example), 0);
     hooks.onStep?.(record, {
       ...pace.after(took, rows + virtualTokens(recipe.adapter), recipe.steps - step),
       gpuBytes: trainer.gpuBytes,
+      ...(policy && { policy }),
     });
     if (input.probeEvery && probesAt(step, input.probeEvery)) await probe();
-    if (hooks.onCheckpoint && input.checkpointEvery && step % input.checkpointEvery === 0) {
+    const due =
+      checkpointEvery && Math.floor(step / checkpointEvery) > Math.floor(kept / checkpointEvery);
+    if (hooks.onCheckpoint && due && (room.between?.(step) ?? true)) {
+      kept = step;
       hooks.onCheckpoint({
         version: 2,
         recipe,
         step,
-        values: await trainer.readValues(),
-        optimiser: (await trainer.readState?.()) ?? null,
+        values: await learner.read(),
+        optimiser: await learner.state(),
         steps: [...steps],
         probes: [...probes],
+        ...(room.valueHead && { valueHead: structuredClone(room.valueHead) }),
       });
     }
   }
@@ -185,45 +228,11 @@ async function loop(
     status,
     steps,
     probes,
-    values: await trainer.readValues(),
+    values: await learner.read(),
     gpuBytes: trainer.gpuBytes,
     ...(trainer.plan && { memory: trainer.plan.sentence }),
     seconds,
   };
-}
-
-/** The batch with its targets; one teacher pass for the examples that the cache does not have. */
-async function teach(
-  batch: readonly Plan['examples'][number][],
-  trainer: PromptTrainer,
-  cache: TeacherCache,
-  plan: Plan,
-  recipe: Recipe,
-): Promise<TaughtExample[]> {
-  const known = new Map<number, TaughtExample>();
-  const fresh = new Map<number, (typeof batch)[number]>();
-  for (const planned of batch) {
-    const entry = cache.get(planned.index);
-    if (entry) known.set(planned.index, entry);
-    else fresh.set(planned.index, planned);
-  }
-  if (fresh.size > 0) {
-    const list = [...fresh.values()];
-    const answers = await trainer.teach(
-      list.map(({ prompt, paths }) => ({ prompt, paths: paths.map(({ tokens }) => tokens) })),
-    );
-    for (const [i, planned] of list.entries()) {
-      const teacher = answers[i]!;
-      const entry = { example: trainExample(planned, teacher, plan.trie, recipe), teacher };
-      known.set(planned.index, entry);
-      cache.set(planned.index, entry);
-    }
-  }
-  return batch.map(({ index }) => known.get(index)!);
-}
-
-function rowsOf({ prompt, paths }: TaughtExample['example']): number {
-  return paths.reduce((sum, { tokens }) => sum + tokens.length, prompt.length);
 }
 
 /** Tokens a second and seconds left, from a mean that forgets the slow first steps. */

@@ -3,6 +3,7 @@ import type { AdapterSpec } from './adapter-spec';
 import type { Calibration, JointScore } from './calibration';
 import type { GuardCase } from './guard-case';
 import type { ObjectiveSpec } from './objectives/spec';
+import type { PolicyNumbers } from './policy';
 
 export type Label = 'harmful' | 'borderline' | 'benign';
 
@@ -150,6 +151,8 @@ export interface StepRecord {
   gradientNorm: number;
   learningRate: number;
   seconds: number;
+  /** Of the student's own answers, where it learns from them. */
+  policy?: PolicyNumbers;
 }
 
 /** A small look at the student while it trains; never the reported score. */

@@ -348,7 +348,7 @@ describe('a run', () => {
       systems: ['base', 'preamble', 'guarded', 'adapter'],
       temperature: 1,
       seed: 0,
-      prompt: await floats(softUrl),
+      values: await floats(softUrl),
       recipe: DEFAULT_RECIPE,
       limit: 2,
     });

@@ -140,15 +140,16 @@ export interface TrainerRequests {
   };
   /** The run that was under way when the tab was closed, if there is one; needs no `load`. */
   checkpoint: { payload: null; event: never; result: CheckpointSummary | null };
-  /** Evaluates systems on a bundled set; `adapter` needs a prompt. */
+  /** Evaluates systems on a bundled set; `adapter` needs values. */
   evaluate: {
     payload: {
       set: EvaluationSet;
       systems: SystemName[];
       temperature: 0 | 1;
       seed: number;
-      prompt: Float32Array | null;
-      /** Whose strictness the guarded system has, and how long answers may be. */
+      /** As a run's record has them. */
+      values: Float32Array | null;
+      /** What the values are, whose strictness the guarded system has, how long answers may be. */
       recipe: Recipe;
       /** Evaluate at most this many prompts of each label; 0 = all. */
       limit: number;

@@ -1,11 +1,11 @@
 /** Engine and method behind the protocol: training, evaluation, answers. Glue only. */
 import { version } from '../../package.json';
+import { adaptationOf } from '../distill/adaptation';
 import type { ChatTokenizer } from '../distill/chat';
 import { parseCheckpoint } from '../distill/checkpoint';
 import { RunControl } from '../distill/control';
 import { limitItems } from '../distill/dataset';
 import { evaluate, type SystemAnswers } from '../distill/evaluate';
-import { preparedKey, preparedKeyText } from '../distill/prepare';
 import { parseRecipe } from '../distill/recipe';
 import { distil } from '../distill/run';
 import type { Guard, RunEnvironment } from '../distill/types';
@@ -216,7 +216,6 @@ const handlers: Handlers<TrainerRequests> = {
         recipe.student = text;
         const deps = await evaluateDeps(signal);
         const train = await loadPrompts(baseUrl, 'train', signal);
-        const key = preparedKey(train, deps.ids, recipe.maxNewTokens);
         own.release = await gpuTurn.acquire(signal);
         const run = await distil(
           recipe,
@@ -226,11 +225,8 @@ const handlers: Handlers<TrainerRequests> = {
             train,
             sets: {},
             environment: environment(loaded()),
-            prepared: [
-              () => getDerived(preparedKeyText(key)),
-              () => shippedPrepared(baseUrl, text, signal),
-            ],
-            savePrepared: (saved, data) => putDerived(preparedKeyText(saved), data),
+            prepared: [(name) => getDerived(name), () => shippedPrepared(baseUrl, text, signal)],
+            savePrepared: putDerived,
           },
           {
             signal,
@@ -267,7 +263,7 @@ const handlers: Handlers<TrainerRequests> = {
     return { modelId, savedAt, recipe, step };
   },
 
-  evaluate({ set, systems, temperature, seed, prompt, recipe, limit }, { emit, signal }) {
+  evaluate({ set, systems, temperature, seed, values, recipe, limit }, { emit, signal }) {
     return jobs.run(async () => {
       if (set === 'custom') throw new RangeError('Only bundled sets are evaluated here.');
       const deps = await evaluateDeps(signal);
@@ -283,7 +279,8 @@ const handlers: Handlers<TrainerRequests> = {
               temperature,
               seed,
               maxNewTokens,
-              adaptation: prompt && { kind: 'soft-prompt', values: prompt },
+              adaptation: values && adaptationOf(recipe.adapter, values, deps.engine.config),
+              ...(recipe.adapter.kind === 'preamble' && { adapterSystem: deps.domain.preamble }),
               teacher: recipe,
               guardCase: recipe.guardCase,
             },

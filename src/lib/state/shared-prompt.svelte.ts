@@ -66,7 +66,7 @@ class SharedPromptState {
           systems: ['base', 'guarded', 'adapter'],
           temperature: 1,
           seed: EVALUATION_SEED,
-          prompt: opened.shared.values.slice(),
+          values: opened.shared.values.slice(),
           recipe: opened.recipe,
           limit: RECHECK_LIMIT,
         },

@@ -218,7 +218,7 @@ class Training {
           systems: ['base', 'preamble', 'guarded', 'adapter'],
           temperature,
           seed: EVALUATION_SEED,
-          prompt: run.values.slice(),
+          values: run.values.slice(),
           recipe: run.recipe,
           limit,
         },
