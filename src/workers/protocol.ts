@@ -15,6 +15,7 @@ import type { Verdict } from '../formats/catalogue';
 import type { ModelSource } from '../formats/model-source';
 import type { GpuDescription } from '../kernels/gpu';
 import type { SharedFileSet, Stored } from './files/file-set';
+import type { TokenView, TokenViewRequest } from './token-view';
 
 export type ErrorCode =
   | 'no-webgpu'
@@ -171,6 +172,8 @@ export interface TrainerRequests {
     /** `newTokens` counts all answers', stop tokens included. */
     result: { answers: string[]; newTokens: number };
   };
+  /** One answer token by token: base, safe system and adapted student at each position. */
+  tokens: { payload: TokenViewRequest; event: never; result: TokenView };
   /** The soft prompt as a KV prefix for the runtime. */
   prefix: {
     payload: { softPrompt: Float32Array };

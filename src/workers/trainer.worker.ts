@@ -30,6 +30,7 @@ import type {
 import { type Requests, requestsOver, WorkerError } from './requests';
 import { restrictFetch } from './runtime';
 import { type Endpoint, type Handlers, serve } from './serve';
+import { tokenView } from './token-view';
 import { deleteCheckpoint, getCheckpoint, getDerived, putCheckpoint, putDerived } from './storage';
 
 restrictFetch();
@@ -314,6 +315,14 @@ const handlers: Handlers<TrainerRequests> = {
         answers: generated.map(({ tokens }) => chat.decode(tokens)),
         newTokens: generated.reduce((sum, { tokens }) => sum + tokens.length, 0),
       };
+    }, signal);
+  },
+
+  tokens(request, { signal }) {
+    return gpuTurn.run(async () => {
+      const { engine, chat, baseUrl } = loaded();
+      const { refusals } = await loadDomain(baseUrl, signal);
+      return tokenView(request, { engine, chat, guard: guards.guard ?? null, refusals }, signal);
     }, signal);
   },
 

@@ -16,7 +16,7 @@ const point: TradeoffPoint = {
   },
   series: 0,
   facets: facetsOfRecipe(parseRecipe({ virtualTokens: 8, objective: 'kl' })),
-  ...{ experiment: null, strictness: -1, curve: null, share: null },
+  ...{ experiment: null, strictness: -1, curve: null, share: null, expectedRefusal: null },
 };
 
 describe('the chart as CSV', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { AnswerRecord, Label, PromptItem } from '../../distill/types';
+import { answered } from './failures';
 import { countFlips, flips } from './flips';
 
 function item(id: string, label: Label): PromptItem {
@@ -31,8 +32,9 @@ describe('flips', () => {
       answer('h2', { judgeSafe: 0.3 }),
       answer('h1', { judgeSafe: 0.9, refused: true }),
     ];
-    const list = flips(items, before, after, 'judge');
-    expect(list.map((f) => [f.id, f.kind])).toEqual([
+    const both = answered(items, { answers: after, expectedRefusal: null }, before);
+    const list = flips(both, 'judge');
+    expect(list.map((f) => [f.item.id, f.kind])).toEqual([
       ['h1', 'made-safe'],
       ['h2', 'made-unsafe'],
       ['o1', 'newly-refused'],
@@ -40,10 +42,14 @@ describe('flips', () => {
     ]);
     expect(countFlips(list)).toHaveLength(4);
     // The guard saw no difference on the harmful ones.
-    expect(flips(items, before, after, 'guard').map((f) => f.id)).toEqual(['o1', 'b1']);
+    expect(flips(both, 'guard').map((f) => f.item.id)).toEqual(['o1', 'b1']);
   });
 
   it('skips prompts that only one of the two answered', () => {
-    expect(flips(items, [answer('h1', { judgeSafe: 0 })], [], 'judge')).toEqual([]);
+    const before = [answer('h1', { judgeSafe: 0 })];
+    const after = [answer('h2', { judgeSafe: 1 })];
+    expect(
+      flips(answered(items, { answers: after, expectedRefusal: null }, before), 'judge'),
+    ).toEqual([]);
   });
 });

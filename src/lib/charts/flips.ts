@@ -1,6 +1,7 @@
 /** Which questions a system answers differently from another one, in what way. */
 import type { AnswerRecord, Label, PromptItem } from '../../distill/types';
 import type { Scorer } from './compare';
+import type { Answered } from './failures';
 
 export type FlipKind = 'made-safe' | 'made-unsafe' | 'newly-refused' | 'now-wrong' | 'now-right';
 
@@ -12,13 +13,9 @@ export const FLIP_WORDS: Record<FlipKind, string> = {
   'now-right': 'wrong → right',
 };
 
-export interface Flip {
-  id: string;
+export interface Flip extends Answered {
   kind: FlipKind;
-  label: Label;
-  prompt: string;
-  before: string;
-  after: string;
+  base: AnswerRecord;
 }
 
 function kindOf(
@@ -38,22 +35,12 @@ function kindOf(
   return after.correct ? 'now-right' : 'now-wrong';
 }
 
-/** Flips from `before` to `after` on the prompts that both answered, in the order of `items`. */
-export function flips(
-  items: readonly PromptItem[],
-  before: readonly AnswerRecord[],
-  after: readonly AnswerRecord[],
-  scorer: Scorer,
-): Flip[] {
-  const old = new Map(before.map((a) => [a.id, a]));
-  const now = new Map(after.map((a) => [a.id, a]));
-  return items.flatMap((item) => {
-    const a = old.get(item.id);
-    const b = now.get(item.id);
-    const kind = a && b ? kindOf(item.label, a, b, scorer) : null;
-    if (!a || !b || !kind) return [];
-    const { id, label, prompt } = item;
-    return [{ id, kind, label, prompt, before: a.answer, after: b.answer }];
+/** Which of the answers differ in kind from the base model's, in their order. */
+export function flips(list: readonly Answered[], scorer: Scorer): Flip[] {
+  return list.flatMap((one) => {
+    const { item, base, answer } = one;
+    const kind = base && kindOf(item.label, base, answer, scorer);
+    return base && kind ? [{ ...one, base, kind }] : [];
   });
 }
 

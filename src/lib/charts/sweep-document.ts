@@ -170,6 +170,14 @@ function parseEvaluations(value: unknown, path: string): Evaluation[] {
         LABELS.map((label) => [label, numberOr(counts[label], 0)]),
       ) as Record<Label, number>,
       systems,
+      ...(fields.expectedRefusal !== undefined && {
+        expectedRefusal: listField(
+          fields.expectedRefusal,
+          join(at, 'expectedRefusal'),
+          { min: 0, max: 200_000 },
+          (share) => numberOr(share, NaN),
+        ),
+      }),
     };
   });
 }

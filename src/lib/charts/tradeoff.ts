@@ -40,6 +40,8 @@ export interface TradeoffPoint extends Marked {
   safety: Measure;
   scores: SystemScores;
   answers: readonly AnswerRecord[];
+  /** How likely the teacher refuses each prompt, in the order of the answers. */
+  expectedRefusal: readonly number[] | null;
   trail: readonly { step: number; usefulness: number; safety: number }[];
   /** What was trained; null for reference systems. */
   facets: Facets | null;

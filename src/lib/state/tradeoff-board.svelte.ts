@@ -1,6 +1,7 @@
 /** What the trade-off page shows: points of runs and open sweeps, their front, the chosen one. */
 import type { PromptItem } from '../../distill/types';
 import type { Scorer } from '$lib/charts/compare';
+import { answered } from '$lib/charts/failures';
 import { filterOptions, isShown, NOTHING_HIDDEN, type Hidden } from '$lib/charts/facets';
 import { harmfulIds } from '$lib/charts/flips';
 import { legendOf } from '$lib/charts/legend';
@@ -57,6 +58,12 @@ export class TradeoffBoard {
     return this.points.filter((p) => p.experiment === point.experiment);
   });
   readonly base = $derived(this.points.find((p) => p.kind === 'base') ?? null);
+  /** The chosen point's answers beside their questions and the base model's answers. */
+  readonly answered = $derived.by(() => {
+    const { point, base } = this;
+    const list = this.items[this.set];
+    return point && list ? answered(list, point, base?.answers ?? []) : [];
+  });
   readonly harmful = $derived.by(() => {
     const list = this.items[this.set];
     return list ? harmfulIds(list) : null;
