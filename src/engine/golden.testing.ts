@@ -1,6 +1,6 @@
 /** The goldens of tests/fixtures/pocket, for the tests that are held to them. */
 import { repositoryFile } from './testing';
-import type { SparseRow, TrainExample } from './types';
+import type { SparseRow, TokenExample, TrainExample } from './types';
 
 export const FIXTURES = 'tests/fixtures/pocket';
 
@@ -60,4 +60,53 @@ function trainExample(golden: GoldenExample, batch: number, tMax: number): Train
 /** The golden's training batch. */
 export function goldenExamples({ examples, tMax }: PocketGolden): TrainExample[] {
   return examples.map((example) => trainExample(example, examples.length, tMax));
+}
+
+/** objectives.json: what PyTorch makes of the batch under every objective. */
+export interface ObjectiveGolden {
+  settings: { gamma: number; minWeight: number; clip: number };
+  /** Of each token, [examples · 2][T], as are the log-probabilities. */
+  advantages: number[][];
+  cases: Record<
+    string,
+    { losses: Record<string, number>; logProbs: number[][]; oldLogProbs: number[][] }
+  >;
+}
+
+/** The golden's batch as losses on its own tokens. */
+export function goldenTokens(
+  { examples, tMax }: PocketGolden,
+  { advantages, cases }: ObjectiveGolden,
+  name: string,
+  plain = false,
+): TokenExample[] {
+  const old = cases[name]!.oldLogProbs;
+  return examples.map(({ prompt, sampled, refusal, sampledWeight, refusalWeight }, e) => {
+    const path = (tokens: number[], weight: number, at: number) => ({
+      tokens,
+      coef: new Float32Array(tokens.length).fill(weight / (examples.length * tMax)),
+      advantage: Float32Array.from(plain ? tokens.map(() => 1) : advantages[at]!),
+      oldLogProb: Float32Array.from(old[at]!),
+    });
+    const paths = [path(sampled, sampledWeight, 2 * e), path(refusal, refusalWeight, 2 * e + 1)];
+    return { prompt, paths };
+  });
+}
+
+/** The same tokens as targets of a divergence; paths of an example share their first position. */
+export function goldenSparse({ examples, tMax }: PocketGolden): TrainExample[] {
+  return examples.map(({ prompt, sampled, refusal, sampledWeight, refusalWeight }) => {
+    const total = sampledWeight + refusalWeight;
+    const first = {
+      tokens: [sampled[0]!, refusal[0]!],
+      probs: [sampledWeight / total, refusalWeight / total],
+    };
+    const path = (tokens: number[], weight: number) => ({
+      tokens,
+      coef: new Float32Array(tokens.length).fill(weight / (examples.length * tMax)),
+      refusalPosterior: new Float32Array(tokens.length).fill(1),
+      refusalNext: tokens.map((token, t) => (t === 0 ? first : { tokens: [token], probs: [1] })),
+    });
+    return { prompt, paths: [path(sampled, sampledWeight), path(refusal, refusalWeight)] };
+  });
 }

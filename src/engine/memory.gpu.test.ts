@@ -6,7 +6,9 @@ import { Engine } from './engine';
 import { CancelledError, MemoryPlanError } from './errors';
 import { exampleLossRows, exampleRows } from './pack';
 import { type Family, familyExamples, loadFamily } from './testing';
+import { tokenInput } from './token-rows';
 import type { PromptTrainer, TrainerOptions } from './trainer';
+import type { TokenExample, Tokens } from './types';
 
 /** Soft caps, windows and four norms; head norms; a table that head and embedding share. */
 const FAMILIES = ['gemma2-packed', 'qwen3-packed', 'llama-shared-table'];
@@ -101,7 +103,8 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
   it('makes nothing after the first step', async () => {
     const { family, engine } = await load(name);
     const { options, examples, inputs } = batchOf(family);
-    const trainer = await engine.createTrainer({ ...options, passRows: SPLIT });
+    const warmUp = { family: 'divergence', name: 'kl' } as const;
+    const trainer = await engine.createTrainer({ ...options, warmUp, passRows: SPLIT });
     trainer.setValues(family.array('soft'));
     const { gpu } = engine;
     const seen = () => [gpu.bufferCount, gpu.bindGroupCount, gpu.pipelineCount, gpu.allocatedBytes];
@@ -110,7 +113,7 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
       // Batches of different lengths, with fresh targets.
       const count = step === 0 ? examples.length : 1 + (step % examples.length);
       const teacher = await trainer.teach(inputs.slice(0, count));
-      const settings = { learningRate: 0.01, fakeQuantise: step % 2 === 0 };
+      const settings = { learningRate: 0.01, fakeQuantise: step % 2 === 0, warmUp: step % 3 > 0 };
       await trainer.step(examples.slice(0, count), teacher, settings);
       first ??= seen();
       expect(seen()).toEqual(first);
@@ -141,6 +144,59 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
     expect(parts.tokens).toEqual(whole.tokens);
     expect(parts.tokens).toEqual(family.golden.greedy.plain);
     expect(parts.submits).toBeGreaterThan(3 * whole.submits);
+  });
+});
+
+describe.each(['gemma2-packed', 'qwen3-packed'])('memory of token losses with %s', (name) => {
+  it('is as planned, less than a divergence takes, and nothing is made after a step', async () => {
+    const { family, engine } = await load(name);
+    const { gpu } = engine;
+    const { inputs, options: mixture } = batchOf(family);
+    const rows = inputs.map(({ prompt, paths }): TokenExample => {
+      const ones = (tokens: Tokens) => new Float32Array(tokens.length).fill(1);
+      const path = (tokens: Tokens) => ({
+        tokens,
+        coef: ones(tokens),
+        advantage: ones(tokens),
+        oldLogProb: ones(tokens),
+      });
+      return { prompt, paths: paths.map(path) };
+    });
+    const sizes = rows.map(tokenInput);
+    const options: TrainerOptions = {
+      ...mixture,
+      objective: { family: 'token', objective: { name: 'ppo', clip: 0.2 } },
+      warmUp: { family: 'token', objective: { name: 'likelihood' } },
+      maxRows: sizes.reduce((sum, input) => sum + exampleRows(input), 0),
+      maxLossRows: sizes.reduce((sum, input) => sum + exampleLossRows(input), 0),
+      maxExampleRows: Math.max(...sizes.map(exampleRows)),
+      passRows: SPLIT + 4,
+    };
+    (await engine.createTrainer(options)).destroy();
+    const before = gpu.allocatedBytes;
+    const trainer = await engine.createTrainer(options);
+    const { bytes, totalBytes, passes } = trainer.plan;
+    expect(passes).toBeGreaterThan(1);
+    const took = gpu.allocatedBytes - before;
+    expect(took).toBeGreaterThanOrEqual(totalBytes - bytes.staging);
+    expect(took).toBeLessThanOrEqual(totalBytes - bytes.staging + PADDING);
+    const same = { ...options, objective: mixture.objective, warmUp: undefined };
+    expect(bytes.head).toBeLessThan(engine.planTrainer(same).bytes.head);
+
+    trainer.setValues(family.array('soft'));
+    const seen = () => [gpu.bufferCount, gpu.bindGroupCount, gpu.pipelineCount, gpu.allocatedBytes];
+    let first: number[] | undefined;
+    for (let step = 0; step < 6; step++) {
+      const count = step === 0 ? rows.length : 1 + (step % rows.length);
+      const settings = { learningRate: 0.01, fakeQuantise: step % 2 === 0, warmUp: step < 3 };
+      const along = await trainer.along(inputs.slice(0, count));
+      expect(along).toHaveLength(count);
+      await trainer.stepTokens(rows.slice(0, count), settings);
+      first ??= seen();
+      expect(seen()).toEqual(first);
+    }
+    trainer.destroy();
+    expect(gpu.allocatedBytes - before).toBeLessThanOrEqual(bytes.staging);
   });
 });
 

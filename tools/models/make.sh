@@ -18,7 +18,7 @@ encoder() {
   "$python" export_encoder.py "$1" --encoder "$build/$1" --out "$root/public/models/$1"
 }
 goldens() {
-  for script in goldens adapter_goldens; do
+  for script in goldens adapter_goldens objective_goldens; do
     "$python" "$script.py" --student "$root/public/models/pocket" --out "$root/tests/fixtures/pocket"
   done
 }
