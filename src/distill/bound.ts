@@ -250,7 +250,10 @@ export function studentTokenSum(
 
 /** log-probabilities of the K refusal wordings, as whole strings, for one prompt. */
 export interface RefusalMasses {
+  /** The share that is passed: s(x), or 1 − u(x) with a response guard. */
   safe: number;
+  /** With a response guard: s(x, r̄), with which it passes a refusal that the base itself says. */
+  refusalSafe?: number;
   /** log π(r̄_k | x), [K]. */
   base: ArrayLike<number>;
   /** log q(r̄_k | x), [K]. */
@@ -276,7 +279,8 @@ export function refusalEventTv(prompts: readonly RefusalMasses[]): {
   };
   let [tv, teacher, student] = [0, 0, 0];
   for (const prompt of prompts) {
-    const p = prompt.safe * mass(prompt.base) + (1 - prompt.safe);
+    const { safe, refusalSafe = safe } = prompt;
+    const p = Math.min(1, refusalSafe * mass(prompt.base) + (1 - safe));
     const q = mass(prompt.student);
     tv += Math.abs(p - q) / prompts.length;
     teacher += p / prompts.length;

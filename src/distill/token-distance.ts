@@ -7,9 +7,9 @@
  * r_t ~ π: −log a for KL and max(0, 1 − a) for TV, which have the same expectations and more noise.
  * Greedy answers are no samples, so there the estimates say less.
  */
-import type { TeacherPath, Tokens, TrainExample } from '../engine/types';
+import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../engine/types';
 import type { Adaptation } from './adaptation';
-import type { PathsOfPrompt, StudentEngine } from './engine-port';
+import type { PathsOfPrompt, StudentEngine, TrainerOptions } from './engine-port';
 import type { RefusalTrie } from './target';
 
 export interface AnsweredPrompt {
@@ -45,7 +45,7 @@ export async function adapterDistances(
   const positions = answered.reduce((sum, { answer }) => sum + answer.length, 0);
   const kept: TeacherPath[][] | undefined =
     positions * engine.dim * 4 <= STATE_BYTES ? [] : undefined;
-  const target = (i: number) => plainExample(answered[i]!);
+  const target = (i: number) => [plainPath(answered[i]!)];
   const means = async (name: 'kl' | 'tv') =>
     (await divergenceAlong(engine, adaptation, name, inputs, target, { ...options, kept })).map(
       ([values]) => average(values!),
@@ -54,20 +54,22 @@ export async function adapterDistances(
 }
 
 /**
- * D(p_t, q_t) of trained values along paths, over the full vocabulary, [prompts][paths][T].
+ * D(p_t, q_t) of the adapted student along paths, over the full vocabulary, [prompts][paths][T].
+ * @param inputs what the frozen student is asked, and `conditioned` where the adapted student's
+ *   prompt is another one
  * @param target the i-th prompt's target, given what the frozen student says along its paths
  * @param options.kept states of the frozen student: filled where empty, used where not
  */
 export async function divergenceAlong(
   engine: StudentEngine,
-  adaptation: NonNullable<Adaptation>,
+  adaptation: Adaptation,
   name: 'kl' | 'tv',
-  inputs: readonly PathsOfPrompt[],
-  target: (i: number, teacher: readonly TeacherPath[]) => TrainExample,
+  inputs: readonly (PathsOfPrompt & { conditioned?: Tokens })[],
+  target: (i: number, teacher: readonly TeacherPath[]) => TrainPath[],
   options: WorkOptions & { kept?: TeacherPath[][] } = {},
 ): Promise<Float32Array[][]> {
-  const sizes = inputs.map(({ prompt, paths }) => ({
-    rows: prompt.length + paths.flat().length,
+  const sizes = inputs.map(({ prompt, conditioned = prompt, paths }) => ({
+    rows: Math.max(prompt.length, conditioned.length) + paths.flat().length,
     lossRows: paths.flat().length,
   }));
   const chunks = chunkByRows(sizes.map(({ rows }) => rows));
@@ -77,9 +79,7 @@ export async function divergenceAlong(
   const { kept } = options;
   const known = kept && kept.length > 0 ? kept.slice() : null;
   const trainer = await engine.createTrainer({
-    ...(adaptation.kind === 'adapter'
-      ? { virtualTokens: 0, adapter: adaptation.shape }
-      : { virtualTokens: adaptation.values.length / engine.dim }),
+    ...trained(adaptation, engine),
     objective: { family: 'divergence', name },
     maxRows: most('rows'),
     maxLossRows: most('lossRows'),
@@ -87,7 +87,7 @@ export async function divergenceAlong(
     clipNorm: 1,
   });
   try {
-    trainer.setValues(adaptation.values);
+    trainer.setValues(adaptation?.values ?? new Float32Array(trainer.valuesLength));
     const result: Float32Array[][] = [];
     for (const chunk of chunks) {
       options.signal?.throwIfAborted();
@@ -95,7 +95,10 @@ export async function divergenceAlong(
         ? chunk.map((i) => known[i]!)
         : await trainer.teach(chunk.map((i) => inputs[i]!));
       if (!known) kept?.push(...teacher);
-      const examples = chunk.map((i, k) => target(i, teacher[k]!));
+      const examples = chunk.map((i, k): TrainExample => {
+        const { prompt, conditioned = prompt } = inputs[i]!;
+        return { prompt: conditioned, paths: target(i, teacher[k]!) };
+      });
       result.push(...(await trainer.divergence(examples, teacher)));
       options.onDone?.(chunk.length);
     }
@@ -103,6 +106,15 @@ export async function divergenceAlong(
   } finally {
     trainer.destroy();
   }
+}
+
+/** What a trainer trains; steering, by nothing, where the student is as it is. */
+function trained(
+  adaptation: Adaptation,
+  { dim }: StudentEngine,
+): Pick<TrainerOptions, 'virtualTokens' | 'adapter'> {
+  if (adaptation?.kind === 'soft-prompt') return { virtualTokens: adaptation.values.length / dim };
+  return { virtualTokens: 0, adapter: adaptation?.shape ?? { kind: 'steering', layers: [0] } };
 }
 
 /** One-sample estimates for a student under another prompt (a preamble), `adaptation` or not. */
@@ -165,18 +177,13 @@ function sampledDistances(ratios: readonly ArrayLike<number>[]): TokenDistances 
   return { kl: means((a) => -a), tv: means((a) => Math.max(0, -Math.expm1(a))) };
 }
 
-/** An example whose target is the base student itself: w = 0 everywhere. */
-function plainExample({ prompt, answer }: AnsweredPrompt): TrainExample {
+/** A path whose target is the base student itself: w = 0 everywhere. */
+function plainPath({ answer }: AnsweredPrompt): TrainPath {
   return {
-    prompt,
-    paths: [
-      {
-        tokens: answer,
-        coef: new Float32Array(answer.length).fill(1),
-        refusalPosterior: new Float32Array(answer.length),
-        refusalNext: answer.map(() => ({ tokens: [], probs: [] })),
-      },
-    ],
+    tokens: answer,
+    coef: new Float32Array(answer.length).fill(1),
+    refusalPosterior: new Float32Array(answer.length),
+    refusalNext: answer.map(() => ({ tokens: [], probs: [] })),
   };
 }
 
