@@ -4,7 +4,8 @@
  */
 import type { AdapterShape } from '../engine/adapter-shape';
 import type { AdapterValues, GenerateOptions } from '../engine/types';
-import type { AdapterSpec } from './adapter-spec';
+import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { AdapterSpec, DecoderShape } from './adapter-spec';
 
 /** Null: the frozen student as it is. A system text stands in the chat prompt, not here. */
 export type Adaptation =
@@ -41,6 +42,12 @@ export function adapterShape(spec: AdapterSpec, config: { layers: number }): Ada
       return { kind: 'steering', layers: spec.layers === 'all' ? all : [one] };
     }
   }
+}
+
+/** What counts of trained values depend on. */
+export function decoderShape(config: DecoderConfig): DecoderShape {
+  const { layers, dim, heads, kvHeads, headDim, ffnDim } = config;
+  return { layers, dim, queryDim: heads * headDim, keyDim: kvHeads * headDim, mlpDim: ffnDim };
 }
 
 /** Vectors in front of every prompt. */

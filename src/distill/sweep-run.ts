@@ -3,14 +3,13 @@
  * document of results after each. A cell that fails is recorded and the sweep goes on; one that is
  * cancelled leaves no trace and is run again.
  */
-import { adapterShape } from './adaptation';
-import { isTrained } from './adapter-spec';
+import { decoderShape } from './adaptation';
+import { trainedValues } from './adapter-spec';
 import { DEFAULT_RECIPE, sameRecipe } from './recipe';
 import { distil, type EvaluationRequest, type RunDeps, type RunHooks } from './run';
 import { fieldsOf, join, SpecError } from './spec-fields';
 import { cellRecipe, planSweep, type SweepCell } from './sweep';
 import { remainingCells, secondsLeft, withCell, type SweepResults } from './sweep-results';
-import { adapterLayout } from '../engine/adapter-shape';
 import type {
   AnswerRecord,
   Evaluation,
@@ -172,25 +171,11 @@ function outcomeOf(record: RunRecord, deps: RunDeps, answers: boolean): CellOutc
     evaluations: record.evaluations.map((evaluation) => compact(evaluation, answers)),
     probes: record.probes.map(({ samples: _, ...probe }) => probe),
     losses: record.steps.map(({ loss }) => Number(loss.toPrecision(6))),
-    trainedValues: trainedCount(record.recipe, deps),
+    trainedValues: trainedValues(record.recipe.adapter, decoderShape(deps.engine.config)),
     seconds: record.seconds,
     environment: record.environment,
     share: record.share,
   };
-}
-
-/** Values that training changes with `recipe` on this student; 0 where nothing is trained. */
-export function trainedCount(
-  { adapter }: Pick<Recipe, 'adapter'>,
-  { engine }: Pick<RunDeps, 'engine'>,
-): number {
-  if (!isTrained(adapter)) return 0;
-  if (adapter.kind === 'soft-prompt') {
-    const { n, form, size } = adapter;
-    return { full: n * engine.dim, rows: n * size, global: size }[form];
-  }
-  const shape = adapterShape(adapter, engine.config);
-  return shape ? adapterLayout(shape, engine.config).count : 0;
 }
 
 /** Four digits are more than a verdict needs. */

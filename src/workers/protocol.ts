@@ -2,6 +2,7 @@
  * Every message between pages and workers. Requests carry an id; a request gets any number of
  * `event`s and then one `result` or `error`. `cancel` names the request it ends.
  */
+import type { DecoderShape } from '../distill/adapter-spec';
 import type {
   Evaluation,
   EvaluationSet,
@@ -113,6 +114,8 @@ export interface TrainerReady extends OpenedModel {
   weightBytes: number;
   /** 'merged' where the chat template has no system role: that text opens the user's turn. */
   systemRole: 'template' | 'merged';
+  /** What counts of trained values depend on. */
+  shape: DecoderShape;
 }
 
 export interface TrainerRequests {

@@ -1,6 +1,6 @@
 /** Engine and method behind the protocol: training, evaluation, answers. Glue only. */
 import { version } from '../../package.json';
-import { adaptationOf } from '../distill/adaptation';
+import { adaptationOf, decoderShape } from '../distill/adaptation';
 import type { ChatTokenizer } from '../distill/chat';
 import { parseCheckpoint } from '../distill/checkpoint';
 import { RunControl } from '../distill/control';
@@ -171,6 +171,7 @@ const handlers: Handlers<TrainerRequests> = {
             parity,
             weightBytes: engine.weightBytes,
             systemRole: chat.systemRole,
+            shape: decoderShape(engine.config),
           };
         }, signal);
       } finally {

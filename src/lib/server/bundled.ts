@@ -4,7 +4,11 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { decoderShape } from '../../distill/adaptation';
+import type { DecoderShape } from '../../distill/adapter-spec';
 import { parsePromptItems } from '../../distill/dataset';
+import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { parseDecoderConfig } from '../../formats/onnx/config';
 import { manifestBytes, MODELS, RECORDING } from '../state/bundle';
 import { digest, parseRecording, type Digest } from '../state/run-json';
 
@@ -22,6 +26,12 @@ export async function readDigest(): Promise<Digest | null> {
   const items = await publicFile('data/wording.jsonl');
   if (recording === null || items === null) return null;
   return digest(parseRecording(recording), parsePromptItems(items));
+}
+
+/** Of the bundled student. */
+export async function readShape(): Promise<DecoderShape | null> {
+  const config = await publicFile(`models/${DEFAULT_RECIPE.student}/config.json`);
+  return config === null ? null : decoderShape(parseDecoderConfig(JSON.parse(config)));
 }
 
 async function fileSize(path: string): Promise<number | null> {

@@ -18,7 +18,13 @@ import {
   type ObjectiveName,
   type ObjectiveSpec,
 } from '../../distill/objectives/spec';
-import type { NumberControl } from './recipe';
+import type { NumberRange } from '../../distill/spec-fields';
+
+export interface NumberControl {
+  label: string;
+  help: string;
+  range: Readonly<Omit<NumberRange, 'default'>>;
+}
 
 export interface Choice<T extends string> {
   value: T;

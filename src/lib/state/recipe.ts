@@ -1,35 +1,28 @@
 /** The controls of a recipe: bounds, words, presets, and what changed between two recipes. */
-import { ADAPTER_RANGES } from '../../distill/adapter-spec';
+import { isTrained } from '../../distill/adapter-spec';
+import { incompatible } from '../../distill/guard-case';
 import { parseObjective } from '../../distill/objectives/spec';
 import { DEFAULT_RECIPE, RECIPE_RANGES, sameField } from '../../distill/recipe';
-import type { NumberRange } from '../../distill/spec-fields';
 import type { Recipe } from '../../distill/types';
+import {
+  adapterNumbers,
+  guardNumbers,
+  objectiveNumbers,
+  type NumberControl,
+} from './recipe-choices';
 
 export type NumberKey = keyof typeof RECIPE_RANGES;
-
-export interface NumberControl {
-  label: string;
-  help: string;
-  range: Readonly<Omit<NumberRange, 'default'>>;
-}
 
 export interface NumberField extends NumberControl {
   key: NumberKey;
 }
-
-/** n of a soft prompt. */
-export const TOKENS: NumberControl = {
-  label: 'Virtual tokens',
-  help: 'Trained vectors before the question. 16 fit into a chat link.',
-  range: ADAPTER_RANGES.n,
-};
 
 export const FIELDS: readonly NumberField[] = [
   {
     key: 'steps',
     range: RECIPE_RANGES.steps,
     label: 'Steps',
-    help: 'Updates of the soft prompt. 150 do for the pocket student.',
+    help: 'Updates. 150 do for the pocket student.',
   },
   {
     key: 'learningRate',
@@ -98,10 +91,16 @@ export function fieldProblem(field: NumberControl, value: number): string | null
 
 /** All problems of a recipe, one sentence each. */
 export function recipeProblems(recipe: Recipe): string[] {
-  const { adapter } = recipe;
+  const { adapter, objective, guardCase } = recipe;
+  const trained = isTrained(adapter);
+  const numbers = [
+    ...adapterNumbers(adapter),
+    ...(trained ? [...objectiveNumbers(objective), ...guardNumbers(guardCase)] : []),
+  ];
   return [
-    adapter.kind === 'soft-prompt' ? fieldProblem(TOKENS, adapter.n) : null,
+    ...numbers.map(({ control, value }) => fieldProblem(control, value)),
     ...FIELDS.map((field) => fieldProblem(field, recipe[field.key])),
+    trained ? incompatible(objective, guardCase) : null,
   ].filter((problem) => problem !== null);
 }
 

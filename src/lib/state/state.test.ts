@@ -4,14 +4,8 @@ import type { Progress } from '../../workers/protocol';
 import { amount, narrate, trend } from './narration';
 import { finishPhases, foldPhase, shareDone, type PhaseRow } from './phases';
 import { DEFAULT_RECIPE, parseRecipe } from '../../distill/recipe';
-import {
-  PRESETS,
-  fieldProblem,
-  presetRecipe,
-  recipeChanges,
-  recipeProblems,
-  TOKENS,
-} from './recipe';
+import { PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './recipe';
+import { adapterNumbers, type SpecNumber } from './recipe-choices';
 
 function step(n: number, loss: number): StepRecord {
   return { step: n, loss, gradientNorm: 1, learningRate: 0.01, seconds: 0.5 };
@@ -23,10 +17,11 @@ describe('recipe', () => {
   });
 
   it('names what is wrong with a field', () => {
-    expect(fieldProblem(TOKENS, 0)).toBe('Virtual tokens must lie between 1 and 128.');
-    expect(fieldProblem(TOKENS, 1.5)).toBe('Virtual tokens must be a whole number.');
-    expect(fieldProblem(TOKENS, NaN)).toBe('Virtual tokens needs a number.');
-    expect(fieldProblem(TOKENS, 16)).toBeNull();
+    const [{ control: tokens }] = adapterNumbers(DEFAULT_RECIPE.adapter) as [SpecNumber];
+    expect(fieldProblem(tokens, 0)).toBe('Virtual tokens must lie between 1 and 128.');
+    expect(fieldProblem(tokens, 1.5)).toBe('Virtual tokens must be a whole number.');
+    expect(fieldProblem(tokens, NaN)).toBe('Virtual tokens needs a number.');
+    expect(fieldProblem(tokens, 16)).toBeNull();
     expect(recipeProblems(parseRecipe({ virtualTokens: 4 }))).toEqual([]);
     const { adapter } = DEFAULT_RECIPE;
     expect(

@@ -1,5 +1,5 @@
-import { readLabBytes } from '$lib/server/bundled';
+import { readLabBytes, readShape } from '$lib/server/bundled';
 
 export async function load() {
-  return { labBytes: await readLabBytes() };
+  return { labBytes: await readLabBytes(), shape: await readShape() };
 }
