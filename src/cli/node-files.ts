@@ -51,6 +51,10 @@ export async function requireWritable(path: string): Promise<void> {
   }
 }
 
+export async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null)) !== null;
+}
+
 /** Null where there is no such file. */
 export async function optionalJson(path: string): Promise<unknown> {
   try {

@@ -11,7 +11,7 @@ import { parseOutcome, runSweep, type SweepDocument } from '../distill/sweep-run
 import { GpuLostError } from '../kernels/errors';
 import { UsageError } from './args';
 import { FileCache, writeWhole } from './file-cache';
-import { jsonOf, optionalJson } from './node-files';
+import { exists, jsonOf } from './node-files';
 
 export interface SweepFiles {
   spec: SweepSpec;
@@ -23,7 +23,8 @@ export interface SweepFiles {
 /** @throws UsageError where a file is no specification or no results of it; FileError */
 export async function openSweep(specPath: string, path: string): Promise<SweepFiles> {
   const spec = checked(specPath, await jsonOf(specPath), parseSweep);
-  const kept = await optionalJson(path);
+  // A file that is there and cannot be read must not be written over.
+  const kept = (await exists(path)) ? await jsonOf(path) : null;
   if (kept === null) return { spec, results: emptyResults(spec), path };
   const results = checked(path, kept, (value) => {
     const before = parseResults(value, parseOutcome);
