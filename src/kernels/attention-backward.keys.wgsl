@@ -6,7 +6,7 @@
 // WINDOWED: only queries less than WINDOW positions behind the key see it.
 //
 // One lane serves KEYS keys of one KV head; the keys of a workgroup are neighbours and walk the same
-// queries together, so that with QUADS each lane loads a quarter of a query.
+// queries together, so that with QUADS each lane loads a quarter of a query (see attention.wgsl).
 // Text keys: row j is seen by the query rows [j, queryEnd[j]). PREFIX keys: each part of the query
 // rows writes sums of its own, partial [PARTITIONS, 2 (dK, dV), n, Hkv·hd], which
 // attention-backward.reduce.wgsl adds in a fixed order; what a query sees stands in keys and self.
@@ -31,10 +31,6 @@
 
 const D4 = PARTS * WIDTH;
 
-fn total(x: vec4<f32>) -> f32 {
-  return (x.x + x.y) + (x.z + x.w);
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -49,6 +45,10 @@ fn main(
   let size = WORKGROUP * KEYS;
   //#if QUADS
   let quadLane = subgroupLane & 3u;
+  // 1, which a compiler cannot know: without a product swapped lanes would be taken for integers.
+  let one = f32(min(span.y, 1u));
+  //#else
+  const quadLane = 0u;
   //#end
   //#if PREFIX
   let blocks = (span.y + size - 1u) / size;
@@ -84,8 +84,8 @@ fn main(
   let key$c = span.x + place$c;
   //#if ROLLED
   for (var i = 0u; i < D4; i++) {
-    loadedK[$c * D4 + i] = k[(key$c * KV_HEADS + kvHead) * D4 + i];
-    loadedV[$c * D4 + i] = v[(key$c * KV_HEADS + kvHead) * D4 + i];
+    loadedK[$c * D4 + i] = k[(key$c * KV_HEADS + kvHead) * D4 + (i ^ quadLane)];
+    loadedV[$c * D4 + i] = v[(key$c * KV_HEADS + kvHead) * D4 + (i ^ quadLane)];
   }
   //#end
   //#if !PREFIX
@@ -100,8 +100,8 @@ fn main(
   let k$c_$e_$f = loadedK[$c * D4 + $e * WIDTH + $f] * SCALE_LOG2E_F;
   let v$c_$e_$f = loadedV[$c * D4 + $e * WIDTH + $f];
   //#else
-  let k$c_$e_$f = k[(key$c * KV_HEADS + kvHead) * D4 + $e * WIDTH + $f] * SCALE_LOG2E_F;
-  let v$c_$e_$f = v[(key$c * KV_HEADS + kvHead) * D4 + $e * WIDTH + $f];
+  let k$c_$e_$f = k[(key$c * KV_HEADS + kvHead) * D4 + $e * WIDTH + ($fu ^ quadLane)] * SCALE_LOG2E_F;
+  let v$c_$e_$f = v[(key$c * KV_HEADS + kvHead) * D4 + $e * WIDTH + ($fu ^ quadLane)];
   //#end
   var dK$c_$e_$f = vec4<f32>();
   var dV$c_$e_$f = vec4<f32>();
@@ -147,41 +147,43 @@ fn main(
       let known$r_$h = stats[at$r_$h];
       //#repeat e PARTS
       //#if QUADS
-      let qLane$r_$h_$e = q[at$r_$h * D4 + $e * WIDTH + quadLane];
-      let dOLane$r_$h_$e = dO[at$r_$h * D4 + $e * WIDTH + quadLane];
-      //#end
-      //#repeat f WIDTH
-      //#if QUADS
-      let q$r_$h_$e_$f = quadBroadcast(qLane$r_$h_$e, $fu);
-      let dO$r_$h_$e_$f = quadBroadcast(dOLane$r_$h_$e, $fu);
+      let q$r_$h_$e_0 = q[at$r_$h * D4 + $e * WIDTH + quadLane];
+      let dO$r_$h_$e_0 = dO[at$r_$h * D4 + $e * WIDTH + quadLane];
+      let q$r_$h_$e_1 = quadSwapX(q$r_$h_$e_0) * one;
+      let dO$r_$h_$e_1 = quadSwapX(dO$r_$h_$e_0) * one;
+      let q$r_$h_$e_2 = quadSwapY(q$r_$h_$e_0) * one;
+      let dO$r_$h_$e_2 = quadSwapY(dO$r_$h_$e_0) * one;
+      let q$r_$h_$e_3 = quadSwapDiagonal(q$r_$h_$e_0) * one;
+      let dO$r_$h_$e_3 = quadSwapDiagonal(dO$r_$h_$e_0) * one;
       //#else
+      //#repeat f WIDTH
       let q$r_$h_$e_$f = q[at$r_$h * D4 + $e * WIDTH + $f];
       let dO$r_$h_$e_$f = dO[at$r_$h * D4 + $e * WIDTH + $f];
+      //#done
       //#end
       //#done
-      //#done
       //#repeat c KEYS
-      var dots$r_$h_$c = vec4<f32>();
-      var dp$r_$h_$c = vec4<f32>();
+      var dots$r_$h_$c = 0.0;
+      var dp$r_$h_$c = 0.0;
       //#repeat e PARTS
       //#repeat f WIDTH
-      dots$r_$h_$c += q$r_$h_$e_$f * k$c_$e_$f;
-      dp$r_$h_$c += dO$r_$h_$e_$f * v$c_$e_$f;
+      dots$r_$h_$c += dot(q$r_$h_$e_$f, k$c_$e_$f);
+      dp$r_$h_$c += dot(dO$r_$h_$e_$f, v$c_$e_$f);
       //#done
       //#done
       // Clamped, because a key that the row does not see may score above its log-sum-exp.
       //#if CAPPED
-      let bend$r_$h_$c = tanh(clamp(total(dots$r_$h_$c) / CAP_LOG2E_F, -15.0, 15.0));
+      let bend$r_$h_$c = tanh(clamp(dots$r_$h_$c / CAP_LOG2E_F, -15.0, 15.0));
       let s$r_$h_$c = min(CAP_LOG2E_F * bend$r_$h_$c - known$r_$h.x, 1.0);
       //#else
-      let s$r_$h_$c = min(total(dots$r_$h_$c) - known$r_$h.x, 1.0);
+      let s$r_$h_$c = min(dots$r_$h_$c - known$r_$h.x, 1.0);
       //#end
       let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), sees$r_$c);
       //#if CAPPED
-      let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - known$r_$h.y)
+      let ds$r_$h_$c = p$r_$h_$c * (dp$r_$h_$c - known$r_$h.y)
         * (1.0 - bend$r_$h_$c * bend$r_$h_$c);
       //#else
-      let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - known$r_$h.y);
+      let ds$r_$h_$c = p$r_$h_$c * (dp$r_$h_$c - known$r_$h.y);
       //#end
       //#repeat e PARTS
       //#repeat f WIDTH
@@ -217,11 +219,11 @@ fn main(
   //#end
   for (var i = 0u; i < D4; i++) {
     //#if PREFIX
-    partial[at$c + i] = outK$c[i];
-    partial[at$c + span.y * KV_HEADS * D4 + i] = outV$c[i];
+    partial[at$c + (i ^ quadLane)] = outK$c[i];
+    partial[at$c + span.y * KV_HEADS * D4 + (i ^ quadLane)] = outV$c[i];
     //#else
-    dK[at$c + i] = outK$c[i];
-    dV[at$c + i] = outV$c[i];
+    dK[at$c + (i ^ quadLane)] = outK$c[i];
+    dV[at$c + (i ^ quadLane)] = outV$c[i];
     //#end
   }
   //#done

@@ -31,6 +31,10 @@ fn main(
   let kvOffset = head / GROUP * (PARTS * WIDTH);
   //#if QUADS
   let quadLane = subgroupLane & 3u;
+  // 1, which a compiler cannot know: without a product swapped lanes would be taken for integers.
+  let one = f32(min(span.y, 1u));
+  //#else
+  const quadLane = 0u;
   //#end
 
   //#if ROLLED
@@ -43,8 +47,8 @@ fn main(
   let at$r = ((begin + place$r) * H + head) * (PARTS * WIDTH);
   //#if ROLLED
   for (var i = 0u; i < EACH; i++) {
-    loadedQ[$r * EACH + i] = q[at$r + i];
-    loadedDO[$r * EACH + i] = dO[at$r + i];
+    loadedQ[$r * EACH + i] = q[at$r + (i ^ quadLane)];
+    loadedDO[$r * EACH + i] = dO[at$r + (i ^ quadLane)];
   }
   //#end
   //#repeat h HEADS
@@ -55,8 +59,8 @@ fn main(
   let q$r_$h_$e_$f = loadedQ[(($r * HEADS + $h) * PARTS + $e) * WIDTH + $f] * SCALE_LOG2E_F;
   let dO$r_$h_$e_$f = loadedDO[(($r * HEADS + $h) * PARTS + $e) * WIDTH + $f];
   //#else
-  let q$r_$h_$e_$f = q[at$r + ($h * PARTS + $e) * WIDTH + $f] * SCALE_LOG2E_F;
-  let dO$r_$h_$e_$f = dO[at$r + ($h * PARTS + $e) * WIDTH + $f];
+  let q$r_$h_$e_$f = q[at$r + ($h * PARTS + $e) * WIDTH + ($fu ^ quadLane)] * SCALE_LOG2E_F;
+  let dO$r_$h_$e_$f = dO[at$r + ($h * PARTS + $e) * WIDTH + ($fu ^ quadLane)];
   //#end
   var dQ$r_$h_$e_$f = vec4<f32>();
   //#done
@@ -91,37 +95,39 @@ fn main(
         let base$c = min(j + $cu, hi - 1u) * KV_D4 + kvOffset;
         //#repeat e PARTS
         //#if QUADS
-        let kLane$c_$e = k[base$c + $e * WIDTH + quadLane];
-        let vLane$c_$e = v[base$c + $e * WIDTH + quadLane];
-        //#end
-        //#repeat f WIDTH
-        //#if QUADS
-        let k$c_$e_$f = quadBroadcast(kLane$c_$e, $fu);
-        let v$c_$e_$f = quadBroadcast(vLane$c_$e, $fu);
+        let k$c_$e_0 = k[base$c + $e * WIDTH + quadLane];
+        let v$c_$e_0 = v[base$c + $e * WIDTH + quadLane];
+        let k$c_$e_1 = quadSwapX(k$c_$e_0) * one;
+        let v$c_$e_1 = quadSwapX(v$c_$e_0) * one;
+        let k$c_$e_2 = quadSwapY(k$c_$e_0) * one;
+        let v$c_$e_2 = quadSwapY(v$c_$e_0) * one;
+        let k$c_$e_3 = quadSwapDiagonal(k$c_$e_0) * one;
+        let v$c_$e_3 = quadSwapDiagonal(v$c_$e_0) * one;
         //#else
+        //#repeat f WIDTH
         let k$c_$e_$f = k[base$c + $e * WIDTH + $f];
         let v$c_$e_$f = v[base$c + $e * WIDTH + $f];
-        //#end
         //#done
+        //#end
         //#done
         //#done
         //#repeat r ROWS
         //#repeat h HEADS
         //#repeat c KEYS
-        var dots$r_$h_$c = vec4<f32>();
-        var dp$r_$h_$c = vec4<f32>();
+        var dots$r_$h_$c = 0.0;
+        var dp$r_$h_$c = 0.0;
         //#repeat e PARTS
         //#repeat f WIDTH
-        dots$r_$h_$c += q$r_$h_$e_$f * k$c_$e_$f;
-        dp$r_$h_$c += dO$r_$h_$e_$f * v$c_$e_$f;
+        dots$r_$h_$c += dot(q$r_$h_$e_$f, k$c_$e_$f);
+        dp$r_$h_$c += dot(dO$r_$h_$e_$f, v$c_$e_$f);
         //#done
         //#done
         // Clamped, because a key that the row does not see may score above its log-sum-exp.
         //#if CAPPED
-        let bend$r_$h_$c = tanh(clamp(total(dots$r_$h_$c) / CAP_LOG2E_F, -15.0, 15.0));
+        let bend$r_$h_$c = tanh(clamp(dots$r_$h_$c / CAP_LOG2E_F, -15.0, 15.0));
         let s$r_$h_$c = min(CAP_LOG2E_F * bend$r_$h_$c - stats$r_$h.x, 1.0);
         //#else
-        let s$r_$h_$c = min(total(dots$r_$h_$c) - stats$r_$h.x, 1.0);
+        let s$r_$h_$c = min(dots$r_$h_$c - stats$r_$h.x, 1.0);
         //#end
         //#if WINDOWED
         let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), j + $cu < end$r && j + $cu >= low$r);
@@ -129,10 +135,10 @@ fn main(
         let p$r_$h_$c = select(0.0, exp2(s$r_$h_$c), j + $cu < end$r);
         //#end
         //#if CAPPED
-        let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - stats$r_$h.y)
+        let ds$r_$h_$c = p$r_$h_$c * (dp$r_$h_$c - stats$r_$h.y)
           * (1.0 - bend$r_$h_$c * bend$r_$h_$c);
         //#else
-        let ds$r_$h_$c = p$r_$h_$c * (total(dp$r_$h_$c) - stats$r_$h.y);
+        let ds$r_$h_$c = p$r_$h_$c * (dp$r_$h_$c - stats$r_$h.y);
         //#end
         //#repeat e PARTS
         //#repeat f WIDTH
@@ -157,7 +163,7 @@ fn main(
     //#done
   );
   for (var i = 0u; i < EACH; i++) {
-    dQ[at$r + i] = out$r[i];
+    dQ[at$r + (i ^ quadLane)] = out$r[i];
   }
   //#done
 }

@@ -123,12 +123,12 @@ export function attentionBackwardTile(
   shape: AttentionShape,
   software: boolean,
 ): AttentionBackwardTile {
-  const query = attentionTile(shape, software);
+  const query = { ...attentionTile(shape, software), keys: 1 };
   const { workgroup, rolled } = query;
   const keys = { workgroup, keys: 1, queries: 1, heads: 1, rolled };
-  // Prefix keys share all their queries, text keys only most of them.
+  const wide = { ...keys, keys: 2, queries: 2 };
   return software && shape.headDim <= 32
-    ? { query, text: { ...keys, keys: 2, queries: 2 }, prefix: { ...keys, keys: 4 } }
+    ? { query, text: wide, prefix: wide }
     : { query, text: keys, prefix: keys };
 }
 

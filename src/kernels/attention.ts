@@ -64,13 +64,18 @@ export interface AttentionTile {
 
 /**
  * On a software adapter every load, and every variable that a loop carries, costs like several
- * multiply-adds: a lane takes two rows, and more would take seconds to compile. A graphics card has
+ * multiply-adds: a lane takes two rows and two keys, and more would take seconds to compile. A graphics card has
  * thousands of lanes and at most 255 registers for each.
  */
 export function attentionTile({ headDim }: AttentionShape, software: boolean): AttentionTile {
   const heads = Math.max(1, Math.min(4, Math.floor(64 / headDim)));
   return software
-    ? { workgroup: 4, rows: headDim > 32 ? 1 : 2, heads, keys: 1, rolled: true }
+    ? {
+        workgroup: 4,
+        ...(headDim > 32 ? { rows: 1, keys: 1 } : { rows: 2, keys: 2 }),
+        heads,
+        rolled: true,
+      }
     : { workgroup: 32, rows: 1, heads, keys: 1, rolled: false };
 }
 
@@ -122,7 +127,7 @@ export async function createAttention(
   checkAttentionShape(shape);
   const [bindShared, bindDecode] = await Promise.all([
     variant(gpu, shape, tile, true),
-    variant(gpu, shape, { ...tile, rows: 1 }, false),
+    variant(gpu, shape, { ...tile, rows: 1, keys: 1 }, false),
   ]);
   return { bind: bindShared, bindDecode };
 }

@@ -33,7 +33,3 @@ fn lowOf(kind: u32, row: u32) -> u32 {
   return start + select(0u, oldest - first, oldest > first);
 }
 //#end
-
-fn total(x: vec4<f32>) -> f32 {
-  return (x.x + x.y) + (x.z + x.w);
-}

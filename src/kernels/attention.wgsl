@@ -6,7 +6,9 @@
 //
 // One lane serves ROWS queries and HEADS heads of one KV head, so that a loaded key serves
 // ROWS·HEADS products: loads are what this kernel waits for. SHARED: the rows of a workgroup are one
-// block, so its lanes load the same keys at the same time, with QUADS a quarter each. Without
+// block, so its lanes load the same keys at the same time, with QUADS a quarter each: vec4 f of a lane
+// is vec4 f ^ quadLane of the row, because a software adapter swaps lanes for less than it broadcasts.
+// Without
 // SHARED a row is a block of its own.
 // KEYS keys go through one turn of the loop, because a software adapter pays for every variable that
 // a loop carries. The softmax runs on base 2: q is scaled by SCALE·log2 e once.
@@ -45,6 +47,10 @@ fn main(
   let kvOffset = head / GROUP * (PARTS * WIDTH);
   //#if QUADS
   let quadLane = subgroupLane & 3u;
+  // 1, which a compiler cannot know: without a product swapped lanes would be taken for integers.
+  let one = f32(min(span.y, 1u));
+  //#else
+  const quadLane = 0u;
   //#end
 
   //#if ROLLED
@@ -61,7 +67,7 @@ fn main(
   let at$r = ((begin + place$r) * H + head) * (PARTS * WIDTH);
   //#if ROLLED
   for (var i = 0u; i < EACH; i++) {
-    loaded[$r * EACH + i] = q[at$r + i];
+    loaded[$r * EACH + i] = q[at$r + (i ^ quadLane)];
   }
   //#end
   //#repeat h HEADS
@@ -72,7 +78,7 @@ fn main(
   //#if ROLLED
   let q$r_$h_$e_$f = loaded[(($r * HEADS + $h) * PARTS + $e) * WIDTH + $f] * SCALE_LOG2E_F;
   //#else
-  let q$r_$h_$e_$f = q[at$r + ($h * PARTS + $e) * WIDTH + $f] * SCALE_LOG2E_F;
+  let q$r_$h_$e_$f = q[at$r + ($h * PARTS + $e) * WIDTH + ($fu ^ quadLane)] * SCALE_LOG2E_F;
   //#end
   var o$r_$h_$e_$f = vec4<f32>();
   //#done
@@ -107,18 +113,20 @@ fn main(
         let base$c = min(j + $cu, hi - 1u) * KV_D4 + kvOffset;
         //#repeat e PARTS
         //#if QUADS
-        let kLane$c_$e = k[base$c + $e * WIDTH + quadLane];
-        let vLane$c_$e = v[base$c + $e * WIDTH + quadLane];
-        //#end
-        //#repeat f WIDTH
-        //#if QUADS
-        let k$c_$e_$f = quadBroadcast(kLane$c_$e, $fu);
-        let v$c_$e_$f = quadBroadcast(vLane$c_$e, $fu);
+        let k$c_$e_0 = k[base$c + $e * WIDTH + quadLane];
+        let v$c_$e_0 = v[base$c + $e * WIDTH + quadLane];
+        let k$c_$e_1 = quadSwapX(k$c_$e_0) * one;
+        let v$c_$e_1 = quadSwapX(v$c_$e_0) * one;
+        let k$c_$e_2 = quadSwapY(k$c_$e_0) * one;
+        let v$c_$e_2 = quadSwapY(v$c_$e_0) * one;
+        let k$c_$e_3 = quadSwapDiagonal(k$c_$e_0) * one;
+        let v$c_$e_3 = quadSwapDiagonal(v$c_$e_0) * one;
         //#else
+        //#repeat f WIDTH
         let k$c_$e_$f = k[base$c + $e * WIDTH + $f];
         let v$c_$e_$f = v[base$c + $e * WIDTH + $f];
-        //#end
         //#done
+        //#end
         //#done
         //#done
         //#repeat r ROWS
@@ -132,17 +140,17 @@ fn main(
         //#repeat h HEADS
         var raised$r_$h = top$r_$h;
         //#repeat c KEYS
-        var dots$r_$h_$c = vec4<f32>();
+        var dots$r_$h_$c = 0.0;
         //#repeat e PARTS
         //#repeat f WIDTH
-        dots$r_$h_$c += q$r_$h_$e_$f * k$c_$e_$f;
+        dots$r_$h_$c += dot(q$r_$h_$e_$f, k$c_$e_$f);
         //#done
         //#done
         //#if CAPPED
-        let bent$r_$h_$c = CAP_LOG2E_F * tanh(clamp(total(dots$r_$h_$c) / CAP_LOG2E_F, -15.0, 15.0));
+        let bent$r_$h_$c = CAP_LOG2E_F * tanh(clamp(dots$r_$h_$c / CAP_LOG2E_F, -15.0, 15.0));
         let s$r_$h_$c = select(LOWEST, bent$r_$h_$c, sees$r_$c);
         //#else
-        let s$r_$h_$c = select(LOWEST, total(dots$r_$h_$c), sees$r_$c);
+        let s$r_$h_$c = select(LOWEST, dots$r_$h_$c, sees$r_$c);
         //#end
         raised$r_$h = max(raised$r_$h, s$r_$h_$c);
         //#done
@@ -183,7 +191,7 @@ fn main(
     //#done
   );
   for (var i = 0u; i < EACH; i++) {
-    o[at$r + i] = out$r[i];
+    o[at$r + (i ^ quadLane)] = out$r[i];
   }
   //#done
 }

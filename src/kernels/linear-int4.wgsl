@@ -60,9 +60,6 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
   let safe = min(own, words - 1u);
   let block = (safe * WORDS) >> 2u;
   let whole = depth & ~(UNROLL - 1u);
-//#repeat h STEPS
-  let factor$h = one;
-//#done
   for (var k = 0u; k < whole; k += UNROLL) {
 //#repeat h STEPS
     let chunk$h = k + 4u * ($hu ^ quadLane);
@@ -70,7 +67,8 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
     let n{4*$h+$j} = chunk$h + $ju;
     let word{4*$h+$j} = data[n{4*$h+$j} * words + safe];
 //#done
-    let scale$h = vec4(
+    // The scales go to x, as many products as with the weights.
+    let factor$h = vec4(
 //#repeat j 4
       scales[n{4*$h+$j} * blocks + block],
 //#done
@@ -95,9 +93,9 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
 //#done
     ) ^ vec4(TOP_BIT);
 //#repeat i 7
-    let w$h_{8*$v+$i} = (vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK$i))) - zero$h * UNIT$i) * scale$h;
+    let w$h_{8*$v+$i} = vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK$i))) - zero$h * UNIT$i;
 //#done
-    let w$h_{8*$v+7} = (vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK7))) - (zero$h - 8.0) * UNIT7) * scale$h;
+    let w$h_{8*$v+7} = vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK7))) - (zero$h - 8.0) * UNIT7;
 //#done
 //#done
 //#include turn
