@@ -12,6 +12,7 @@ import type {
   StepRecord,
   SystemName,
 } from '../distill/types';
+import type { BoundMeasurement } from '../distill/evaluation/measure-bound';
 import type { Verdict } from '../formats/catalogue';
 import type { ModelSource } from '../formats/model-source';
 import type { GpuDescription } from '../kernels/gpu';
@@ -160,6 +161,23 @@ export interface TrainerRequests {
     };
     event: Progress;
     result: Evaluation;
+  };
+  /**
+   * How far a student is from the safe system, on a few held-out prompts (METHOD.md §5); between
+   * two steps where a run is under way.
+   */
+  bound: {
+    payload: {
+      set: EvaluationSet;
+      /** As a run's record has them; null for the run under way at its last checkpoint. */
+      values: Float32Array | null;
+      /** What the values are, and which safe system they were trained to be. */
+      recipe: Recipe;
+      /** Prompts of each label. */
+      limit: number;
+    };
+    event: Progress;
+    result: BoundMeasurement;
   };
   /** Greedy or sampled answers from the engine, with or without a soft prompt. */
   answer: {

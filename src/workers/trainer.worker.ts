@@ -1,17 +1,19 @@
 /** Engine and method behind the protocol: training, evaluation, answers. Glue only. */
 import { version } from '../../package.json';
-import { adaptationOf, decoderShape } from '../distill/adaptation';
+import { type Adaptation, adaptationOf, decoderShape } from '../distill/adaptation';
 import type { ChatTokenizer } from '../distill/chat';
 import { parseCheckpoint } from '../distill/checkpoint';
 import { RunControl } from '../distill/control';
 import { limitItems } from '../distill/dataset';
 import { evaluate, type SystemAnswers } from '../distill/evaluate';
+import { formOf } from '../distill/form';
 import { parseRecipe } from '../distill/recipe';
 import { distil } from '../distill/run';
-import type { Guard, RunEnvironment } from '../distill/types';
+import type { Guard, Recipe, RunEnvironment } from '../distill/types';
 import type { Engine } from '../engine/engine';
 import { parseSourceText, sourceText } from '../formats/source-text';
 import type { Gpu } from '../kernels/gpu';
+import { BoundDesk } from './bound-request';
 import { loadDomain, loadPrompts, loadShippedPrepared } from './data-files';
 import { describeError } from './errors';
 import type { ModelFileSet } from './files/open-model';
@@ -55,6 +57,7 @@ interface ConnectedGuard extends Guard {
   requests: Requests<Pick<GuardRequests, 'score'>>;
 }
 
+const bounds = new BoundDesk();
 let student: Student | null = null;
 let control: RunControl | null = null;
 const guards: Partial<Record<GuardRole, ConnectedGuard>> = {};
@@ -149,6 +152,14 @@ async function open(
 async function shippedPrepared(baseUrl: string, text: string, signal: AbortSignal) {
   const source = parseSourceText(text);
   return source.kind === 'bundled' ? loadShippedPrepared(baseUrl, source.name, signal) : null;
+}
+
+/** What the run under way had trained at its last checkpoint. */
+async function presentAdaptation(recipe: Recipe): Promise<Adaptation> {
+  const kept = control && (await getCheckpoint());
+  if (!kept) throw new RangeError('No run is under way, or it has just begun.');
+  const { engine, chat } = loaded();
+  return (await formOf(recipe, engine, chat)).adaptation(parseCheckpoint(kept.checkpoint).values);
 }
 
 const handlers: Handlers<TrainerRequests> = {
@@ -293,6 +304,20 @@ const handlers: Handlers<TrainerRequests> = {
             },
           ),
         signal,
+      );
+    }, signal);
+  },
+
+  async bound({ set, values, recipe, limit }, { emit, signal }) {
+    if (set === 'custom') throw new RangeError('Only bundled sets are measured here.');
+    const deps = await evaluateDeps(signal);
+    const items = limitItems(await loadPrompts(loaded().baseUrl, set, signal), limit);
+    return gpuTurn.run(async () => {
+      const adaptation = values
+        ? adaptationOf(recipe.adapter, values, deps.engine.config)
+        : await presentAdaptation(recipe);
+      return bounds.measure({ adaptation, recipe, items }, deps, signal, (done, total) =>
+        emit({ phase: 'evaluate', done, total, unit: 'items' }),
       );
     }, signal);
   },
