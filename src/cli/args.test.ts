@@ -21,6 +21,8 @@ describe('parseArguments', () => {
       parseRecipe({ objective: 'kl', steps: 12, seed: 3, learningRate: 0.01, strictness: -2 }),
     );
     expect(args.out).toBe('run.json');
+    expect([args.bound, args.cost]).toEqual([0, false]);
+    expect(parseArguments(['--bound', '40', '--cost'])).toMatchObject({ bound: 40, cost: true });
   });
 
   it('takes specifications by name and as JSON', () => {
@@ -55,6 +57,7 @@ describe('parseArguments', () => {
     [['--student', '../x'], /--student/],
     [['--student', 'hub:o/n@main/q4'], /--student must be a folder/],
     [['--limit', '-1'], /--limit/],
+    [['--bound', '1.5'], /--bound/],
     [['--prompt', 'x'], /--eval/],
     [['--prepare-only'], /--prepared/],
     [['--sweep', 'a'], /go together/],
@@ -78,7 +81,7 @@ describe('parseArguments', () => {
     // Each must also be an option: an unknown one is an error.
     const listed = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name!);
     expect(listed).toHaveLength(new Set(listed).size);
-    expect(listed).toHaveLength(35);
+    expect(listed).toHaveLength(37);
     for (const name of listed) {
       let message = '';
       try {

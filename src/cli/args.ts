@@ -32,6 +32,10 @@ export interface Arguments {
   /** Evaluate at most this many prompts of each label; 0 = all. */
   limit: number;
   greedy: boolean;
+  /** Prompts of each label on which the bound is measured; 0 = none. */
+  bound: number;
+  /** Measure what each system costs. */
+  cost: boolean;
   evaluate: boolean;
   /** Make guard scores and base samples anew, whatever is shipped. */
   fresh: boolean;
@@ -84,6 +88,8 @@ const OPTIONS = {
   'probe-every': { type: 'string' },
   limit: { type: 'string' },
   greedy: { type: 'boolean' },
+  bound: { type: 'string' },
+  cost: { type: 'boolean' },
   'no-evaluation': { type: 'boolean' },
   fresh: { type: 'boolean' },
   prepared: { type: 'string' },
@@ -124,6 +130,8 @@ export function parseArguments(argv: readonly string[]): Arguments {
       values['probe-every'] === undefined ? 0 : number('probe-every', values['probe-every']),
     limit: values.limit === undefined ? 0 : number('limit', values.limit),
     greedy: values.greedy ?? false,
+    bound: values.bound === undefined ? 0 : number('bound', values.bound),
+    cost: values.cost ?? false,
     evaluate: !values['no-evaluation'],
     fresh: values.fresh ?? false,
     prepared: values.prepared ?? null,
@@ -134,6 +142,9 @@ export function parseArguments(argv: readonly string[]): Arguments {
   };
   if (args.recipe.student.includes(':')) {
     throw new UsageError('--student must be a folder of --models: nothing is downloaded here.');
+  }
+  if (!Number.isInteger(args.bound) || args.bound < 0) {
+    throw new UsageError('--bound must be a whole number, 0 for none.');
   }
   if (!Number.isInteger(args.limit) || args.limit < 0) {
     throw new UsageError('--limit must be a whole number, 0 for all.');
@@ -262,6 +273,8 @@ export function helpText(): string {
     line('probe-every N', 'with --sweep: steps between probes (0 = none)'),
     line('limit N', 'evaluate at most N prompts of each label (0 = all)'),
     line('greedy', 'evaluate greedy answers as well'),
+    line('bound N', 'measure the distance to the safe system on N prompts of each label'),
+    line('cost', 'measure what each system costs: bytes, prefill, time'),
     line('no-evaluation', 'train only'),
     '',
     'Files:',

@@ -10,6 +10,7 @@ import { ChatTokenizer } from '../distill/chat';
 import { RunControl } from '../distill/control';
 import { DatasetError, limitItems, parsePromptItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
+import { type ExtraOptions, measureExtras } from '../distill/evaluation/extras';
 import { type GuardCase, parseGuardCase } from '../distill/guard-case';
 import { clampRecipe, EVALUATION_SEED } from '../distill/recipe';
 import {
@@ -52,12 +53,14 @@ import { openSweep, sweep, type SweepFiles } from './sweep';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
+const COST_ROUNDS = 5;
 
 interface Session {
   args: Arguments;
   deps: RunDeps;
   environment: ReportEnvironment;
   settings: EvaluationSettings;
+  extras: ExtraOptions;
   say: (line: string) => void;
 }
 
@@ -123,6 +126,14 @@ async function open(
       maxNewTokens: recipe.maxNewTokens,
       limit: args.limit,
     },
+    extras: {
+      bound: args.bound,
+      cost: args.cost ? COST_ROUNDS : 0,
+      bytes: {
+        student: engine.weightBytes,
+        guard: guard!.manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
+      },
+    },
     deps: {
       engine,
       chat,
@@ -142,7 +153,14 @@ async function open(
 }
 
 /** Trains, evaluates and reports. */
-async function trainRun({ args, deps, environment, settings, say }: Session): Promise<object> {
+async function trainRun({
+  args,
+  deps,
+  environment,
+  settings,
+  extras,
+  say,
+}: Session): Promise<object> {
   const control = new RunControl();
   stopOnInterrupt(control, say);
   const sampled = args.evaluate ? DEFAULT_EVALUATIONS : [];
@@ -167,7 +185,7 @@ async function trainRun({ args, deps, environment, settings, say }: Session): Pr
             `${overRefusal.value.toFixed(2)}, usefulness ${usefulness.value.toFixed(2)}`,
         ),
     },
-    { evaluations: [...sampled, ...greedy], limit: args.limit },
+    { evaluations: [...sampled, ...greedy], limit: args.limit, extras },
   );
   const report = runReport(record, settings, environment);
   if (args.evaluate) {
@@ -179,7 +197,14 @@ async function trainRun({ args, deps, environment, settings, say }: Session): Pr
 }
 
 /** Evaluates on a file, with or without a shared prompt. */
-async function evaluateFile({ args, deps, environment, settings, say }: Session): Promise<object> {
+async function evaluateFile({
+  args,
+  deps,
+  environment,
+  settings,
+  extras,
+  say,
+}: Session): Promise<object> {
   const items = limitItems(await promptsOf(args.eval!), args.limit);
   const shared = sharedPrompt(args);
   if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
@@ -189,6 +214,9 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
   if (shared) systems.push('adapter');
   const { strictness, guardTemperature, guardClip } = shared?.recipe ?? args.recipe;
   const guardCase = shared ? guardCaseOf(shared) : args.recipe.guardCase;
+  const adaptation = shared && ({ kind: 'soft-prompt', values: shared.values } as const);
+  // A stranger may have written the link's numbers.
+  const teacher = clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip });
   const start = performance.now();
   const onProgress = reporter(say);
   const at = async (temperature: 0 | 1) => {
@@ -200,10 +228,9 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
         temperature,
         seed: args.recipe.seed,
         maxNewTokens: settings.maxNewTokens,
-        adaptation: shared && { kind: 'soft-prompt', values: shared.values },
+        adaptation,
         guardCase,
-        // A stranger may have written the link's numbers.
-        teacher: clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip }),
+        teacher,
       },
       deps,
       { onProgress: (done, total) => onProgress('evaluate', done, total) },
@@ -213,9 +240,11 @@ async function evaluateFile({ args, deps, environment, settings, say }: Session)
   const sampled = await at(1);
   say(summary(args.eval!, sampled.systems));
   const greedy = args.greedy ? await at(0) : undefined;
+  const measured = await measureExtras({ ...teacher, guardCase }, adaptation, items, deps, extras);
   return {
     ...sampled,
     ...(greedy && { greedy }),
+    ...measured,
     settings: { ...settings, evaluationSeed: args.recipe.seed },
     environment,
     seconds: { evaluate: (performance.now() - start) / 1000 },
@@ -254,7 +283,7 @@ function guardCaseOf({ recipe }: SharedPrompt): GuardCase {
   }
 }
 
-async function runSweep({ args, deps, say }: Session, files: SweepFiles): Promise<number> {
+async function runSweep({ args, deps, extras, say }: Session, files: SweepFiles): Promise<number> {
   const abort = new AbortController();
   process.once('SIGINT', () => {
     say('Leaving this cell; the same command goes on with it.');
@@ -263,7 +292,7 @@ async function runSweep({ args, deps, say }: Session, files: SweepFiles): Promis
   const document = await sweep(
     files,
     deps,
-    args,
+    { ...args, extras },
     { signal: abort.signal, onProgress: reporter(say), onStep: stepReporter(say) },
     say,
   );

@@ -55,6 +55,9 @@ export interface RunReport {
   evaluations: Record<string, ReportedEvaluation & { greedy?: ReportedEvaluation }>;
   steps: RunRecord['steps'];
   probes: RunRecord['probes'];
+  /** Where they were asked for. */
+  bound?: RunRecord['bound'];
+  cost?: RunRecord['cost'];
   status: RunRecord['status'];
   settings: Recipe & EvaluationSettings;
   environment: ReportEnvironment;
@@ -90,6 +93,8 @@ export function runReport(
     evaluations,
     steps: record.steps,
     probes: record.probes,
+    ...(record.bound && { bound: record.bound }),
+    ...(record.cost && { cost: record.cost }),
     status: record.status,
     settings: { ...record.recipe, ...settings },
     environment,

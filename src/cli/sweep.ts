@@ -3,6 +3,7 @@
  * point costs the cell in work and nothing else. The same command goes on where it was left.
  */
 import type { SystemAnswers } from '../distill/evaluate';
+import type { ExtraOptions } from '../distill/evaluation/extras';
 import type { RunDeps, RunHooks } from '../distill/run';
 import { SpecError } from '../distill/spec-fields';
 import { parseSweep, type SweepSpec } from '../distill/sweep';
@@ -61,6 +62,7 @@ export interface SweepSettings {
   retry: boolean;
   answers: boolean;
   probeEvery: number;
+  extras?: ExtraOptions;
 }
 
 /** @throws the signal's reason when aborted; GpuLostError, which no later cell would survive */

@@ -8,6 +8,7 @@ import { isTrained } from './adapter-spec';
 import type { Checkpoint } from './checkpoint';
 import { holdOut, limitItems } from './dataset';
 import { evaluate, type EvaluateDeps } from './evaluate';
+import { measureExtras, type ExtraOptions } from './evaluation/extras';
 import { objectiveKey } from './objectives/spec';
 import { hash32 } from './prng';
 import { probe, PROBE_COUNTS } from './probe';
@@ -42,6 +43,8 @@ export interface RunOptions {
   probeEvery?: number;
   checkpointEvery?: number;
   resumeFrom?: Checkpoint;
+  /** Measured on *wording*, where that set is given; nothing by default. */
+  extras?: ExtraOptions;
 }
 
 export type RunPhase = 'guard' | 'sample' | 'train' | 'evaluate';
@@ -84,6 +87,13 @@ export async function distil(
   const evaluations = await clock.time('evaluate', () =>
     evaluateAll(recipe, deps, adaptation, hooks, options),
   );
+  const { wording } = deps.sets;
+  const extras =
+    options.extras && wording
+      ? await clock.time('extras', () =>
+          measureExtras(recipe, adaptation, wording, deps, options.extras!, hooks.signal),
+        )
+      : {};
   const share = await shareText(recipe, deps, values, evaluations);
   return {
     id: `${createdAt.slice(0, 19).replace(/\D/g, '')}-${hash32(share ?? runKey(recipe)).toString(36)}`,
@@ -96,6 +106,7 @@ export async function distil(
     values,
     dim: deps.engine.dim,
     evaluations,
+    ...extras,
     seconds: clock.seconds,
     share,
     status: trained.status,

@@ -5,6 +5,7 @@
  */
 import { decoderShape } from './adaptation';
 import { trainedValues } from './adapter-spec';
+import type { ExtraOptions } from './evaluation/extras';
 import { DEFAULT_RECIPE, sameRecipe } from './recipe';
 import { distil, type EvaluationRequest, type RunDeps, type RunHooks } from './run';
 import { fieldsOf, join, SpecError } from './spec-fields';
@@ -46,6 +47,9 @@ export interface CellOutcome {
   losses: number[];
   /** Values that training changed. */
   trainedValues: number;
+  /** Where they were asked for. */
+  bound?: RunRecord['bound'];
+  cost?: RunRecord['cost'];
   /** Seconds by phase. */
   seconds: Record<string, number>;
   environment: RunEnvironment;
@@ -73,6 +77,8 @@ export interface SweepOptions {
   answers?: boolean;
   /** Steps between probes; 0 = none, the default. */
   probeEvery?: number;
+  /** What each cell measures besides its scores. */
+  extras?: ExtraOptions;
   /** Errors that end the sweep instead of the cell: what every later cell would meet again. */
   isFatal?: (error: unknown) => boolean;
 }
@@ -135,7 +141,7 @@ async function runCell(
   cell: SweepCell,
   deps: RunDeps,
   { signal, control, onStep, onProgress }: SweepHooks,
-  { answers = false, probeEvery = 0 }: SweepOptions,
+  { answers = false, probeEvery = 0, extras }: SweepOptions,
 ): Promise<CellOutcome> {
   const { spec } = document;
   const recipe = cellRecipe(spec, cell);
@@ -145,7 +151,12 @@ async function runCell(
     recipe,
     deps,
     { signal, control, onStep, onProgress },
-    { evaluations, limit: spec.limit, probeEvery },
+    {
+      evaluations,
+      limit: spec.limit,
+      probeEvery,
+      ...(extras && { extras: { ...extras, trainedValues: valuesOf(recipe, deps) } }),
+    },
   );
   return outcomeOf(record, deps, answers);
 }
@@ -171,11 +182,17 @@ function outcomeOf(record: RunRecord, deps: RunDeps, answers: boolean): CellOutc
     evaluations: record.evaluations.map((evaluation) => compact(evaluation, answers)),
     probes: record.probes.map(({ samples: _, ...probe }) => probe),
     losses: record.steps.map(({ loss }) => Number(loss.toPrecision(6))),
-    trainedValues: trainedValues(record.recipe.adapter, decoderShape(deps.engine.config)),
+    trainedValues: valuesOf(record.recipe, deps),
+    ...(record.bound && { bound: record.bound }),
+    ...(record.cost && { cost: record.cost }),
     seconds: record.seconds,
     environment: record.environment,
     share: record.share,
   };
+}
+
+function valuesOf({ adapter }: Recipe, { engine }: RunDeps): number {
+  return trainedValues(adapter, decoderShape(engine.config));
 }
 
 /** Four digits are more than a verdict needs. */

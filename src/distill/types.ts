@@ -1,6 +1,8 @@
 /** Plain data of the method: recipes, runs, evaluations. Structured-cloneable, JSON-safe. */
 import type { AdapterSpec } from './adapter-spec';
 import type { Calibration, JointScore } from './calibration';
+import type { SystemCost } from './evaluation/cost';
+import type { BoundMeasurement } from './evaluation/measure-bound';
 import type { GuardCase } from './guard-case';
 import type { ObjectiveSpec } from './objectives/spec';
 import type { PolicyNumbers } from './policy';
@@ -191,6 +193,9 @@ export interface RunRecord {
   values: Float32Array;
   dim: number;
   evaluations: Evaluation[];
+  /** The distance to the safe system on held-out wordings, and costs, where they were asked for. */
+  bound?: BoundMeasurement;
+  cost?: Partial<Record<SystemName, SystemCost>>;
   /** Seconds by phase. */
   seconds: Record<string, number>;
   /** The text after `/p#`; null where what was trained does not fit into a link. */

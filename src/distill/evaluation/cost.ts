@@ -129,7 +129,7 @@ export async function measureCost(
 }
 
 /** Prompts of a batch whose second half shows what one prompt more takes. */
-const BATCH = 8;
+const BATCH = 16;
 
 async function timed(name: SystemName, prompt: string, input: CostInput, deps: CostDeps) {
   const { engine, chat, guard, clock } = deps;

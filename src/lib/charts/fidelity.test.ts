@@ -32,6 +32,8 @@ describe('the bound', () => {
     expect(boundSummary(equal)).toContain('as often');
     expect(tightnessText(measured)).toBe('Σ, which training lowers, is 2.9 times TV');
     expect(tightnessText({ ...measured, bound: null })).toBeNull();
+    const tight = measureBound([{ safe: 1, pass: [path(1, -0.1, 0.095)], refusal: [] }]);
+    expect(tightnessText({ ...measured, bound: tight })).toContain('as small as TV');
   });
 });
 
