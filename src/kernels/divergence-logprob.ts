@@ -1,7 +1,7 @@
 /** Log-softmax at one token per row: the teacher's log-probabilities of realised tokens. */
 import source from './divergence-logprob.wgsl?raw';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
-import { lanesFor, positive, withLanes } from './reduce-lanes';
+import { positive, withRows } from './reduce-lanes';
 
 export interface LogProbShape {
   vocabulary: number;
@@ -29,13 +29,7 @@ export async function createLogProb(gpu: Gpu, shape: LogProbShape): Promise<LogP
   positive('vocabulary', vocabulary);
   const pipeline = await gpu.pipeline(
     'log-probability',
-    withLanes(
-      gpu,
-      source,
-      shape.lanes ?? lanesFor(gpu, vocabulary),
-      { VOCABULARY: vocabulary },
-      { VEC4: vocabulary % 4 === 0 },
-    ),
+    withRows(gpu, source, { length: vocabulary, lanes: shape.lanes }, { VOCABULARY: vocabulary }),
   );
   return {
     bind: ({ logits, token, y, span }) =>

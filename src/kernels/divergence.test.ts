@@ -1,24 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { createDivergence, type Objective } from './divergence';
 import { rowReference } from './divergence.reference';
-import { Span } from './gpu';
 import {
-  centralDifferences,
-  GPU_VARIANTS,
-  normals,
-  random,
-  relativeError,
-  testGpu,
-} from './testing';
+  itIsAccurate,
+  itStaysInItsSpan,
+  type RowLossProblem,
+  type RowLossSuite,
+  runRowLoss,
+} from './row-loss.testing';
+import { centralDifferences, GPU_VARIANTS, normals, random, relativeError } from './testing';
 
 const OBJECTIVES: Objective[] = ['tv', 'naive-tv', 'kl', 'reverse-kl', 'js'];
 
-interface Problem {
-  vocabulary: number;
+interface Problem extends RowLossProblem {
   rows: number;
-  student: Float32Array;
   teacher: Float32Array;
-  coef: Float32Array;
   w: Float32Array;
   rhoStart: Uint32Array;
   rhoToken: Uint32Array;
@@ -78,64 +74,30 @@ function expected(objective: Objective, at: Problem): { loss: Float64Array; slop
   return { loss, slope };
 }
 
-async function onGpu(
+function onGpu(
   subgroups: boolean,
   objective: Objective,
   at: Problem,
-  [start, rows]: [number, number],
+  rows: [number, number],
   lanes?: number,
-): Promise<{ loss: Float32Array; slope: Float32Array }> {
-  const gpu = await testGpu(subgroups);
-  const kernel = await createDivergence(gpu, { vocabulary: at.vocabulary, objective, lanes });
-  const span = new Span(gpu, 'test');
-  span.set(start, rows);
-  const buffers = {
-    studentLogits: gpu.upload('student', at.student),
-    teacherLogits: gpu.upload('teacher', at.teacher),
-    coef: gpu.upload('coef', at.coef),
-    w: gpu.upload('w', at.w),
-    rhoStart: gpu.upload('rhoStart', at.rhoStart),
-    rhoToken: gpu.upload('rhoToken', at.rhoToken),
-    rhoProb: gpu.upload('rhoProb', at.rhoProb),
-    rowLoss: gpu.upload('rowLoss', new Float32Array(at.rows).fill(-1)),
-  };
-  gpu.run([kernel.bind({ ...buffers, span })]);
-  const result = {
-    loss: await gpu.readFloats(buffers.rowLoss, at.rows),
-    slope: await gpu.readFloats(buffers.studentLogits, at.student.length),
-  };
-  gpu.release(...Object.values(buffers));
-  span.release();
-  return result;
+) {
+  const { vocabulary, teacher: teacherLogits, w, rhoStart, rhoToken, rhoProb } = at;
+  const inputs = { teacherLogits, w, rhoStart, rhoToken, rhoProb };
+  return runRowLoss(subgroups, at, rows, inputs, async (gpu, buffers, span) => {
+    const kernel = await createDivergence(gpu, { vocabulary, objective, lanes });
+    return kernel.bind({ ...buffers, span });
+  });
 }
 
 describe.each(GPU_VARIANTS)('divergence with $name', ({ subgroups }) => {
   describe.each(OBJECTIVES)('%s', (objective) => {
-    it.each([
-      [1, 1, 4],
-      [5, 63, 4],
-      [63, 64, 4],
-      [64, 65, 64],
-      [65, 517, 4],
-      [10, 517, 64],
-      [10, 2048, 4],
-      [5, 2048, 256],
-      [5, 32001, undefined],
-    ])('agrees with f64 on %i rows of %i tokens', async (rows, vocabulary, lanes) => {
-      const at = problem(rows, vocabulary, 3);
-      const wanted = expected(objective, at);
-      const got = await onGpu(subgroups, objective, at, [0, rows], lanes);
-      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
-      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(1e-5);
-    });
-
-    it('stays accurate for logits up to ±80', async () => {
-      const at = problem(20, 517, 40);
-      const wanted = expected(objective, at);
-      const got = await onGpu(subgroups, objective, at, [0, at.rows]);
-      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
-      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(1e-5);
-    });
+    const suite: RowLossSuite<Problem> = {
+      problem,
+      reference: (at) => expected(objective, at),
+      onGpu: (...args) => onGpu(subgroups, objective, ...args),
+    };
+    itIsAccurate(suite);
+    itStaysInItsSpan(suite);
 
     it('is zero, with a zero gradient, where student and target agree', async () => {
       const at = problem(4, 64, 3);
@@ -143,21 +105,6 @@ describe.each(GPU_VARIANTS)('divergence with $name', ({ subgroups }) => {
       at.w.fill(0);
       const got = await onGpu(subgroups, objective, at, [0, at.rows]);
       for (const value of [...got.loss, ...got.slope]) expect(Math.abs(value)).toBeLessThan(1e-6);
-    });
-
-    it('touches no row outside its span', async () => {
-      const at = problem(9, 65, 3);
-      const got = await onGpu(subgroups, objective, at, [3, 4]);
-      const wanted = expected(objective, at);
-      const inside = [3 * 65, 7 * 65] as const;
-      expect(relativeError(got.slope.slice(...inside), wanted.slope.slice(...inside))).toBeLessThan(
-        1e-5,
-      );
-      expect(got.slope.slice(0, inside[0])).toEqual(at.student.slice(0, inside[0]));
-      expect(got.slope.slice(inside[1])).toEqual(at.student.slice(inside[1]));
-      expect([...got.loss].map((value) => value === -1)).toEqual(
-        [...Array(9).keys()].map((r) => r < 3 || r >= 7),
-      );
     });
   });
 

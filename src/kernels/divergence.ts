@@ -4,7 +4,7 @@
  */
 import source from './divergence.wgsl?raw';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
-import { lanesFor, positive, withLanes } from './reduce-lanes';
+import { positive, withRows } from './reduce-lanes';
 
 /** Total variation, its branch-wise reading (METHOD.md §4.4), KL(p‖q), KL(q‖p), Jensen-Shannon. */
 export type Objective = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
@@ -47,17 +47,15 @@ export async function createDivergence(
 ): Promise<DivergenceKernel> {
   const { vocabulary, objective } = shape;
   positive('vocabulary', vocabulary);
-  const vec4 = vocabulary % 4 === 0;
   const label = `divergence ${objective}`;
   const pipeline = await gpu.pipeline(
     label,
-    withLanes(
+    withRows(
       gpu,
       source,
-      shape.lanes ?? lanesFor(gpu, vocabulary),
+      { length: vocabulary, lanes: shape.lanes },
       { VOCABULARY: vocabulary },
       {
-        VEC4: vec4,
         TV: objective === 'tv',
         NAIVE: objective === 'naive-tv',
         SIGNED: objective === 'tv' || objective === 'naive-tv',

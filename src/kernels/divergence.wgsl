@@ -11,30 +11,6 @@
 // Flags: TV, NAIVE, KL, or RATIO (reverse KL; with JS also set, JS). Reverse KL is infinite where p = 0 < q,
 // so p is floored at 1e-37 inside the logarithm.
 
-struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
-
-//#if VEC4
-alias Value = vec4<f32>;
-alias Flags = vec4<bool>;
-const WIDTH = VOCABULARY / 4u;
-fn across(value: Value) -> f32 {
-  return (value.x + value.y) + (value.z + value.w);
-}
-fn highest(value: Value) -> f32 {
-  return max(max(value.x, value.y), max(value.z, value.w));
-}
-//#else
-alias Value = f32;
-alias Flags = bool;
-const WIDTH = VOCABULARY;
-fn across(value: Value) -> f32 {
-  return value;
-}
-fn highest(value: Value) -> f32 {
-  return value;
-}
-//#end
-
 const LOWEST = -3.4e38;
 const FLOOR = 1e-37;
 // Where rho has a token, the teacher's logit is replaced by -p 2^100: below every logit, and exact.
@@ -49,7 +25,7 @@ fn with_sign(q: Value, p: Value) -> Value {
   let level = select(q * 0x1p64, q, q < Value(0x1p-60));
   return select(select(level, -q, q < p), q, q > p);
 }
-fn is_level(signed: Value) -> Flags {
+fn is_level(signed: Value) -> Truth {
   return signed > Value(4.0);
 }
 //#end
@@ -107,25 +83,13 @@ fn main(
   // The refusal branch joins p, by the invocation that owns the token.
   for (var k = rho_start[row]; k < rho_start[row + 1u]; k++) {
     let token = min(rho_token[k], VOCABULARY - 1u);
-//#if VEC4
-    let at = base + token / 4u;
-    let owner = (token / 4u) % LANES;
-//#else
-    let at = base + token;
-    let owner = token % LANES;
-//#end
+    let at = token / EACH;
     let mass = w[row] * rho_prob[k];
     // Less than 1e-15 would not show, and its mark would not stand out.
-    if (owner == lane && mass > 1e-15) {
-//#if VEC4
-      let t = teacher[at][token % 4u];
+    if (at % LANES == lane && mass > 1e-15) {
+      let t = element(teacher[base + at], token);
       let p = select(to_p * exp(t - top.y), t * FROM_MARK, t < MARK);
-      teacher[at][token % 4u] = (p + mass) * TO_MARK;
-//#else
-      let t = teacher[at];
-      let p = select(to_p * exp(t - top.y), t * FROM_MARK, t < MARK);
-      teacher[at] = (p + mass) * TO_MARK;
-//#end
+      teacher[base + at] = with_element(teacher[base + at], token, (p + mass) * TO_MARK);
     }
   }
 
@@ -204,15 +168,11 @@ fn main(
   // The refusal branch, where the teacher was.
   for (var k = rho_start[row]; k < rho_start[row + 1u]; k++) {
     let token = min(rho_token[k], VOCABULARY - 1u);
-//#if VEC4
-    if ((token / 4u) % LANES == lane) {
-      teacher[base + token / 4u][token % 4u] += rho_prob[k];
+    let at = token / EACH;
+    if (at % LANES == lane) {
+      let so_far = teacher[base + at];
+      teacher[base + at] = with_element(so_far, token, element(so_far, token) + rho_prob[k]);
     }
-//#else
-    if (token % LANES == lane) {
-      teacher[base + token] += rho_prob[k];
-    }
-//#end
   }
   distance = Value(0.0);
   over = Value(0.0);

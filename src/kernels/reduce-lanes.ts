@@ -1,6 +1,7 @@
 /** Reductions over the invocations of a workgroup, shared by the kernels that reduce rows. */
 import type { Gpu } from './gpu';
 import lanesSource from './reduce-lanes.wgsl?raw';
+import rowsSource from './reduce-rows.wgsl?raw';
 import { specialise, type Constants, type Flags } from './wgsl';
 
 /**
@@ -35,6 +36,28 @@ export function withLanes(
     `${lanesSource}\n${source}`,
     { ...constants, LANES: lanes },
     { ...flags, SUBGROUPS: gpu.subgroups, ONE_SUBGROUP: lanes === 4 },
+  );
+}
+
+/**
+ * `withLanes` for a source that reads rows of `length` elements as WIDTH values: reduce-rows.wgsl
+ * stands in front of it too.
+ * @param lanes default: chosen from the adapter
+ */
+export function withRows(
+  gpu: Gpu,
+  source: string,
+  { length, lanes = lanesFor(gpu, length) }: { length: number; lanes?: number },
+  constants: Constants = {},
+  flags: Flags = {},
+): string {
+  const vec4 = length % 4 === 0;
+  return withLanes(
+    gpu,
+    `${rowsSource}\n${source}`,
+    lanes,
+    { ...constants, WIDTH: vec4 ? length / 4 : length },
+    { ...flags, VEC4: vec4 },
   );
 }
 

@@ -1,6 +1,6 @@
 /** RMSNorm over rows, forward and backward. Formula in rmsnorm.wgsl. */
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
-import { lanesFor, positive, withLanes } from './reduce-lanes';
+import { lanesFor, positive, withRows } from './reduce-lanes';
 import source from './rmsnorm.wgsl?raw';
 
 export interface RmsNormShape {
@@ -56,12 +56,12 @@ export async function createRmsNorm(gpu: Gpu, shape: RmsNormShape): Promise<RmsN
   const lanes = shape.lanes ?? (gpu.description.isFallbackAdapter ? 'thread' : lanesFor(gpu, dim));
   const rowPerThread = lanes === 'thread';
   const code = (flags: Record<'BACKWARD' | 'ACCUMULATE' | 'RESIDUAL', boolean>): string =>
-    withLanes(
+    withRows(
       gpu,
       source,
-      lanes === 'thread' ? ROWS_PER_GROUP : lanes,
+      { length: dim, lanes: lanes === 'thread' ? ROWS_PER_GROUP : lanes },
       { DIM: dim, EPS_F: eps },
-      { VEC4: dim % 4 === 0, ROW_PER_THREAD: rowPerThread, ...flags },
+      { ROW_PER_THREAD: rowPerThread, ...flags },
     );
   const plain = { BACKWARD: false, ACCUMULATE: false, RESIDUAL: false };
   const [forward, overwrite, accumulate, adding] = await Promise.all([

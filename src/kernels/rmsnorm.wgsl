@@ -3,22 +3,6 @@
 // x, y, dy, dx [rows, DIM]; weight [DIM]. Source: Zhang and Sennrich 2019, differentiated by hand.
 // ROW_PER_THREAD: one invocation does a row (software adapters). Otherwise a workgroup does a row.
 
-struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
-
-//#if VEC4
-alias Value = vec4<f32>;
-const WIDTH = DIM / 4u;
-fn across(value: Value) -> f32 {
-  return (value.x + value.y) + (value.z + value.w);
-}
-//#else
-alias Value = f32;
-const WIDTH = DIM;
-fn across(value: Value) -> f32 {
-  return value;
-}
-//#end
-
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read> weight: array<Value>;
 //#if BACKWARD

@@ -1,6 +1,6 @@
 /** Seeded sampling of the next token, one per row. Formula in sample.wgsl. */
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
-import { lanesFor, positive, withLanes } from './reduce-lanes';
+import { positive, withRows } from './reduce-lanes';
 import source from './sample.wgsl?raw';
 
 export interface SampleShape {
@@ -41,13 +41,7 @@ export async function createSample(gpu: Gpu, shape: SampleShape): Promise<Sample
   }
   const pipeline = await gpu.pipeline(
     'sample',
-    withLanes(
-      gpu,
-      source,
-      shape.lanes ?? lanesFor(gpu, vocabulary),
-      { VOCABULARY: vocabulary },
-      { VEC4: vocabulary % 4 === 0 },
-    ),
+    withRows(gpu, source, { length: vocabulary, lanes: shape.lanes }, { VOCABULARY: vocabulary }),
   );
   return {
     bind: ({ logits, stream, counter, settings, token, logProb, span }) =>

@@ -5,36 +5,15 @@
 // gumbel = -log(E), E = -log(1 - u), u uniform in (0, 1): E is small, hence gumbel large, where u is
 // near 0, and there f32 has digits to spare. Mirror in sample.reference.ts. One workgroup a row.
 
-struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
 struct Settings { temperature: f32, seed: u32, unused_a: u32, unused_b: u32 }
 
 //#if VEC4
-alias Value = vec4<f32>;
-alias Word = vec4<u32>;
-const WIDTH = VOCABULARY / 4u;
 const OFFSETS = vec4<u32>(0u, 1u, 2u, 3u);
-const STRIDE = 4u;
-fn across(value: Value) -> f32 {
-  return (value.x + value.y) + (value.z + value.w);
-}
-fn highest(value: Value) -> f32 {
-  return max(max(value.x, value.y), max(value.z, value.w));
-}
 fn lowest_index(value: Word) -> u32 {
   return min(min(value.x, value.y), min(value.z, value.w));
 }
 //#else
-alias Value = f32;
-alias Word = u32;
-const WIDTH = VOCABULARY;
 const OFFSETS = 0u;
-const STRIDE = 1u;
-fn across(value: Value) -> f32 {
-  return value;
-}
-fn highest(value: Value) -> f32 {
-  return value;
-}
 fn lowest_index(value: Word) -> u32 {
   return value;
 }
@@ -93,7 +72,7 @@ fn main(
   var best_index = Word(0u);
   for (var i = lane; i < WIDTH; i += LANES) {
     let logit = logits[base + i];
-    let index = i * STRIDE + OFFSETS;
+    let index = i * EACH + OFFSETS;
     let score = logit + settings.temperature * gumbel(index, key);
     tops = max(tops, logit);
     best_index = select(best_index, index, score > best);
@@ -111,11 +90,7 @@ fn main(
   let winner = u32(-lanes_max(vec2<f32>(-f32(mine), 0.0), lane).x);
   if (lane == 0u) {
     let chosen = min(winner, VOCABULARY - 1u);
-//#if VEC4
-    let logit = logits[base + chosen / 4u][chosen % 4u];
-//#else
-    let logit = logits[base + chosen];
-//#end
+    let logit = element(logits[base + chosen / EACH], chosen);
     token[row] = chosen;
     log_prob[row] = (logit - top.x) - log(sum);
   }

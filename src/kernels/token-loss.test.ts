@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { Span } from './gpu';
 import {
+  itIsAccurate,
+  itStaysInItsSpan,
+  type RowLossProblem,
+  type RowLossSuite,
+  runRowLoss,
+} from './row-loss.testing';
+import {
   centralDifferences,
   GPU_VARIANTS,
   normals,
@@ -19,11 +26,8 @@ const OBJECTIVES: TokenObjective[] = [
   { name: 'ppo', clip: 0.2 },
 ];
 
-interface Problem {
-  vocabulary: number;
-  student: Float32Array;
+interface Problem extends RowLossProblem {
   token: Uint32Array;
-  coef: Float32Array;
   advantage: Float32Array;
   oldLogProb: Float32Array;
 }
@@ -69,73 +73,31 @@ function expected(objective: TokenObjective, at: Problem) {
   return { loss, slope };
 }
 
-async function onGpu(
+function onGpu(
   subgroups: boolean,
   objective: TokenObjective,
   at: Problem,
-  [start, rows]: [number, number],
+  rows: [number, number],
   lanes?: number,
-): Promise<{ loss: Float32Array; slope: Float32Array }> {
-  const gpu = await testGpu(subgroups);
-  const kernel = await createTokenLoss(gpu, { vocabulary: at.vocabulary, objective, lanes });
-  const span = new Span(gpu, 'test');
-  span.set(start, rows);
-  const buffers = {
-    studentLogits: gpu.upload('student', at.student),
-    token: gpu.upload('token', at.token),
-    coef: gpu.upload('coef', at.coef),
-    advantage: gpu.upload('advantage', at.advantage),
-    oldLogProb: gpu.upload('old', at.oldLogProb),
-    rowLoss: gpu.upload('loss', new Float32Array(at.coef.length).fill(-9)),
-  };
-  gpu.run([kernel.bind({ ...buffers, span })]);
-  const result = {
-    loss: await gpu.readFloats(buffers.rowLoss, at.coef.length),
-    slope: await gpu.readFloats(buffers.studentLogits, at.student.length),
-  };
-  gpu.release(...Object.values(buffers));
-  span.release();
-  return result;
+) {
+  const { vocabulary, token, advantage, oldLogProb } = at;
+  const inputs = { token, advantage, oldLogProb };
+  return runRowLoss(subgroups, at, rows, inputs, async (gpu, buffers, span) => {
+    const kernel = await createTokenLoss(gpu, { vocabulary, objective, lanes });
+    return kernel.bind({ ...buffers, span });
+  });
 }
 
 describe.each(GPU_VARIANTS)('token loss with $name', ({ subgroups }) => {
   describe.each(OBJECTIVES)('$name (γ $gamma)', (objective) => {
-    it.each([
-      [1, 1, 4],
-      [5, 63, 4],
-      [64, 65, 64],
-      [65, 517, 4],
-      [10, 2048, 64],
-      [5, 32001, undefined],
-    ])('agrees with f64 on %i rows of %i tokens', async (rows, vocabulary, lanes) => {
-      const at = problem(rows, vocabulary, 3);
-      const wanted = expected(objective, at);
-      const got = await onGpu(subgroups, objective, at, [0, rows], lanes);
-      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
-      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(1e-5);
-    });
-
-    it('stays accurate for logits up to ±80', async () => {
-      const at = problem(20, 517, 40);
-      const wanted = expected(objective, at);
-      const got = await onGpu(subgroups, objective, at, [0, 20]);
-      expect(relativeError(got.loss, wanted.loss)).toBeLessThan(1e-5);
-      // f32 rounds a log-probability of −100 by 4e-6, and PPO's ratio is its exponential.
-      expect(relativeError(got.slope, wanted.slope)).toBeLessThan(2e-5);
-    });
-
-    it('touches no row outside its span', async () => {
-      const at = problem(9, 65, 3);
-      const got = await onGpu(subgroups, objective, at, [3, 4]);
-      const inside = [3 * 65, 7 * 65] as const;
-      const wanted = expected(objective, at).slope.slice(...inside);
-      expect(relativeError(got.slope.slice(...inside), wanted)).toBeLessThan(1e-5);
-      expect(got.slope.slice(0, inside[0])).toEqual(at.student.slice(0, inside[0]));
-      expect(got.slope.slice(inside[1])).toEqual(at.student.slice(inside[1]));
-      expect([...got.loss].map((value) => value === -9)).toEqual(
-        [...Array(9).keys()].map((r) => r < 3 || r >= 7),
-      );
-    });
+    const suite: RowLossSuite<Problem> = {
+      problem,
+      reference: (at) => expected(objective, at),
+      onGpu: (...args) => onGpu(subgroups, objective, ...args),
+    };
+    // f32 rounds a log-probability of −100 by 4e-6, and PPO's ratio is its exponential.
+    itIsAccurate(suite, 2e-5);
+    itStaysInItsSpan(suite);
   });
 
   it('keeps the gradient of a student that is nearly certain', async () => {

@@ -3,7 +3,7 @@
  * (METHOD.md §4, §4.5–4.7): likelihood (NLL, REINFORCE), TaiLr, PPO. Formulas in token-loss.wgsl.
  */
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
-import { lanesFor, positive, withLanes } from './reduce-lanes';
+import { positive, withRows } from './reduce-lanes';
 import source from './token-loss.wgsl?raw';
 
 /** What is done with log q(y); every row has an advantage A, 1 where there is nothing to weigh. */
@@ -58,12 +58,12 @@ export async function createTokenLoss(gpu: Gpu, shape: TokenLossShape): Promise<
   const label = `token loss ${objective.name}`;
   const pipeline = await gpu.pipeline(
     label,
-    withLanes(
+    withRows(
       gpu,
       source,
-      shape.lanes ?? lanesFor(gpu, vocabulary),
+      { length: vocabulary, lanes: shape.lanes },
       { VOCABULARY: vocabulary, GAMMA_F: gamma, LEAST_F: minWeight, CLIP_F: clip },
-      { VEC4: vocabulary % 4 === 0, TAILR: objective.name === 'tailr', PPO: ppo },
+      { TAILR: objective.name === 'tailr', PPO: ppo },
     ),
   );
   return {

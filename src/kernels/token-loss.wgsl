@@ -8,28 +8,6 @@
 // student [rows, VOCABULARY] becomes coef * dD/dz; row_loss = D. One workgroup a row.
 // Flags: TAILR, PPO; neither is the likelihood.
 
-struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
-
-//#if VEC4
-alias Value = vec4<f32>;
-const WIDTH = VOCABULARY / 4u;
-fn across(value: Value) -> f32 {
-  return (value.x + value.y) + (value.z + value.w);
-}
-fn highest(value: Value) -> f32 {
-  return max(max(value.x, value.y), max(value.z, value.w));
-}
-//#else
-alias Value = f32;
-const WIDTH = VOCABULARY;
-fn across(value: Value) -> f32 {
-  return value;
-}
-fn highest(value: Value) -> f32 {
-  return value;
-}
-//#end
-
 const LOWEST = -3.4e38;
 
 @group(0) @binding(0) var<storage, read_write> student: array<Value>;
@@ -55,11 +33,7 @@ fn main(
   let row = span.start + r;
   let base = row * WIDTH;
   let y = min(token[row], VOCABULARY - 1u);
-//#if VEC4
-  let at = y / 4u;
-//#else
-  let at = y;
-//#end
+  let at = y / EACH;
 
   // The logit of y is picked up on the way: later passes overwrite the row.
   var top = LOWEST;
@@ -71,11 +45,7 @@ fn main(
     sum = sum * exp(top - above) + across(exp(z - above));
     top = above;
     if (i == at) {
-//#if VEC4
-      chosen = z[y % 4u];
-//#else
-      chosen = z;
-//#end
+      chosen = element(z, y);
     }
   }
   let best = lanes_max(vec2<f32>(top, chosen), lane);
@@ -104,22 +74,14 @@ fn main(
   for (var i = lane; i < WIDTH; i += LANES) {
     var share = to_q * exp(student[base + i] - best.x);
     if (i == at) {
-//#if VEC4
-      share[y % 4u] = 0.0;
-//#else
-      share = 0.0;
-//#end
+      share = with_element(share, y, 0.0);
     }
     others += across(share);
     student[base + i] = share;
   }
   let rest = lanes_sum(vec4<f32>(others, 0.0, 0.0, 0.0), lane).x;
   if (lane == at % LANES) {
-//#if VEC4
-    student[base + at][y % 4u] = -rest;
-//#else
-    student[base + at] = -rest;
-//#end
+    student[base + at] = with_element(student[base + at], y, -rest);
   }
   if (lane == 0u) {
     row_loss[row] = loss;
