@@ -7,7 +7,8 @@
 //
 // One lane serves KEYS keys of one KV head; the keys of a workgroup are neighbours and walk the same
 // queries together, so that with QUADS each lane loads a quarter of a query (see attention.wgsl).
-// Text keys: row j is seen by the query rows [j, queryEnd[j]). PREFIX keys: each part of the query
+// Text keys: seen[j] = {first, end, key's position, query's position}: key row j is seen by the query
+// rows [first, end), the firsts ascending; query row i stands at seen[i].w. PREFIX keys: each part of the query
 // rows writes sums of its own, partial [PARTITIONS, 2 (dK, dV), n, Hkv·hd], which
 // attention-backward.reduce.wgsl adds in a fixed order; what a query sees stands in keys and self.
 // Source: Dao et al. 2022, "FlashAttention", appendix B.
@@ -23,8 +24,8 @@
 @group(0) @binding(8) var<storage, read_write> partial: array<vec4<f32>>;
 @group(0) @binding(9) var<uniform> queries: vec4<u32>;
 //#else
-// {queryEnd, position}: adapters may bind no more than eight storage buffers.
-@group(0) @binding(6) var<storage, read> queryEnd: array<vec2<u32>>;
+// One table, because adapters may bind no more than eight storage buffers.
+@group(0) @binding(6) var<storage, read> seen: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read_write> dK: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> dV: array<vec4<f32>>;
 //#end
@@ -67,10 +68,10 @@ fn main(
     return;
   }
   let count = min(size, span.y - first);
-  let begin = span.x + first;
+  let begin = seen[span.x + first].x;
   var finish = begin;
   for (var c = 0u; c < count; c++) {
-    finish = max(finish, queryEnd[begin + c].x);
+    finish = max(finish, seen[span.x + first + c].y);
   }
   //#end
 
@@ -89,9 +90,10 @@ fn main(
   }
   //#end
   //#if !PREFIX
-  let end$c = queryEnd[key$c].x;
+  let first$c = seen[key$c].x;
+  let end$c = seen[key$c].y;
   //#if WINDOWED
-  let beyond$c = queryEnd[key$c].y + WINDOW;
+  let beyond$c = seen[key$c].z + WINDOW;
   //#end
   //#end
   //#repeat e PARTS
@@ -113,14 +115,14 @@ fn main(
     //#repeat r QUERIES
     let row$r = min(i + $ru, finish - 1u);
     //#if PREFIX
-    let seen$r = keys[row$r];
+    let range$r = keys[row$r];
     let own$r = selfRow[row$r];
     //#if WINDOWED
-    let position$r = seen$r.x + (seen$r.z - seen$r.y) + own$r - seen$r.w;
+    let position$r = range$r.x + (range$r.z - range$r.y) + own$r - range$r.w;
     //#end
     //#else
     //#if WINDOWED
-    let position$r = queryEnd[row$r].y;
+    let position$r = seen[row$r].w;
     //#end
     //#end
     //#repeat c KEYS
@@ -129,13 +131,13 @@ fn main(
       //#if WINDOWED
       && position$r < key$c + WINDOW
       //#end
-      && (key$c < seen$r.x || (key$c >= seen$r.y && key$c < seen$r.z)
-        || (key$c >= seen$r.w && key$c <= own$r));
+      && (key$c < range$r.x || (key$c >= range$r.y && key$c < range$r.z)
+        || (key$c >= range$r.w && key$c <= own$r));
     //#else
     //#if WINDOWED
-    let sees$r_$c = i + $ru >= key$c && i + $ru < end$c && position$r < beyond$c;
+    let sees$r_$c = i + $ru >= first$c && i + $ru < end$c && position$r < beyond$c;
     //#else
-    let sees$r_$c = i + $ru >= key$c && i + $ru < end$c;
+    let sees$r_$c = i + $ru >= first$c && i + $ru < end$c;
     //#end
     //#end
     //#done

@@ -18,14 +18,23 @@ const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape
 const pocket = shapes[1]!;
 const UNTOUCHED = 7;
 
-function inputsFor({ heads, kvHeads, headDim }: AttentionShape, batch: PackedBatch) {
+/** `queries`: the rows that ask, ascending; default all. */
+function inputsFor(
+  { heads, kvHeads, headDim }: AttentionShape,
+  batch: PackedBatch,
+  queries: Uint32Array = batch.self,
+) {
+  const count = queries.length;
   return {
-    q: normals(1, batch.rows * heads * headDim, 2),
+    q: normals(1, count * heads * headDim, 2),
     k: normals(2, batch.rows * kvHeads * headDim),
     v: normals(3, batch.rows * kvHeads * headDim),
-    keys: batch.keys,
-    self: batch.self,
-    dO: normals(4, batch.rows * heads * headDim),
+    keys: Uint32Array.from(
+      { length: 4 * count },
+      (_, i) => batch.keys[4 * queries[i >> 2]! + (i & 3)]!,
+    ),
+    self: queries,
+    dO: normals(4, count * heads * headDim),
   };
 }
 
@@ -50,12 +59,16 @@ function positionsOf({ rows, keys }: PackedBatch): Uint32Array {
   });
 }
 
-/** {queryEnd, position} of each row. */
-function pairs(batch: PackedBatch): Uint32Array {
+/** {first, end, key's position, query's position} of each row, where `queries` ask. */
+function seenBy(batch: PackedBatch, queries: Uint32Array): Uint32Array {
   const positions = positionsOf(batch);
-  return Uint32Array.from({ length: 2 * batch.rows }, (_, i) =>
-    i % 2 ? positions[i >> 1]! : batch.queryEnd[i >> 1]!,
-  );
+  const before = (row: number) => queries.filter((query) => query < row).length;
+  const table = new Uint32Array(4 * batch.rows);
+  for (let row = 0; row < batch.rows; row++) {
+    const asks = row < queries.length ? positions[queries[row]!]! : 0;
+    table.set([before(row), before(batch.queryEnd[row]!), positions[row]!, asks], 4 * row);
+  }
+  return table;
 }
 
 /** dQ, dK and dV from the kernels; entries that nothing wrote are UNTOUCHED. */
@@ -80,9 +93,9 @@ async function run(
     o: upload(o),
     lse: upload(lse),
     stats: gpu.storage('stats', lse.length * 8),
-    keys: gpu.upload('keys', batch.keys),
-    self: gpu.upload('self', batch.self),
-    queryEnd: gpu.upload('queryEnd', pairs(batch)),
+    keys: gpu.upload('keys', inputs.keys),
+    self: gpu.upload('self', inputs.self),
+    seen: gpu.upload('seen', seenBy(batch, inputs.self)),
     partial: filled(kernel.partialBytes(batch.prefix) / 4),
     dQ: filled(inputs.q.length),
     dK: filled(inputs.k.length),
@@ -94,8 +107,8 @@ async function run(
     return made;
   };
   const spans = {
-    all: span(0, batch.rows),
-    queries: span(...(options.queries ?? [0, batch.rows])),
+    all: span(0, inputs.self.length),
+    queries: span(...(options.queries ?? [0, inputs.self.length])),
     text: span(...(options.text ?? [batch.prefix, batch.rows - batch.prefix])),
     prefix: span(0, batch.prefix),
   };
@@ -137,6 +150,14 @@ describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
           expectClose(await run(subgroups, shape, batch, inputs), expected);
         },
       );
+
+      it('equals the reference where only some rows ask', async () => {
+        const batch = mixedBatch(65);
+        const asking = batch.self.filter((row) => row >= batch.prefix && row % 7 < 3);
+        const inputs = inputsFor(shape, batch, asking);
+        const expected = attentionGradientReference(shape, inputs, inputs.dO);
+        expectClose(await run(subgroups, shape, batch, inputs), expected);
+      });
     },
   );
 

@@ -1,6 +1,6 @@
 /**
- * Backward of attention for training, where pool rows are the query rows (self[i] = i): dQ, dK and
- * dV of ordinary keys, dK and dV of the shared prefix keys. Every operation overwrites its output.
+ * Backward of attention for training, where pool rows are the query rows (self[i] = i) or the query
+ * rows are some of them: dQ, dK and dV of ordinary keys, dK and dV of the shared prefix keys. Every operation overwrites its output.
  * Formulas: attention-backward.*.wgsl.
  */
 import keysSource from './attention-backward.keys.wgsl?raw';
@@ -61,8 +61,11 @@ export interface AttentionQueryBuffers extends AttentionGradientInputs {
 }
 
 export interface AttentionTextBuffers extends AttentionGradientInputs {
-  /** vec2<u32> [rows] = {end, position}: key row j is seen by the query rows [j, end of j). */
-  queryEnd: GPUBuffer;
+  /**
+   * vec4<u32> [rows] = {first, end, position of the key, position of the query}: key row j is seen by
+   * the query rows [first, end) of j, and no later key begins earlier. Queries may be fewer than keys.
+   */
+  seen: GPUBuffer;
   /** Out: [rows, Hkv·hd] */
   dK: GPUBuffer;
   /** Out: [rows, Hkv·hd] */
@@ -227,7 +230,7 @@ export async function createAttentionBackward(
         gpu,
         'attention dK dV',
         textPipeline,
-        [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.queryEnd, b.dK, b.dV],
+        [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.seen, b.dK, b.dV],
         () => spread(blocks(b.span.rows, tile.text, tile.text.keys) * kvHeads),
       ),
 

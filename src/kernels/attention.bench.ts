@@ -64,9 +64,11 @@ export async function benchAttention(
     keys: gpu.upload('keys', batch.keys),
     self: gpu.upload('self', batch.self),
     // The bench has no window, so the positions beside the ends are never read.
-    queryEnd: gpu.upload(
-      'queryEnd',
-      Uint32Array.from({ length: 2 * batch.rows }, (_, i) => batch.queryEnd[i >> 1]!),
+    seen: gpu.upload(
+      'seen',
+      Uint32Array.from({ length: 4 * batch.rows }, (_, i) =>
+        i % 4 === 1 ? batch.queryEnd[i >> 2]! : i >> 2,
+      ),
     ),
     partial: gpu.storage('partial', backward.partialBytes(prefix)),
     dQ: floats(7, heads * headDim),

@@ -352,8 +352,11 @@ export interface Op {
   readonly bindGroup: GPUBindGroup;
   /** Workgroups [x, y, z] for the present values of the spans; any zero skips the dispatch. */
   grid(): readonly [number, number, number];
-  /** Floating-point operations for the present spans; absent: next to none. */
-  work?(): number;
+  /**
+   * Floating-point operations for the present spans or, of an operation that may be run in parts, for
+   * some of its rows; absent: next to none.
+   */
+  work?(part?: Pick<Span, 'start' | 'rows'>): number;
   /** The span whose rows may be run a part at a time, with the same result; absent: none. */
   rows?: Span;
 }
