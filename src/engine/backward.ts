@@ -1,14 +1,16 @@
 /**
  * Backward pass from the residual stream after the last layer to the soft-prompt rows. Weights are
- * frozen, so there are only input gradients. In layer 0 nothing but the soft prompt's own rows is
- * needed, so everything after attention's backward works on the prefix alone.
+ * frozen, so there are only input gradients. In the last layer only the chosen rows have gradients,
+ * but for keys and values. In layer 0 nothing but the soft prompt's own rows is needed, so everything
+ * after attention's backward works on the prefix alone.
  */
 import {
   type AttentionBackwardKernel,
+  type AttentionGradientInputs,
   createAttentionBackward,
 } from '../kernels/attention-backward';
 import type { Gpu, Op, Span } from '../kernels/gpu';
-import { createRows, type RowsKernel } from '../kernels/rows';
+import type { QueryRows } from './batch';
 import type { ForwardPass } from './forward';
 import { type ForwardKernels, perWindow } from './forward-kernels';
 import { partialBytes, scratchWidths } from './layout';
@@ -18,8 +20,6 @@ import { withWork } from './work';
 export interface BackwardKernels extends ForwardKernels {
   /** One for each layer. */
   attentionBackward: AttentionBackwardKernel[];
-  /** For rows of queries. */
-  queryRows: RowsKernel;
 }
 
 /** `partitions`: how many parts the queries of prefix keys are split into (layout.ts). */
@@ -31,17 +31,15 @@ export async function createBackwardKernels(
 ): Promise<BackwardKernels> {
   const overwriting = (layers: LinearLayer[]) => layers.map((l) => l.prepare(['backward']));
   const adding = (layers: LinearLayer[]) => layers.map((l) => l.prepare(['backward-accumulate']));
-  const { heads, headDim } = weights.config;
-  const [attentionBackward, queryRows] = await Promise.all([
+  const [attentionBackward] = await Promise.all([
     perWindow(weights.config, (shape) => createAttentionBackward(gpu, { ...shape, partitions })),
-    createRows(gpu, { dim: heads * headDim }),
     weights.head.prepare(['backward']),
     ...weights.layers.flatMap((layer) => [
       ...overwriting([layer.q, layer.o, layer.down, layer.gate]),
       ...adding([layer.k, layer.v, layer.up]),
     ]),
   ]);
-  return { ...forward, attentionBackward, queryRows };
+  return { ...forward, attentionBackward };
 }
 
 export interface BackwardOptions {
@@ -71,8 +69,8 @@ export class BackwardPass {
   /**
    * Uses up the activations of `forward`, whose buffers take gradients as soon as their own contents
    * are done with: `hidden` dHidden and dO, `normed` every gradient of a sublayer's input or output,
-   * `attended` dQ, `gate` and `up` their own gradients and then dK and dV, `middle` partial sums,
-   * q and k the gradients before their norms.
+   * `attended` dQ, `gate` and `up` their own gradients and then dK and dV, `middle` partial sums and
+   * the gradient of the chosen rows' part in the input, q and k the gradients before their norms.
    */
   constructor(
     private readonly gpu: Gpu,
@@ -111,34 +109,27 @@ export class BackwardPass {
     }
   }
 
-  /** The rows that a layer went on with after its attention. */
+  /** The rows that asked in a layer and that it went on with. */
+  private asking(index: number): QueryRows {
+    const { chosen, rows, layers } = this.forward;
+    return index === layers.length - 1 && chosen ? chosen.rows : rows;
+  }
+
   private tail(index: number): Span {
-    const { chosen, all, layers } = this.forward;
-    return index === layers.length - 1 && chosen ? chosen.span : all;
+    return this.asking(index).span;
   }
 
-  /** Where the gradients of the attention output and of the keys lie. */
-  private places(index: number): { dO: GPUBuffer; dK: GPUBuffer } {
-    const { scratch, layers, chosen } = this.forward;
-    const { gate } = layers[index]!;
-    const { hidden } = scratch;
-    const last = index === layers.length - 1;
-    return last && chosen ? { dO: gate, dK: hidden } : { dO: hidden, dK: gate };
-  }
-
-  /** From chosen rows back to all rows: dO from `hidden` and the residual stream's gradient. */
-  private spread(dO: GPUBuffer): Op[] {
-    const { chosen, all, scratch } = this.forward;
-    if (!chosen) return [];
-    const { index, span, kernel } = chosen;
+  /** The residual stream's gradient from the chosen rows back to all rows. */
+  private spread(index: number): Op[] {
+    const { chosen, all, scratch, layers } = this.forward;
+    if (!chosen || index < layers.length - 1) return [];
     const { rows } = this.kernels;
-    const { normed, hidden } = scratch;
+    const { span } = chosen.rows;
+    const copy = scratch.normed;
     return [
-      kernel.bindClear({ y: dO, span: all }),
-      kernel.bindScatter({ x: hidden, y: dO, index, span }),
-      rows.bindCopy({ x: this.gradient, span, y: normed, place: span }),
+      rows.bindCopy({ x: this.gradient, span, y: copy, place: span }),
       rows.bindClear({ y: this.gradient, span: all }),
-      rows.bindScatter({ x: normed, y: this.gradient, index, span }),
+      rows.bindScatter({ x: copy, y: this.gradient, index: chosen.index, span }),
     ];
   }
 
@@ -193,74 +184,81 @@ export class BackwardPass {
   private attention(index: number): Op[] {
     const layer = this.weights.layers[index]!;
     const act = this.forward.layers[index]!;
-    const { q, k, v, attended, lse, up: dV } = act;
-    const { rows, all, prefix, text, scratch } = this.forward;
-    const { dO, dK } = this.places(index);
+    const { q, k, v, attended, lse, gate: dK, up: dV } = act;
+    const { prefixParts, text, scratch, pairWork } = this.forward;
+    const dO = scratch.hidden;
     const { stats } = this;
     const partial = this.partial ?? act.middle;
     const kernel = this.kernels.attentionBackward[index]!;
     const { dy, ops } = this.throughNorm(index, 'attention');
+    const asking = this.asking(index);
+    const { keys, self, seen, span } = asking;
     const inputs = { q, k, v, dO, stats };
-    const { keys, self, queryEnd } = rows;
-    const queries = { keys, self, dQ: attended, span: this.owed(index) };
-    const shared = { keys, self, partial, dK, dV, span: prefix, queries: all };
-    const own = { queryEnd, dK, dV, span: text };
-    const cost = (op: Op, share: number) =>
-      withWork(op, () => share * this.forward.attentionWork());
-    const [sums, reduction] = kernel.bindPrefix({ ...inputs, ...shared });
-    const tail = this.tail(index);
-    const { chosen } = this.forward;
-    const gathered = tail === chosen?.span;
+    // Per query and key: two products in the forward pass, three for dQ, four for dK and dV.
+    const ofPrefix = prefixParts.flatMap((part) => {
+      const buffers = { ...inputs, keys, self, partial, dK, dV };
+      const [sums, reduction] = kernel.bindPrefix({ ...buffers, span: part, queries: span });
+      return [withWork(sums, () => 2 * pairWork * part.rows * span.rows), reduction];
+    });
     return [
       ...ops,
-      ...this.inputOf([layer.o], (y) =>
-        gathered
-          ? [chosen!.kernel.bindGather({ x: attended, y, index: chosen!.index, span: tail })]
-          : [],
-      ),
-      ...layer.o.bindBackward({
-        dy,
-        dx: scratch.hidden,
-        x: gathered ? (this.input ?? undefined) : attended,
-        accumulate: false,
-        span: tail,
-      }),
-      ...(index === this.forward.layers.length - 1 ? this.spread(dO) : []),
-      kernel.bindStats({ o: attended, dO, lse, stats, span: all }),
-      cost(kernel.bindQuery({ ...inputs, ...queries }), this.prefixOnly(index) ? 0 : 1.5),
-      cost(sums, 1),
-      reduction,
-      ...(this.prefixOnly(index) ? [] : [cost(kernel.bindText({ ...inputs, ...own }), 2)]),
+      ...layer.o.bindBackward({ dy, dx: dO, x: attended, accumulate: false, span }),
+      ...this.spread(index),
+      kernel.bindStats({ o: attended, dO, lse, stats, span }),
+      ...this.queryGradient(index, inputs),
+      ...ofPrefix,
+      ...(this.prefixOnly(index)
+        ? []
+        : [
+            withWork(
+              kernel.bindText({ ...inputs, seen, dK, dV, span: text }),
+              (part = text) => 2 * pairWork * asking.pairsOfKeys(part),
+              text,
+            ),
+          ]),
     ];
+  }
+
+  /** Whether the rows that ask in a layer owe a gradient: chosen rows are no soft-prompt rows. */
+  private queriesOwe(index: number): boolean {
+    return !this.prefixOnly(index) || this.asking(index) === this.forward.rows;
+  }
+
+  /** dQ to `attended`. */
+  private queryGradient(index: number, inputs: AttentionGradientInputs): Op[] {
+    if (!this.queriesOwe(index)) return [];
+    const asking = this.asking(index);
+    const { keys, self } = asking;
+    const dQ = this.forward.layers[index]!.attended;
+    const span = this.prefixOnly(index) ? this.forward.prefix : asking.span;
+    const op = this.kernels.attentionBackward[index]!.bindQuery({
+      ...inputs,
+      keys,
+      self,
+      dQ,
+      span,
+    });
+    const work = (part: Pick<Span, 'start' | 'rows'> = span) =>
+      1.5 * this.forward.pairWork * asking.pairs(part);
+    return [withWork(op, work, span)];
   }
 
   /** From dQ, dK and dV through RoPE, head norms and projections to the residual stream. */
   private projections(index: number): Op[] {
     const { weights, kernels, forward } = this;
     const layer = weights.layers[index]!;
-    const { input: x, q, k, unnormed, attended: dQ, up: dV } = forward.layers[index]!;
-    const { dK } = this.places(index);
+    const { input: x, k, unnormed, gate: dK, up: dV } = forward.layers[index]!;
     const { normed } = forward.scratch;
     const { cos, sin } = weights;
     const span = this.owed(index);
-    const rope = { cos, sin, positions: forward.rows.positions, span };
-    const ops = [
-      kernels.ropeQ.bindInverse({ x: dQ, y: dQ, ...rope }),
-      kernels.ropeK.bindInverse({ x: dK, y: dK, ...rope }),
-    ];
-    const before = { q: dQ, k: dK };
+    const { positions } = forward.rows;
+    const ops = [kernels.ropeK.bindInverse({ x: dK, y: dK, cos, sin, positions, span })];
+    let dKeys = dK;
     if (kernels.headNorm && unnormed && layer.qkNorms) {
-      const { allQ, allK, prefixQ, prefixK } = forward.heads;
-      const [spanQ, spanK] = this.prefixOnly(index) ? [prefixQ, prefixK] : [allQ, allK];
-      const { q: qNorm, k: kNorm } = layer.qkNorms;
-      const ofQ = { x: unnormed.q, weight: qNorm, dy: dQ, dx: q, span: spanQ };
-      const ofK = { x: unnormed.k, weight: kNorm, dy: dK, dx: k, span: spanK };
-      ops.push(
-        kernels.headNorm.bindBackward({ ...ofQ, accumulate: false }),
-        kernels.headNorm.bindBackward({ ...ofK, accumulate: false }),
-      );
-      before.q = q;
-      before.k = k;
+      const heads = this.prefixOnly(index) ? forward.heads.prefixK : forward.heads.allK;
+      const args = { x: unnormed.k, weight: layer.qkNorms.k, dy: dK, dx: k, span: heads };
+      ops.push(kernels.headNorm.bindBackward({ ...args, accumulate: false }));
+      dKeys = k;
     }
     const weight = layer.inputNorm;
     const norm = { x, weight, dy: normed, dx: this.gradient };
@@ -270,10 +268,48 @@ export class BackwardPass {
       ...this.inputOf([layer.q, layer.k, layer.v], (y) => [
         kernels.norm.bind({ x, weight, y, span }),
       ]),
-      ...layer.q.bindBackward({ dy: before.q, dx: normed, x: input, accumulate: false, span }),
-      ...layer.k.bindBackward({ dy: before.k, dx: normed, x: input, accumulate: true, span }),
+      ...this.throughQueries(index),
+      ...layer.k.bindBackward({ dy: dKeys, dx: normed, x: input, accumulate: true, span }),
       ...layer.v.bindBackward({ dy: dV, dx: normed, x: input, accumulate: true, span }),
       kernels.norm.bindBackward({ ...norm, accumulate: true, span }),
+    ];
+  }
+
+  /** From dQ to `normed` on all rows that owe a gradient. */
+  private throughQueries(index: number): Op[] {
+    const { weights, kernels, forward } = this;
+    const { cos, sin, layers } = weights;
+    const layer = layers[index]!;
+    const { q, unnormed, attended: dQ, middle } = forward.layers[index]!;
+    const { normed, hidden } = forward.scratch;
+    const owed = this.owed(index);
+    const clear = kernels.rows.bindClear({ y: normed, span: owed });
+    if (!this.queriesOwe(index)) return [clear];
+    const asking = this.asking(index);
+    const { positions } = asking;
+    const prefixOnly = this.prefixOnly(index);
+    const span = prefixOnly ? forward.prefix : asking.span;
+    const ops = [kernels.ropeQ.bindInverse({ x: dQ, y: dQ, cos, sin, positions, span })];
+    let dy = dQ;
+    if (kernels.headNorm && unnormed && layer.qkNorms) {
+      const heads = prefixOnly ? forward.heads.prefixQ : asking.heads;
+      const args = { x: unnormed.q, weight: layer.qkNorms.q, dy: dQ, dx: q, span: heads };
+      ops.push(kernels.headNorm.bindBackward({ ...args, accumulate: false }));
+      dy = q;
+    }
+    const back = (x: GPUBuffer | null, dx: GPUBuffer) =>
+      layer.q.bindBackward({ dy, dx, x: x ?? undefined, accumulate: false, span });
+    const { chosen } = forward;
+    if (!chosen || asking !== chosen.rows) return [...ops, ...back(this.input, normed)];
+    const { index: at } = chosen;
+    return [
+      ...ops,
+      ...this.inputOf([layer.q], () => [
+        kernels.rows.bindGather({ x: this.input!, y: hidden, index: at, span }),
+      ]),
+      ...back(hidden, middle),
+      clear,
+      kernels.rows.bindScatter({ x: middle, y: normed, index: at, span }),
     ];
   }
 

@@ -5,11 +5,13 @@ import type { ModelFiles } from '../formats/onnx/tensor';
 import { type Gpu, Span } from '../kernels/gpu';
 import { Adapter } from './adapter';
 import { adapterNeeds } from './adapter-shape';
+import { Autotuner, type AutotuneOptions } from './autotune';
 import { type BackwardKernels, createBackwardKernels } from './backward';
 import { createForwardKernels, type ForwardKernels } from './forward-kernels';
 import { MAX_VIRTUAL_TOKENS } from './generate';
 import { Inference } from './inference';
-import { exampleRows, type PackInput } from './pack';
+import { LinearTuner } from './linear-tuning';
+import { exampleRows, type PackInput, sharePrompts } from './pack';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
 import { createTrainer, type PromptTrainer, type TrainerOptions } from './trainer';
 import type {
@@ -31,6 +33,11 @@ export interface EngineProgress {
   onCompile?: (ready: number, asked: number) => void;
 }
 
+export interface EngineOptions extends EngineProgress {
+  /** How small choices are made and remembered; see autotune.ts. */
+  autotune?: AutotuneOptions;
+}
+
 export class Engine {
   readonly config: DecoderConfig;
   readonly dim: number;
@@ -39,6 +46,9 @@ export class Engine {
   readonly maxPositions: number;
   /** Bytes of weights on the GPU. */
   readonly weightBytes: number;
+
+  /** Pipelines of a trainer are being compiled: how many are ready, of how many asked for so far. */
+  onCompile: EngineProgress['onCompile'] | null = null;
 
   /** By the number of parts that sums over queries are split into. */
   private readonly backwardKernels = new Map<number, Promise<BackwardKernels>>();
@@ -69,11 +79,12 @@ export class Engine {
     gpu: Gpu,
     files: ModelFiles,
     configJson: unknown,
-    progress: EngineProgress = {},
+    options: EngineOptions = {},
   ): Promise<Engine> {
     const model = mapDecoder(await readOnnx(files.model), configJson);
-    const weights = await uploadWeights(gpu, model, files, progress.onUpload);
-    gpu.onPipeline = progress.onCompile ?? null;
+    const tuner = new LinearTuner(gpu, new Autotuner(gpu, options.autotune));
+    const weights = await uploadWeights(gpu, model, files, tuner, options.onUpload);
+    gpu.onPipeline = options.onCompile ?? null;
     try {
       const kernels = await createForwardKernels(gpu, weights);
       const submitter = new Submitter(gpu);
@@ -130,6 +141,7 @@ export class Engine {
 
   /**
    * Teacher-forced log-probabilities of each item's path, behind a soft prompt or with an adapter.
+   * Items of equal prompts share the prompt's rows.
    * @throws SequenceTooLongError, CancelledError
    */
   async score(
@@ -137,9 +149,11 @@ export class Engine {
     adaptation?: Float32Array | AdapterValues,
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
-    const inputs = items.map(({ prompt, path }) => ({ prompt, paths: [path] }));
+    const { softPrompt } = apart(adaptation);
+    const room = this.inference.most.rows - this.prefixRows(softPrompt);
+    const { inputs, places } = sharePrompts(items, room);
     const scored = await this.scorePaths(inputs, adaptation, signal);
-    return scored.map(([path]) => path!);
+    return places.map(([input, path]) => scored[input]![path]!);
   }
 
   /**
@@ -221,6 +235,18 @@ export class Engine {
   /** Plans and makes a trainer, which tells its plan. See {@link planTrainer}. */
   async createTrainer(options: TrainerOptions): Promise<PromptTrainer> {
     const plan = this.planTrainer(options);
+    const { gpu } = this;
+    const { pipelineCount } = gpu;
+    gpu.onPipeline = (ready, asked) =>
+      this.onCompile?.(Math.max(0, ready - pipelineCount), asked - pipelineCount);
+    try {
+      return await this.makeTrainer(options, plan);
+    } finally {
+      gpu.onPipeline = null;
+    }
+  }
+
+  private async makeTrainer(options: TrainerOptions, plan: MemoryPlan): Promise<PromptTrainer> {
     const { gpu, weights, submitter, inference } = this;
     let kernels = this.backwardKernels.get(plan.partitions);
     if (!kernels) {

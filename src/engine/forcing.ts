@@ -7,7 +7,7 @@ import type { Gpu, Op } from '../kernels/gpu';
 import { CancelledError, SequenceTooLongError } from './errors';
 import type { ForwardPass } from './forward';
 import type { HeadStage } from './head';
-import { exampleRows, pack, type PackInput } from './pack';
+import { exampleRows, pack, type PackedBatch, type PackInput } from './pack';
 import type { TeacherPath, Tokens } from './types';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';
@@ -28,7 +28,7 @@ export class TeacherForcing {
   /** Rows of one pass. */
   private readonly capacity: number;
 
-  /** Works on the rows of `pass` and the logits of `head`, which may serve others too. */
+  /** Works on the rows that `pass` chooses and the logits of `head`, which may serve others too. */
   constructor(
     private readonly gpu: Gpu,
     private readonly weights: DecoderWeights,
@@ -37,7 +37,7 @@ export class TeacherForcing {
     private readonly head: HeadStage,
     logprob: LogProbKernel,
   ) {
-    this.capacity = pass.rows.capacity;
+    this.capacity = pass.capacity;
     this.tokens = gpu.storage('forcing tokens', head.capacity * 4);
     this.logProbs = gpu.storage('forcing log-probs', head.capacity * 4);
     this.logprobOp = logprob.bind({
@@ -72,15 +72,15 @@ export class TeacherForcing {
   ): Promise<Float32Array> {
     const { dim, vocabSize } = this.weights.config;
     const prefix = (softPrompt?.length ?? 0) / dim;
-    if (this.pass.chosen) throw new RangeError('This pass has an output for chosen rows only.');
     const input = { prompt: tokens, paths: [] };
     this.checkFits(input, prefix);
-    this.runForward([input], prefix, { softPrompt });
+    const all = Uint32Array.from(tokens, (_, i) => prefix + i);
+    this.runForward(pack([input], prefix), { softPrompt }, all);
     const logits = new Float32Array(tokens.length * vocabSize);
     for (let start = 0; start < tokens.length; start += this.head.capacity) {
       if (signal?.aborted) throw new CancelledError();
       const rows = Math.min(this.head.capacity, tokens.length - start);
-      this.head.choose(Uint32Array.from({ length: rows }, (_, i) => prefix + start + i));
+      this.head.choose(Uint32Array.from({ length: rows }, (_, i) => start + i));
       this.submitter.run(this.head.ops, 'logits');
       logits.set(await this.gpu.readFloats(this.head.logits, rows * vocabSize), start * vocabSize);
     }
@@ -117,17 +117,16 @@ export class TeacherForcing {
     }
   }
 
+  /** `chosen`: the rows that the pass has an output for. */
   private runForward(
-    batch: readonly PackInput[],
-    prefix: number,
+    packed: PackedBatch,
     { softPrompt, resident }: Pick<PathOptions, 'softPrompt' | 'resident'>,
-  ) {
-    const packed = pack(batch, prefix);
+    chosen: Uint32Array,
+  ): void {
     if (softPrompt) this.gpu.write(this.pass.softPrompt, softPrompt);
-    this.pass.load(packed, prefix, packed.lossRows);
+    this.pass.load(packed, packed.prefix, chosen);
     const place = resident ? [resident.place] : [];
     this.submitter.run([...place, ...this.pass.ops], 'teacher-forced forward');
-    return packed;
   }
 
   private async runPaths(
@@ -136,15 +135,15 @@ export class TeacherForcing {
     options: PathOptions,
   ): Promise<TeacherPath[][]> {
     const { dim } = this.weights.config;
-    const packed = this.runForward(batch, prefix, options);
+    const packed = pack(batch, prefix);
+    this.runForward(packed, options, packed.lossRows);
     // One entry a path token: the first position of an example serves several paths' tokens.
     const rows: number[] = [];
     const tokens: number[] = [];
     for (const [e, { paths }] of batch.entries()) {
       for (const [p, path] of paths.entries()) {
         for (const [t, token] of path.entries()) {
-          const row = packed.loss[e]![p]![t]!;
-          rows.push(this.pass.chosen ? row : packed.lossRows[row]!);
+          rows.push(packed.loss[e]![p]![t]!);
           tokens.push(token);
         }
       }

@@ -76,8 +76,9 @@ async function createEmbeddingLayer(
     ...(vocabulary < vocabSize && { first }),
   });
   if (embedding.kind === 'dense') {
+    const { stored } = embedding;
     const kernels = await Promise.all(
-      embedding.parts.map((part) => createEmbedding(gpu, shapeOf(part))),
+      embedding.parts.map((part) => createEmbedding(gpu, { ...shapeOf(part), stored })),
     );
     return {
       bind: (args) =>

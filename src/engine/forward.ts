@@ -6,8 +6,7 @@
  * values go to rows `self[row]` of a pool; in training they stay in row order.
  */
 import { type Gpu, type Op, Span } from '../kernels/gpu';
-import type { RowsKernel } from '../kernels/rows';
-import { RowBuffers, type RowTables, visibleKeys } from './batch';
+import { QueryRows, type RowTables } from './batch';
 import type { ForwardKernels } from './forward-kernels';
 import {
   type ActivationName,
@@ -19,11 +18,13 @@ import {
 import type { DecoderWeights, LayerWeights } from './weights';
 import { withWork } from './work';
 
-/** Attention output and residual stream of the rows that a layer goes on with. */
-interface Tail {
-  attended: GPUBuffer;
+/** Soft-prompt rows whose gradients are summed at a time. */
+const PREFIX_PART = 64;
+
+/** The rows that ask in a layer and that it goes on with, and where their residual stream lies. */
+interface Asking {
+  rows: QueryRows;
   residual: GPUBuffer;
-  span: Span;
 }
 
 /** Keys and values before they go to a pool; null where there is none. */
@@ -85,30 +86,34 @@ export interface ForwardOptions {
   /** Rows belong to different sequences each: another attention variant, same result. */
   decode?: boolean;
   /**
-   * Moves rows of queries: the pass's output is wanted on the rows that `load` chooses only, so its
-   * last layer runs on them alone after its attention. Absent: on all rows.
+   * The pass's output is wanted on the rows that `load` chooses only, so its last layer makes keys and
+   * values of all rows and everything else of those alone. Default: on all rows.
    */
-  choosing?: RowsKernel;
+  choosing?: boolean;
   label: string;
 }
 
-/** Rows that a pass has an output for, close together in the order in which they were chosen. */
+/** Rows that a pass has an output for, close together. */
 export interface ChosenRows {
   /** Row of each in the batch, u32 [capacity]. */
   index: GPUBuffer;
-  span: Span;
-  /** For rows of queries. */
-  kernel: RowsKernel;
+  rows: QueryRows;
 }
 
 export class ForwardPass {
-  readonly rows: RowBuffers;
-  /** All rows, the soft prompt's rows and the token rows of the present batch. */
+  readonly capacity: number;
+  /** Input token of each row, u32 [capacity]. */
+  readonly tokens: GPUBuffer;
+  /** All rows of the present batch. */
+  readonly rows: QueryRows;
+  /** Spans of all rows, the soft prompt's rows and the token rows. */
   readonly all: Span;
   readonly prefix: Span;
   readonly text: Span;
-  /** The same rows counted in heads, for the norms of single heads. */
-  readonly heads: { allQ: Span; allK: Span; prefixQ: Span; prefixK: Span };
+  /** The soft prompt's rows in parts, some of them empty: what a sum over all queries is cut by. */
+  readonly prefixParts: readonly Span[];
+  /** All rows and the soft prompt's counted in heads, for the norms of single heads. */
+  readonly heads: { allK: Span; prefixQ: Span; prefixK: Span };
   /** Values of the soft prompt, [≥ prefix rows, dim]; copied to the first rows. */
   readonly softPrompt: GPUBuffer;
   readonly layers: LayerActivations[] = [];
@@ -122,8 +127,10 @@ export class ForwardPass {
   /** For each layer, what brings back the activations that were not kept. */
   readonly restore: Op[][] = [];
 
+  /** Rows of a decoding pass, for kernels that are made for few; absent in others. */
+  private readonly rowsNow?: () => number;
+  private loaded = 0;
   private readonly owned: GPUBuffer[] = [];
-  private visible = 0;
 
   constructor(
     private readonly gpu: Gpu,
@@ -133,13 +140,18 @@ export class ForwardPass {
   ) {
     const { capacity, keep, pool, label } = options;
     const { config } = weights;
-    this.rows = new RowBuffers(gpu, capacity, label);
-    this.all = new Span(gpu, `${label} all`);
+    this.capacity = capacity;
+    if (options.decode) this.rowsNow = () => this.loaded;
+    this.rows = new QueryRows(gpu, capacity, `${label} all`);
+    this.all = this.rows.span;
     this.prefix = new Span(gpu, `${label} prefix`);
     this.text = new Span(gpu, `${label} text`);
+    this.prefixParts = Array.from(
+      { length: Math.ceil(options.maxPrefix / PREFIX_PART) },
+      () => new Span(gpu, `${label} part of prefix`),
+    );
     const headSpan = (name: string) => new Span(gpu, `${label} ${name}`);
     this.heads = {
-      allQ: headSpan('query heads'),
       allK: headSpan('key heads'),
       prefixQ: headSpan('prefix query heads'),
       prefixK: headSpan('prefix key heads'),
@@ -149,6 +161,7 @@ export class ForwardPass {
       this.owned.push(buffer);
       return buffer;
     };
+    this.tokens = floats('tokens', 1);
     this.softPrompt = floats('soft prompt', config.dim, Math.max(1, options.maxPrefix));
     const scratchOf = scratchWidths(config, keep);
     const normed = floats('normed', scratchOf.normed);
@@ -162,8 +175,8 @@ export class ForwardPass {
     this.scratch = { normed, hidden };
 
     if (options.choosing) {
-      const span = new Span(gpu, `${label} chosen`);
-      this.chosen = { index: floats('chosen', 1), span, kernel: options.choosing };
+      const rows = new QueryRows(gpu, capacity, `${label} chosen`);
+      this.chosen = { index: floats('chosen', 1), rows };
     }
 
     const widths = activationWidths(config);
@@ -192,27 +205,33 @@ export class ForwardPass {
           : null,
       });
     }
-    const { rows, prefix, text } = this;
+    const { tokens: token, prefix, text } = this;
     const input = this.layers[0]!.input;
     // A pass that keeps inputs has no room for one more: its output lies where `normed` was.
     this.output = keep === 'none' ? input : normed;
     this.ops = [
       kernels.rows.bindCopy({ x: this.softPrompt, span: prefix, y: input, place: prefix }),
-      ...kernels.embedding.bind({ token: rows.tokens, y: input, span: text }),
+      ...kernels.embedding.bind({ token, y: input, span: text }),
     ];
     for (const [index, layer] of weights.layers.entries()) {
       const act = this.layers[index]!;
       const next = this.layers[index + 1]?.input ?? this.output;
-      const project = this.projectHeads(layer, act, raw);
-      const place = this.placeHeads(layer, act, raw);
       const last = index === config.layers - 1;
-      const { ops: choose, ...tail } = this.tailOf(act, last ? this.chosen : null);
-      const attention = this.addAttention(layer, act, tail);
-      const middle = [...this.attend(index, act), ...choose, ...attention];
-      const gates = this.openGates(layer, act, tail.span);
-      const mlp = this.mlpOutput(layer, act, next, tail.span);
-      const steer = layer.steering ? [layer.steering.bindAdd({ y: next, span: tail.span })] : [];
-      const close = [...this.addMlp(layer, act, next, tail.span), ...steer];
+      const chosen = last ? this.chosen : null;
+      const asking: Asking = chosen
+        ? { rows: chosen.rows, residual: normed }
+        : { rows: this.rows, residual: act.input };
+      const { span } = asking.rows;
+      const project = this.projectHeads(layer, act, raw, chosen);
+      const place = this.placeHeads(layer, act, raw, asking.rows);
+      const middle = [
+        ...this.attend(index, act, asking.rows),
+        ...this.addAttention(layer, act, asking),
+      ];
+      const gates = this.openGates(layer, act, span);
+      const mlp = this.mlpOutput(layer, act, next, span);
+      const steer = layer.steering ? [layer.steering.bindAdd({ y: next, span })] : [];
+      const close = [...this.addMlp(layer, act, next, span), ...steer];
       this.ops.push(...project, ...place, ...middle, ...gates, ...mlp, ...close);
       this.restore.push(
         keep === 'layers'
@@ -226,95 +245,104 @@ export class ForwardPass {
     }
   }
 
-  private get rope() {
-    const { cos, sin } = this.weights;
-    return { cos, sin, positions: this.rows.positions, span: this.all };
-  }
-
-  /** The first norm and the projections to q, k and v. */
-  private projectHeads(layer: LayerWeights, act: LayerActivations, raw: RawHeads): Op[] {
-    const span = this.all;
-    const x = this.scratch.normed;
+  /** The first norm and the projections to q, k and v; q of the chosen rows alone where there are. */
+  private projectHeads(
+    layer: LayerWeights,
+    act: LayerActivations,
+    raw: RawHeads,
+    chosen: ChosenRows | null,
+  ): Op[] {
+    const { all: span, rowsNow } = this;
+    const { norm, rows } = this.kernels;
+    const { normed: x, hidden } = this.scratch;
+    const q = act.unnormed?.q ?? act.q;
+    const keysAndValues = [
+      norm.bind({ x: act.input, weight: layer.inputNorm, y: x, span }),
+      ...layer.k.bindForward({ x, y: act.unnormed?.k ?? raw?.k ?? act.k, span, rowsNow }),
+      ...layer.v.bindForward({ x, y: raw?.v ?? act.v, span, rowsNow }),
+    ];
+    if (!chosen) return [...keysAndValues, ...layer.q.bindForward({ x, y: q, span, rowsNow })];
+    const { index } = chosen;
+    const { span: own } = chosen.rows;
     return [
-      this.kernels.norm.bind({ x: act.input, weight: layer.inputNorm, y: x, span }),
-      ...layer.q.bindForward({ x, y: act.unnormed?.q ?? act.q, span }),
-      ...layer.k.bindForward({ x, y: act.unnormed?.k ?? raw?.k ?? act.k, span }),
-      ...layer.v.bindForward({ x, y: raw?.v ?? act.v, span }),
+      ...keysAndValues,
+      rows.bindGather({ x, y: hidden, index, span: own }),
+      ...layer.q.bindForward({ x: hidden, y: q, span: own }),
+      rows.bindGather({ x: act.input, y: x, index, span: own }),
     ];
   }
 
   /** Norms of q and k where the model has those, RoPE, and the way to the pool. */
-  private placeHeads(layer: LayerWeights, act: LayerActivations, raw: RawHeads): Op[] {
+  private placeHeads(
+    layer: LayerWeights,
+    act: LayerActivations,
+    raw: RawHeads,
+    asking: QueryRows,
+  ): Op[] {
     const { kernels, heads, rows, all: span } = this;
     const { headNorm } = kernels;
+    const { cos, sin } = this.weights;
+    const ropeOf = ({ positions, span }: QueryRows) => ({ cos, sin, positions, span });
     const k = raw?.k ?? act.k;
     const ops: Op[] = [];
     if (headNorm && layer.qkNorms && act.unnormed) {
       const { q, k: kNorm } = layer.qkNorms;
       ops.push(
-        headNorm.bind({ x: act.unnormed.q, weight: q, y: act.q, span: heads.allQ }),
+        headNorm.bind({ x: act.unnormed.q, weight: q, y: act.q, span: asking.heads }),
         headNorm.bind({ x: act.unnormed.k, weight: kNorm, y: k, span: heads.allK }),
       );
     }
-    ops.push(kernels.ropeQ.bind({ x: act.q, y: act.q, ...this.rope }));
-    if (!raw) return [...ops, kernels.ropeK.bind({ x: k, y: k, ...this.rope })];
+    ops.push(kernels.ropeQ.bind({ x: act.q, y: act.q, ...ropeOf(asking) }));
+    if (!raw) return [...ops, kernels.ropeK.bind({ x: k, y: k, ...ropeOf(rows) })];
     return [
       ...ops,
-      kernels.ropeK.bind({ x: k, y: act.k, destination: rows.self, ...this.rope }),
+      kernels.ropeK.bind({ x: k, y: act.k, destination: rows.self, ...ropeOf(rows) }),
       kernels.kvRows.bindScatter({ x: raw.v, y: act.v, index: rows.self, span }),
     ];
   }
 
-  /** Floating-point operations of one layer's attention on the present rows. */
-  attentionWork(): number {
+  /** Floating-point operations of attention for one query and one key: two products in all heads. */
+  get pairWork(): number {
     const { heads, headDim } = this.weights.config;
-    return 4 * this.visible * heads * headDim;
+    return 4 * heads * headDim;
   }
 
-  private attend(index: number, act: LayerActivations): Op[] {
+  private attend(index: number, act: LayerActivations, asking: QueryRows): Op[] {
     const kernel = this.kernels.attention[index]!;
     const { q, k, v, attended: o, lse } = act;
-    const { keys, self } = this.rows;
-    const args = { q, k, v, keys, self, o, lse, span: this.all };
+    const { keys, self, span } = asking;
+    const args = { q, k, v, keys, self, o, lse, span };
     const op = this.options.decode ? kernel.bindDecode(args) : kernel.bind(args);
-    return [withWork(op, () => this.attentionWork())];
-  }
-
-  /** What a layer works on after its attention: all rows, or those that were chosen. */
-  private tailOf(act: LayerActivations, chosen: ChosenRows | null): Tail & { ops: Op[] } {
-    const { attended, input } = act;
-    if (!chosen) return { attended, residual: input, span: this.all, ops: [] };
-    const { normed, hidden } = this.scratch;
-    const { index, span, kernel } = chosen;
-    const ops = [
-      kernel.bindGather({ x: attended, y: hidden, index, span }),
-      this.kernels.rows.bindGather({ x: input, y: normed, index, span }),
-    ];
-    return { attended: hidden, residual: normed, span, ops };
+    return [withWork(op, (part) => this.pairWork * asking.pairs(part), span)];
   }
 
   /** The output projection of attention, its norm if it has one, and the residual sum. */
-  private addAttention(layer: LayerWeights, act: LayerActivations, tail: Tail): Op[] {
-    const { attended: x, residual, span } = tail;
-    const y = act.middle;
+  private addAttention(
+    layer: LayerWeights,
+    act: LayerActivations,
+    { rows: { span }, residual }: Asking,
+  ): Op[] {
+    const { attended: x, middle: y } = act;
+    const { rowsNow } = this;
     if (!layer.outputNorms || !act.branches) {
-      return layer.o.bindForward({ x, residual, y, span });
+      return layer.o.bindForward({ x, residual, y, span, rowsNow });
     }
     const output = act.branches.attention;
     const weight = layer.outputNorms.attention;
     return [
-      ...layer.o.bindForward({ x, y: output, span }),
+      ...layer.o.bindForward({ x, y: output, span, rowsNow }),
       this.kernels.norm.bind({ x: output, weight, residual, y, span }),
     ];
   }
 
   /** The second norm and the projections to gate and up. */
   private openGates(layer: LayerWeights, act: LayerActivations, span: Span): Op[] {
+    const { rowsNow } = this;
     const x = this.scratch.normed;
     return [
       this.kernels.norm.bind({ x: act.middle, weight: layer.postNorm, y: x, span }),
-      ...layer.gate.bindForward({ x, y: act.gate, span }),
-      ...layer.up.bindForward({ x, y: act.up, span }),
+      ...layer.gate.bindForward({ x, y: act.gate, span, rowsNow }),
+      ...layer.up.bindForward({ x, y: act.up, span, rowsNow }),
     ];
   }
 
@@ -326,7 +354,7 @@ export class ForwardPass {
       : { x, residual: act.middle, y: next, span };
     return [
       this.kernels.swiglu.bind({ gate: act.gate, up: act.up, h: x, span }),
-      ...layer.down.bindForward(to),
+      ...layer.down.bindForward({ ...to, rowsNow: this.rowsNow }),
     ];
   }
 
@@ -337,24 +365,30 @@ export class ForwardPass {
   }
 
   /**
-   * Says which rows the next run works on: `prefix` soft-prompt rows, then token rows. `chosen` rows
-   * have an output, in this order; in a pass that does not choose all have.
+   * Says which rows the next run works on: `prefix` soft-prompt rows, then token rows. `chosen` rows,
+   * ascending, have an output, close together; in a pass that does not choose all have.
    * @throws RangeError where they do not fit.
    */
   load(tables: RowTables, prefix: number, chosen?: Uint32Array): void {
+    const rows = tables.tokens.length;
+    if (rows > this.capacity) {
+      throw new RangeError(`A batch of ${rows} rows does not fit ${this.capacity}.`);
+    }
+    const { heads, kvHeads } = this.weights.config;
     if (this.chosen) {
       if (!chosen) throw new RangeError('This pass has an output for chosen rows only.');
       this.gpu.write(this.chosen.index, chosen);
-      this.chosen.span.set(0, chosen.length);
+      this.chosen.rows.write(tables, heads, chosen);
     }
-    const rows = tables.tokens.length;
-    this.rows.write(tables);
-    this.visible = visibleKeys(tables);
+    this.loaded = rows;
+    this.gpu.write(this.tokens, tables.tokens);
+    this.rows.write(tables, heads);
     this.prefix.set(0, prefix);
     this.text.set(prefix, rows - prefix);
-    this.all.set(0, rows);
-    const { heads, kvHeads } = this.weights.config;
-    this.heads.allQ.set(0, rows * heads);
+    for (const [i, part] of this.prefixParts.entries()) {
+      const start = i * PREFIX_PART;
+      part.set(start, Math.min(PREFIX_PART, Math.max(0, prefix - start)));
+    }
     this.heads.allK.set(0, rows * kvHeads);
     this.heads.prefixQ.set(0, prefix * heads);
     this.heads.prefixK.set(0, prefix * kvHeads);
@@ -371,10 +405,10 @@ export class ForwardPass {
   release(): void {
     this.gpu.release(...this.owned);
     this.rows.release();
-    this.all.release();
     this.prefix.release();
     this.text.release();
-    this.chosen?.span.release();
+    for (const part of this.prefixParts) part.release();
+    this.chosen?.rows.release();
     for (const span of Object.values(this.heads)) span.release();
   }
 }

@@ -80,12 +80,18 @@ export interface GeneratorKernels extends ForwardKernels {
 
 export async function createGeneratorKernels(
   gpu: Gpu,
-  vocabulary: number,
+  { config, layers, head }: DecoderWeights,
   forward: ForwardKernels,
 ): Promise<GeneratorKernels> {
+  const adding = config.outputNorms ? 'few' : 'few-residual';
   const [sample, advance] = await Promise.all([
-    createSample(gpu, { vocabulary }),
+    createSample(gpu, { vocabulary: config.vocabSize }),
     createAdvance(gpu),
+    head.prepare(['few']),
+    ...layers.flatMap(({ q, k, v, o, gate, up, down }) => [
+      ...[q, k, v, gate, up].map((layer) => layer.prepare(['few'])),
+      ...[o, down].map((layer) => layer.prepare([adding])),
+    ]),
   ]);
   return { ...forward, sample, advance };
 }
@@ -125,6 +131,7 @@ export class Generator {
     this.prefill = new ForwardPass(gpu, weights, kernels, {
       ...common,
       capacity: rows,
+      choosing: true,
       maxPrefix: Math.min(MAX_VIRTUAL_TOKENS, rows),
       label: 'prefill',
     });
@@ -136,7 +143,7 @@ export class Generator {
       label: 'decode',
     });
     const head = (pass: ForwardPass, label: string) =>
-      new HeadStage(gpu, weights, kernels, pass.output, batch, label, { logits });
+      new HeadStage(gpu, weights, kernels, pass.output, batch, label, { logits, few: true });
     this.prefillHead = head(this.prefill, 'prefill head');
     this.decodeHead = head(this.decode, 'decode head');
     this.streams = gpu.storage('sample streams', batch * 4);
@@ -160,7 +167,7 @@ export class Generator {
     this.decodeSample = sample.bind({
       ...shared,
       logits: this.decodeHead.logits,
-      token: this.decode.rows.tokens,
+      token: this.decode.tokens,
       span: this.decodeHead.span,
     });
     this.advanceOp = advance.bind({
@@ -241,7 +248,11 @@ export class Generator {
     const rows = Uint32Array.from({ length: n }, (_, i) => i);
     this.gpu.write(this.prefill.softPrompt, softPrompt);
     const tokens = new Uint32Array(n);
-    this.prefill.load({ tokens, positions: rows, keys: new Uint32Array(n * 4), self: rows }, n);
+    this.prefill.load(
+      { tokens, positions: rows, keys: new Uint32Array(n * 4), self: rows },
+      n,
+      new Uint32Array(),
+    );
     this.submitter.run(this.prefill.ops, 'soft prompt');
     return n;
   }
@@ -297,8 +308,8 @@ export class Generator {
       }
       last.push(row - 1);
     }
-    this.prefill.load(tables, 0);
-    this.prefillHead.choose(Uint32Array.from(last));
+    this.prefill.load(tables, 0, Uint32Array.from(last));
+    this.prefillHead.choose(Uint32Array.from(last.keys()));
     this.gpu.write(this.streams, this.streamsOf(sequences, requests));
     this.gpu.write(this.counters, new Uint32Array(sequences.length));
     const ops = [...this.prefill.ops, ...this.prefillHead.ops, this.prefillSample];
@@ -340,7 +351,7 @@ export class Generator {
     const ops = [...this.decode.ops, ...this.decodeHead.ops, this.decodeSample, this.advanceOp];
     const record = (encoder: GPUCommandEncoder, step: number) => {
       const at = step * batch * 4;
-      encoder.copyBufferToBuffer(this.decode.rows.tokens, 0, this.history, at, count * 4);
+      encoder.copyBufferToBuffer(this.decode.tokens, 0, this.history, at, count * 4);
       const logAt = (CHUNK * batch + step * batch) * 4;
       encoder.copyBufferToBuffer(this.logProbs, 0, this.history, logAt, count * 4);
     };

@@ -30,6 +30,7 @@ export class HeadStage {
   readonly ops: Op[];
 
   private readonly ownsLogits: boolean;
+  private chosenRows = 0;
 
   constructor(
     private readonly gpu: Gpu,
@@ -38,8 +39,8 @@ export class HeadStage {
     residual: GPUBuffer,
     readonly capacity: number,
     label: string,
-    /** `logits`: a buffer for them that others use as well, at other times. */
-    options: { keepCapped?: boolean; logits?: GPUBuffer } = {},
+    /** `logits`: a buffer for them that others use as well, at other times; `few`: for few rows too. */
+    options: { keepCapped?: boolean; logits?: GPUBuffer; few?: boolean } = {},
   ) {
     const { dim, vocabSize } = weights.config;
     this.index = gpu.storage(`${label} index`, capacity * 4);
@@ -56,7 +57,10 @@ export class HeadStage {
     this.ops = [
       kernels.rows.bindGather({ x: residual, y: chosen, index, span }),
       kernels.norm.bind({ x: chosen, weight: weights.finalNorm, y: hidden, span }),
-      ...weights.head.bindForward({ x: hidden, y: logits, span }),
+      ...weights.head.bindForward({
+        ...{ x: hidden, y: logits, span },
+        ...(options.few && { rowsNow: () => this.chosenRows }),
+      }),
       ...(kernels.logitCap
         ? [kernels.logitCap.bind({ y: logits, kept: this.capped ?? undefined, span })]
         : []),
@@ -68,6 +72,7 @@ export class HeadStage {
     if (rows.length > this.capacity) {
       throw new RangeError(`${rows.length} logits rows do not fit ${this.capacity}.`);
     }
+    this.chosenRows = rows.length;
     this.gpu.write(this.index, rows);
     this.span.set(0, rows.length);
   }

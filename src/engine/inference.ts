@@ -85,7 +85,7 @@ export class Inference {
   ): Promise<Inference> {
     const { vocabSize } = weights.config;
     const [kernels, logprob] = await Promise.all([
-      createGeneratorKernels(gpu, vocabSize, forward),
+      createGeneratorKernels(gpu, weights, forward),
       createLogProb(gpu, { vocabulary: vocabSize }),
     ]);
     return new Inference(gpu, weights, submitter, kernels, logprob);

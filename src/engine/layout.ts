@@ -69,7 +69,7 @@ export function scratchWidths(config: DecoderConfig, keep: Keep) {
   const inference = keep === 'none';
   return {
     normed: dim,
-    hidden: Math.max(ffnDim, heads * headDim),
+    hidden: Math.max(ffnDim, heads * headDim, dim),
     kRaw: inference ? kvHeads * headDim : 0,
     vRaw: inference ? kvHeads * headDim : 0,
     gradient: inference ? 0 : dim,
@@ -77,8 +77,11 @@ export function scratchWidths(config: DecoderConfig, keep: Keep) {
   };
 }
 
-/** Bytes a row of each table of a packed batch: tokens, positions, keys, self, query ends, chosen. */
-export const TABLE_BYTES = [4, 4, 16, 4, 8, 4];
+/**
+ * Bytes a row of each table of a packed batch: tokens; positions, keys, self and who sees a row, of
+ * all rows and of those that were chosen; which these are.
+ */
+export const TABLE_BYTES = [4, ...[4, 16, 4, 16], ...[4, 16, 4, 16], 4];
 
 /** Floats of the partial sums over one part of the queries, as kernels/attention-backward says. */
 const partialFloats = ({ kvHeads, headDim }: DecoderConfig, prefix: number) =>

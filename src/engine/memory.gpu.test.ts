@@ -1,5 +1,5 @@
 /** What a plan promises, on devices: the same gradients in less memory, in smaller buffers and submits. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Gpu } from '../kernels/gpu';
 import { relativeError, testGpu } from '../kernels/testing';
 import { Engine } from './engine';
@@ -137,9 +137,21 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
       return { gradient, tokens: text!.tokens, submits: gpu.submitCount - before };
     };
     const whole = await run();
-    // Less than one linear layer at a time: layers are run a few rows after another.
-    submitter.assume(1e5 / submitter.seconds);
+    // Less than one linear layer or one attention at a time: they run a few rows after another.
+    submitter.assume(1.5e5 / submitter.seconds);
+    const submit = vi.spyOn(gpu, 'run');
+    let most = 0;
+    submit.mockImplementation((ops, label) => {
+      most = Math.max(
+        most,
+        ops.reduce((sum, op) => sum + (op.work?.(op.rows) ?? 0), 0),
+      );
+      Gpu.prototype.run.call(gpu, ops, label);
+    });
     const parts = await run();
+    submit.mockRestore();
+    expect(most).toBeGreaterThan(submitter.limit / 4);
+    expect(most).toBeLessThanOrEqual(submitter.limit);
     expect(parts.gradient).toEqual(whole.gradient);
     expect(parts.tokens).toEqual(whole.tokens);
     expect(parts.tokens).toEqual(family.golden.greedy.plain);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { exampleLossRows, exampleRows, pack, type PackedBatch } from './pack';
+import { exampleLossRows, exampleRows, pack, type PackedBatch, sharePrompts } from './pack';
 
 const examples = [
   {
@@ -56,6 +56,38 @@ describe.each([0, 1, 16])('a packed batch behind %i soft-prompt rows', (n) => {
 
   it('counts positions from the soft prompt on, the same for every path', () => {
     expect([...batch.positions.subarray(n, n + 6)].map((p) => p - n)).toEqual([0, 1, 2, 3, 4, 3]);
+  });
+});
+
+describe('sharePrompts', () => {
+  const items = [
+    { prompt: [1, 2, 3], path: [10, 11, 12] },
+    { prompt: [4], path: [10] },
+    { prompt: [1, 2, 3], path: [20] },
+    { prompt: [1, 23], path: [10] },
+    { prompt: [1, 2, 3], path: [30, 31] },
+  ];
+
+  it('makes paths of one example of what items of equal prompts ask', () => {
+    const { inputs, places } = sharePrompts(items, 100);
+    expect(inputs).toEqual([
+      { prompt: [1, 2, 3], paths: [[10, 11, 12], [20], [30, 31]] },
+      { prompt: [4], paths: [[10]] },
+      { prompt: [1, 23], paths: [[10]] },
+    ]);
+    for (const [i, { prompt, path }] of items.entries()) {
+      const [input, own] = places[i]!;
+      expect(inputs[input]!.prompt).toEqual(prompt);
+      expect(inputs[input]!.paths[own]).toEqual(path);
+    }
+  });
+
+  it('shares only as long as the rows fit', () => {
+    const { inputs } = sharePrompts(items, 5);
+    expect(inputs.map(({ paths }) => paths.length)).toEqual([2, 1, 1, 1]);
+    expect(Math.max(...inputs.map(exampleRows))).toBeLessThanOrEqual(5);
+    // One that is too long by itself is not this function's matter.
+    expect(sharePrompts(items, 1).inputs).toHaveLength(items.length);
   });
 });
 

@@ -36,6 +36,32 @@ export interface PackedBatch {
   loss: number[][][];
 }
 
+/**
+ * Items of equal prompts as paths of one, where these take at most `rows` rows, in the order of their
+ * first; `places[i]`: where item i went, [input, path].
+ */
+export function sharePrompts(
+  items: readonly { prompt: Tokens; path: Tokens }[],
+  rows: number,
+): { inputs: PackInput[]; places: (readonly [number, number])[] } {
+  const inputs: { prompt: Tokens; paths: Tokens[] }[] = [];
+  /** The last input of each prompt, and the rows that it takes so far. */
+  const open = new Map<string, { at: number; taken: number }>();
+  const places = items.map(({ prompt, path }) => {
+    const key = prompt.join();
+    const last = open.get(key);
+    const more = Math.max(0, path.length - 1);
+    if (last && last.taken + more <= rows) {
+      last.taken += more;
+      return [last.at, inputs[last.at]!.paths.push(path) - 1] as const;
+    }
+    const at = inputs.push({ prompt, paths: [path] }) - 1;
+    open.set(key, { at, taken: prompt.length + more });
+    return [at, 0] as const;
+  });
+  return { inputs, places };
+}
+
 /** Rows that an example takes in a packed batch. */
 export function exampleRows(input: PackInput): number {
   return input.paths.reduce((sum, path) => sum + Math.max(0, path.length - 1), input.prompt.length);

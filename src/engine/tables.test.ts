@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { DataType, readTensor, type TensorRef } from '../formats/onnx/tensor';
 import { memorySource } from '../formats/byte-source';
 import { MemoryPlanError } from './errors';
-import { cutRows, rowsOf } from './linear-layer';
+import { cutRows, rowsOf } from './tables';
 
 describe('cutRows', () => {
   it('cuts as little as the limit allows, at multiples of 64 where it can', () => {

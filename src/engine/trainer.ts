@@ -143,7 +143,7 @@ export class PromptTrainer {
     const adapted = adapter?.weights ?? weights;
     const sizes = { capacity: plan.rows, maxPrefix: n };
     const { keep } = plan;
-    const pass = { ...sizes, keep, pool: null, choosing: kernels.queryRows, label: 'train' };
+    const pass = { ...sizes, keep, pool: null, choosing: true, label: 'train' };
     const forward = new ForwardPass(gpu, adapted, kernels, pass);
     const inside = adapter ? { adapter: { lowest: adapter.lowest } } : {};
     const backward = new BackwardPass(gpu, adapted, kernels, forward, { ...sizes, ...inside });

@@ -1,16 +1,11 @@
 /** Frozen weights on the GPU, read tensor by tensor from the model file. */
 import type { DecoderConfig, DecoderModel, DenseTensor, Linear } from '../formats/onnx/decoder';
-import { type ModelFiles, readFloats } from '../formats/onnx/tensor';
+import type { ModelFiles } from '../formats/onnx/tensor';
 import { readNorm, readRotary } from '../formats/onnx/weights';
 import type { Gpu, Op, Span } from '../kernels/gpu';
-import {
-  type LinearLayer,
-  rowsOf,
-  type SharedTable,
-  uploadInt4,
-  uploadLinear,
-  uploadTable,
-} from './linear-layer';
+import { type LinearLayer, uploadLinear } from './linear-layer';
+import type { LinearTuner } from './linear-tuning';
+import { type SharedTable, uploadInt4, uploadTable } from './tables';
 
 export type { LinearLayer };
 
@@ -65,6 +60,7 @@ export async function uploadWeights(
   gpu: Gpu,
   model: DecoderModel,
   files: ModelFiles,
+  tuner: LinearTuner,
   onProgress?: UploadProgress,
 ): Promise<DecoderWeights> {
   const before = gpu.allocatedBytes;
@@ -76,7 +72,7 @@ export async function uploadWeights(
     return buffer;
   };
   const linear = async (label: string, source: Linear) => {
-    const layer = await uploadLinear(gpu, label, source, files);
+    const layer = await uploadLinear(gpu, label, source, files, tuner);
     report();
     return layer;
   };
@@ -118,7 +114,7 @@ export async function uploadWeights(
     embedding,
     layers,
     finalNorm: await dense('final norm', model.finalNorm),
-    head: await uploadLinear(gpu, 'head', model.head, files, tied(model, embedding)),
+    head: await uploadLinear(gpu, 'head', model.head, files, tuner, tied(model, embedding)),
     cos: gpu.upload('cos', cos),
     sin: gpu.upload('sin', sin),
   };
@@ -134,10 +130,7 @@ async function uploadEmbedding(
     return { kind: 'int4', parts: await uploadInt4(gpu, 'embedding', embedding.table, files) };
   }
   const { vocabSize, dim } = config;
-  const parts = await uploadTable(gpu, 'embedding', [vocabSize, dim], (first, rows) =>
-    readFloats(rowsOf(embedding.data, vocabSize, first, rows), files),
-  );
-  return { kind: 'dense', parts };
+  return uploadTable(gpu, 'embedding', embedding.data, [vocabSize, dim], files);
 }
 
 /** The embedding where the head reads the very same tensors in the same layout. */

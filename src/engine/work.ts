@@ -17,8 +17,11 @@ const HARDWARE_RATE = 1e11;
 const PROBE_MS = 8;
 const PROBE_WORK = 5e8;
 
-/** `op` with its floating-point operations at the present spans; `rows`: may be run row by row. */
-export function withWork(op: Op, work: () => number, rows?: Span): Op {
+/**
+ * `op` with its floating-point operations at the present spans; `rows`: may be run row by row, and
+ * `work` is asked for parts of them as well.
+ */
+export function withWork(op: Op, work: NonNullable<Op['work']>, rows?: Span): Op {
   return { ...op, work, ...(rows && { rows }) };
 }
 
@@ -91,7 +94,7 @@ export class Submitter {
       const cost = op.work?.() ?? 0;
       if (work + cost > this.limit) flush();
       if (cost > this.limit && op.rows && op.rows.rows > 1) {
-        this.runByRows(op, op.rows, cost, label);
+        this.runByRows(op, op.rows, label);
         continue;
       }
       part.push(op);
@@ -101,14 +104,28 @@ export class Submitter {
   }
 
   /** One large operation, some of its rows at a time. */
-  private runByRows(op: Op, span: Span, cost: number, label: string): void {
+  private runByRows(op: Op, span: Span, label: string): void {
     const { start, rows } = span;
-    const each = Math.max(1, Math.floor((rows * this.limit) / cost));
-    for (let done = 0; done < rows; done += each) {
-      span.set(start + done, Math.min(each, rows - done));
+    const end = start + rows;
+    for (let from = start; from < end;) {
+      const count = this.fitting(op, from, end - from);
+      span.set(from, count);
       this.gpu.run([op], label);
+      from += count;
     }
     span.set(start, rows);
+  }
+
+  /** Most of `rows` rows from `start` on that one submit may take, at least one. */
+  private fitting(op: Op, start: number, rows: number): number {
+    let fits = 1;
+    let over = rows + 1;
+    while (over - fits > 1) {
+      const middle = Math.floor((fits + over) / 2);
+      if (op.work!({ start, rows: middle }) <= this.limit) fits = middle;
+      else over = middle;
+    }
+    return fits;
   }
 
   /** As `run` for what is repeated `times` with `after` recorded behind each repeat, as decoding is. */

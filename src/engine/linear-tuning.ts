@@ -1,0 +1,171 @@
+/** Which tiles the kernels of an int4 layer get, and which kernel a few rows take: tables or trials. */
+import { type Gpu, type Op, Span } from '../kernels/gpu';
+import {
+  createLinearInt4,
+  type Int4Weight,
+  type LinearInt4Forward,
+  type LinearInt4Shape,
+} from '../kernels/linear-int4';
+import {
+  createLinearInt4Rows,
+  type LinearInt4RowsShape,
+  rowsTile,
+  type RowsTile,
+} from '../kernels/linear-int4-rows';
+import type { LinearVariant, Tile } from '../kernels/linear.tile';
+import type { Autotuner, Candidates, Trial } from './autotune';
+
+/** Kernels for up to so many rows, ascending. */
+export type FewRows<W> = readonly {
+  rows: number;
+  kernel: {
+    bind(args: { x: GPUBuffer; weight: W; residual?: GPUBuffer; y: GPUBuffer; span: Span }): Op;
+  };
+}[];
+
+/** Rows up to which there are kernels for few. */
+const FEW_HARDWARE = [1, 8];
+const FEW_SOFTWARE = [1, 4];
+/** Rows and operations of a trial at most. */
+const TRIAL_ROWS = 256;
+const TRIAL_WORK = 2e9;
+
+const HARDWARE_TILES: readonly Tile[] = [
+  { rows: 8, columns: 8, lanes: 64, quads: false },
+  { rows: 4, columns: 8, lanes: 32, quads: false },
+  { rows: 8, columns: 16, lanes: 32, quads: false },
+  { rows: 16, columns: 8, lanes: 32, quads: false },
+];
+const SOFTWARE_TILES: readonly Tile[] = [
+  { rows: 4, columns: 8, lanes: 8, quads: false },
+  { rows: 8, columns: 8, lanes: 8, quads: false },
+];
+
+type Shape = Omit<LinearInt4Shape, 'variants' | 'tile' | 'tuning'>;
+
+/** What is chosen where nothing is measured. */
+const USUAL = 'usual';
+
+/** A tile of the kernel for few rows, or a low one of the usual kernel. */
+type FewTile = { kind: 'rows'; tile: RowsTile } | { kind: 'tile'; tile: Tile };
+
+/** On a software adapter a low tile of the usual kernel, whose lanes share x, is as fast from two rows on. */
+function fewTile(gpu: Gpu, rows: number): FewTile {
+  if (rows === 1 || !gpu.description.isFallbackAdapter) {
+    return { kind: 'rows', tile: rowsTile(gpu, rows) };
+  }
+  const columns = gpu.subgroups ? 16 : 8;
+  return { kind: 'tile', tile: { rows, columns, lanes: 64 / columns, quads: gpu.subgroups } };
+}
+
+function nameOf({ rows, columns, lanes }: Tile | RowsTile): string {
+  return `${rows}x${columns}x${lanes}`;
+}
+
+export class LinearTuner {
+  private readonly tiles: ReadonlyMap<string, Tile>;
+
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly autotuner: Autotuner,
+  ) {
+    const tiles = gpu.description.isFallbackAdapter ? SOFTWARE_TILES : HARDWARE_TILES;
+    this.tiles = new Map(tiles.map((tile) => [nameOf(tile), tile]));
+  }
+
+  /** The tile for one variant; absent: the kernel's own choice. */
+  async tile(shape: Shape, weight: Int4Weight, variant: LinearVariant): Promise<Tile | undefined> {
+    // Adding makes no difference to what is fast.
+    const kind = variant.startsWith('backward') ? 'backward' : 'forward';
+    const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile);
+    const candidates: Candidates = {
+      [USUAL]: trial(),
+      ...Object.fromEntries([...this.tiles].map(([name, tile]) => [name, trial(tile)])),
+    };
+    const chosen = await this.autotuner.choose(`int4 ${kind} ${text(shape)}`, candidates);
+    return this.tiles.get(chosen);
+  }
+
+  /** Kernels for few rows, where they are faster than the usual ones. */
+  async few(shape: LinearInt4RowsShape, weight: Int4Weight): Promise<FewRows<Int4Weight>> {
+    const software = this.gpu.description.isFallbackAdapter;
+    const made = await Promise.all(
+      (software ? FEW_SOFTWARE : FEW_HARDWARE).map(async (rows) => {
+        const few = fewTile(this.gpu, rows);
+        const candidates: Candidates = {
+          [nameOf(few.tile)]: () => this.fewTrial(shape, weight, rows, few),
+          [USUAL]: () => this.trial(shape, weight, 'forward', undefined, rows),
+        };
+        const question = `int4 ${rows} rows ${text(shape)}`;
+        if ((await this.autotuner.choose(question, candidates)) === USUAL) return null;
+        return { rows, kernel: await this.fewKernel(shape, few) };
+      }),
+    );
+    return made.filter((entry) => entry !== null);
+  }
+
+  private async fewKernel({ residual, ...shape }: LinearInt4RowsShape, few: FewTile) {
+    if (few.kind === 'rows') {
+      return createLinearInt4Rows(this.gpu, { ...shape, residual, tile: few.tile });
+    }
+    const variant = residual ? 'forward-residual' : 'forward';
+    const kernel = await createLinearInt4(this.gpu, {
+      ...shape,
+      variants: [variant],
+      tile: few.tile,
+    });
+    return {
+      bind: (args: LinearInt4Forward) => kernel.bindForward(args),
+      release: () => kernel.release(),
+    };
+  }
+
+  private async trial(
+    shape: Shape,
+    weight: Int4Weight,
+    variant: 'forward' | 'backward',
+    tile: Tile | undefined,
+    rows = this.rowsFor(shape),
+  ): Promise<Trial> {
+    const kernel = await createLinearInt4(this.gpu, { ...shape, variants: [variant], tile });
+    const { x, y, span, release } = this.buffers(shape, rows);
+    const op =
+      variant === 'forward'
+        ? kernel.bindForward({ x, weight, y, span })
+        : kernel.bindBackward({ dy: y, weight, dx: x, accumulate: false, span });
+    return { op, release: () => (release(), kernel.release()) };
+  }
+
+  private async fewTrial(
+    shape: LinearInt4RowsShape,
+    weight: Int4Weight,
+    rows: number,
+    few: FewTile,
+  ): Promise<Trial> {
+    const kernel = await this.fewKernel({ ...shape, residual: false }, few);
+    const { x, y, span, release } = this.buffers(shape, rows);
+    const op = kernel.bind({ x, weight, y, span });
+    return { op, release: () => (release(), kernel.release()) };
+  }
+
+  private buffers({ inFeatures, outFeatures, slice }: Shape, rows: number) {
+    const { gpu } = this;
+    const x = gpu.storage('trial x', rows * inFeatures * 4);
+    const y = gpu.storage('trial y', rows * (slice?.of ?? outFeatures) * 4);
+    const span = new Span(gpu, 'trial');
+    span.set(0, rows);
+    return { x, y, span, release: () => (gpu.release(x, y), span.release()) };
+  }
+
+  private rowsFor({ inFeatures, outFeatures, slice }: Shape): number {
+    const byWork = TRIAL_WORK / (2 * inFeatures * outFeatures);
+    const widest = 4 * Math.max(inFeatures, slice?.of ?? outFeatures);
+    const fitting = Math.min(byWork, this.gpu.bindingBytes / widest, TRIAL_ROWS);
+    return Math.max(1, Math.floor(fitting));
+  }
+}
+
+function text({ inFeatures, outFeatures, slice, zeroPoints, bias }: Shape): string {
+  const part = slice ? ` of ${slice.of}` : '';
+  return `${inFeatures}x${outFeatures}${part}${zeroPoints ? ' zero points' : ''}${bias ? ' bias' : ''}`;
+}
