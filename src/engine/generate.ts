@@ -3,7 +3,8 @@
  * soft prompt: `prefix | slot 0 | slot 1 | …`. Prompts are prefilled packed, without padding; then
  * all open sequences decode together, several tokens between two read-backs, and finished slots
  * are given to waiting prompts. Samples depend on (seed, stream, token index) alone, so a
- * sequence's text does not depend on its neighbours.
+ * sequence's text does not depend on its neighbours, but for rounding: a few sequences take other
+ * kernels than many.
  */
 import { type AdvanceKernel, createAdvance } from '../kernels/advance';
 import type { Gpu, Op } from '../kernels/gpu';

@@ -26,7 +26,8 @@ export type FewRows<W> = readonly {
 /** Rows up to which there are kernels for few. */
 const FEW_HARDWARE = [1, 8];
 const FEW_SOFTWARE = [1, 4];
-/** Rows and operations of a trial at most. */
+/** Rows of a trial at least and at most, and its operations where they leave a choice. */
+const LEAST_TRIAL_ROWS = 8;
 const TRIAL_ROWS = 256;
 const TRIAL_WORK = 2e9;
 
@@ -78,9 +79,11 @@ export class LinearTuner {
     // Adding makes no difference to what is fast.
     const kind = variant.startsWith('backward') ? 'backward' : 'forward';
     const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile);
+    // A tile higher than the trial would look worse than it is.
+    const fair = [...this.tiles].filter(([, { rows }]) => rows <= this.rowsFor(shape));
     const candidates: Candidates = {
       [USUAL]: trial(),
-      ...Object.fromEntries([...this.tiles].map(([name, tile]) => [name, trial(tile)])),
+      ...Object.fromEntries(fair.map(([name, tile]) => [name, trial(tile)])),
     };
     const chosen = await this.autotuner.choose(`int4 ${kind} ${text(shape)}`, candidates);
     return this.tiles.get(chosen);
@@ -158,7 +161,7 @@ export class LinearTuner {
   }
 
   private rowsFor({ inFeatures, outFeatures, slice }: Shape): number {
-    const byWork = TRIAL_WORK / (2 * inFeatures * outFeatures);
+    const byWork = Math.max(LEAST_TRIAL_ROWS, TRIAL_WORK / (2 * inFeatures * outFeatures));
     const widest = 4 * Math.max(inFeatures, slice?.of ?? outFeatures);
     const fitting = Math.min(byWork, this.gpu.bindingBytes / widest, TRIAL_ROWS);
     return Math.max(1, Math.floor(fitting));

@@ -2,6 +2,7 @@
 import type { ChatTokenizer } from '../distill/chat';
 import { Engine } from '../engine/engine';
 import { Gpu } from '../kernels/gpu';
+import { autotuneCache } from './autotune-cache';
 import { chatTokenizer } from './chat-files';
 import type { ModelFileSet } from './files/open-model';
 import { findWeights } from './model-weights';
@@ -25,6 +26,7 @@ export async function openEngine(
     const engine = await Engine.load(gpu, weights.files, config, {
       onUpload: (done, total) => onProgress({ phase: 'upload', done, total, unit: 'bytes' }),
       onCompile: (done, total) => onProgress({ phase: 'compile', done, total, unit: 'items' }),
+      autotune: { cache: autotuneCache },
     });
     return { gpu, engine, chat };
   } catch (error) {

@@ -230,6 +230,8 @@ const handlers: Handlers<TrainerRequests> = {
         const deps = await evaluateDeps(signal);
         const train = await loadPrompts(baseUrl, 'train', signal);
         own.release = await gpuTurn.acquire(signal);
+        engine.onCompile = (done, total) =>
+          emit({ kind: 'progress', progress: { phase: 'compile', done, total, unit: 'items' } });
         const run = await distil(
           recipe,
           {
@@ -258,7 +260,9 @@ const handlers: Handlers<TrainerRequests> = {
             checkpointEvery: CHECKPOINT_EVERY,
             ...(resumeFrom && { resumeFrom: { ...resumeFrom, recipe } }),
           },
-        );
+        ).finally(() => {
+          engine.onCompile = null;
+        });
         await deleteCheckpoint();
         return run;
       }, signal);
