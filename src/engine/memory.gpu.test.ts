@@ -152,7 +152,8 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
     submit.mockRestore();
     expect(most).toBeGreaterThan(submitter.limit / 4);
     expect(most).toBeLessThanOrEqual(submitter.limit);
-    expect(parts.gradient).toEqual(whole.gradient);
+    // A row in another lane adds up in another order.
+    expect(relativeError(parts.gradient, whole.gradient)).toBeLessThan(1e-6);
     expect(parts.tokens).toEqual(whole.tokens);
     expect(parts.tokens).toEqual(family.golden.greedy.plain);
     expect(parts.submits).toBeGreaterThan(3 * whole.submits);
