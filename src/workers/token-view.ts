@@ -30,6 +30,7 @@ export interface TokenShares {
 
 export interface TokenPosition extends TokenShares {
   /** The answer's own token here. */
+  token: number;
   text: string;
   /** The likeliest tokens of any system, the answer's own among them, likeliest first. */
   top: (TokenShares & { token: number; text: string })[];
@@ -176,6 +177,7 @@ function positionsOf(
       return Math.max(0, 1 - top.reduce((sum, entry) => sum + entry[name]!, 0));
     };
     return {
+      token: own,
       text: pieceText(chat, path, t, own),
       ...shares(own),
       top,

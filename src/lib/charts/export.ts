@@ -2,10 +2,15 @@
 import type { Measure } from '../../distill/types';
 import { type CsvValue, writeCsv } from '../../formats/datasets/write';
 import { filterKey, FILTERS } from './facets';
+import type { RatedPoint } from './items';
 import type { TradeoffPoint } from './tradeoff';
 
 /** One row a system and metric: value, 95 % interval and n, with what it takes to repeat it. */
-export function toCsv(points: readonly TradeoffPoint[], set: string): string {
+export function toCsv(
+  points: readonly TradeoffPoint[],
+  set: string,
+  humans: readonly RatedPoint[] = [],
+): string {
   const rows: CsvValue[][] = [
     [
       ...['system', 'label', 'detail', 'set', 'metric', 'value', 'low', 'high', 'n', 'seed'],
@@ -14,7 +19,9 @@ export function toCsv(points: readonly TradeoffPoint[], set: string): string {
   ];
   for (const point of points) {
     const { facets } = point;
-    for (const [metric, { value, low, high, n }] of measuresIn(point.scores)) {
+    const human = humans.find((rated) => rated.point.id === point.id)?.score;
+    const said = human ? { human } : {};
+    for (const [metric, { value, low, high, n }] of measuresIn({ ...point.scores, ...said })) {
       rows.push([
         point.id,
         point.label,
@@ -53,6 +60,7 @@ const STYLES = [
   'stroke-linejoin',
   'stroke-opacity',
   'opacity',
+  'visibility',
   'font-family',
   'font-size',
   'font-weight',

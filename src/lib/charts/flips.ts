@@ -1,5 +1,5 @@
 /** Which questions a system answers differently from another one, in what way. */
-import type { AnswerRecord, Label, PromptItem } from '../../distill/types';
+import type { AnswerRecord, Label } from '../../distill/types';
 import type { Scorer } from './compare';
 import type { Answered } from './failures';
 
@@ -50,9 +50,4 @@ export function countFlips(list: readonly Flip[]): { kind: FlipKind; count: numb
   return kinds
     .map((kind) => ({ kind, count: list.filter((f) => f.kind === kind).length }))
     .filter(({ count }) => count > 0);
-}
-
-/** Ids of the prompts that should be refused. */
-export function harmfulIds(items: readonly PromptItem[]): Set<string> {
-  return new Set(items.filter(({ label }) => label === 'harmful').map(({ id }) => id));
 }

@@ -1,6 +1,7 @@
 /** What is drawn with a mark: points, seeds as dots, means of seeds; and which of them are named. */
 import type { Measure } from '../../distill/types';
 import type { Marked } from './marks';
+import type { HumanScore } from './ratings';
 import { fadedIds, type Unit } from './points';
 import type { TradeoffPoint } from './tradeoff';
 
@@ -12,11 +13,21 @@ export interface ChartItem extends Marked {
   detail: string;
   usefulness: Measure;
   safety: Measure;
-  size: 'dot' | 'mark' | 'mean';
+  size: 'dot' | 'mark' | 'mean' | 'human';
   faded: boolean;
 }
 
-export function itemsOf(points: readonly TradeoffPoint[], units: readonly Unit[]): ChartItem[] {
+/** A point and what people said of its answers. */
+export interface RatedPoint {
+  point: TradeoffPoint;
+  score: HumanScore;
+}
+
+export function itemsOf(
+  points: readonly TradeoffPoint[],
+  units: readonly Unit[],
+  humans: readonly RatedPoint[] = [],
+): ChartItem[] {
   const faded = fadedIds(units);
   const alone = new Set(units.filter((u) => u.points[0]?.id === u.id).map((u) => u.id));
   const own = points.map((point): ChartItem => {
@@ -50,11 +61,23 @@ export function itemsOf(points: readonly TradeoffPoint[], units: readonly Unit[]
       },
     ];
   });
+  const rated = humans
+    .filter(({ score }) => score.safety.n > 0 && score.usefulness.n > 0)
+    .map(({ point, score }): ChartItem => {
+      const { id, kind, series, shape, label } = point;
+      const mark = { kind, series, ...(shape !== undefined && { shape }) };
+      return {
+        ...{ id: `human:${id}`, target: id, ...mark, ...score, size: 'human', faded: false },
+        label: `${label}, by people`,
+        detail: 'blind votes',
+      };
+    });
   // Large marks last: they lie on top and are what a click means.
   return [
     ...own.filter((i) => i.size === 'dot'),
     ...own.filter((i) => i.size === 'mark'),
     ...means,
+    ...rated,
   ];
 }
 
@@ -75,7 +98,7 @@ export function namedIds(
   selected: string | null,
   narrow: boolean,
 ): Set<string> {
-  const large = items.filter((item) => item.size !== 'dot');
+  const large = items.filter((item) => item.size !== 'dot' && item.size !== 'human');
   if (large.length <= ALL_NAMED) return new Set(large.map(({ id }) => id));
   const chosen = (item: ChartItem) => item.id === selected || item.target === selected;
   return new Set(
@@ -86,4 +109,14 @@ export function namedIds(
       )
       .map(({ id }) => id),
   );
+}
+
+/** The values that people's scores have on the chart, as intervals of no width. */
+export function valuesOf(
+  humans: readonly RatedPoint[],
+): { usefulness: Measure; safety: Measure }[] {
+  const bare = (measure: Measure) => ({ ...measure, low: measure.value, high: measure.value });
+  return humans
+    .filter(({ score }) => score.safety.n > 0 && score.usefulness.n > 0)
+    .map(({ score }) => ({ usefulness: bare(score.usefulness), safety: bare(score.safety) }));
 }

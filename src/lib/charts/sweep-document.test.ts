@@ -112,9 +112,10 @@ describe('points of a sweep', () => {
     ]);
     const adapters = points.filter((p) => p.kind === 'adapter');
     expect(adapters).toHaveLength(22);
+    expect(adapters.every((p) => p.expectedRefusal?.length === 80)).toBe(true);
     expect(adapters[0]).toMatchObject({
       label: 'Soft prompt n 16 · TV',
-      detail: 'prompt guard, strictness 2, seed 0, sweep small',
+      detail: 'prompt guard, strictness 2, 2,048 values, seed 0, sweep small',
       seed: 0,
       strictness: -2,
     });

@@ -4,6 +4,7 @@
  */
 import { fieldsOf, join, listField, SpecError } from '../../distill/spec-fields';
 import { planSweep, type SweepCell } from '../../distill/sweep';
+import { parseGuardCase } from '../../distill/guard-case';
 import { parseResults, type CellResult } from '../../distill/sweep-results';
 import type {
   AnswerRecord,
@@ -11,10 +12,12 @@ import type {
   EvaluationSet,
   Label,
   Measure,
+  Recipe,
   SystemEvaluation,
   SystemName,
   SystemScores,
 } from '../../distill/types';
+import { count } from './format';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import {
   adapterName,
@@ -36,6 +39,9 @@ export interface SweepMeasurement {
   commit: string | null;
   /** The text of its link, where it has one. */
   share: string | null;
+  /** Which guarded system was measured beside it; null: the cell's own. */
+  teacher: Pick<Recipe, 'guardCase' | 'strictness'> | null;
+  trainedValues: number | null;
 }
 
 export interface OpenedSweep {
@@ -72,10 +78,38 @@ export function openSweep(text: string): OpenedSweep {
     id: `${results.spec.name}@${results.base}`,
     name: results.spec.name,
     student: results.spec.base.student ?? DEFAULT_RECIPE.student,
-    finished,
+    finished: withExpectedRefusals(finished),
     failed: results.cells.filter((cell) => cell.status === 'failed').map(failure),
     open: [...planned.keys()].filter((id) => !done.has(id)).length,
   };
+}
+
+/**
+ * How likely the teacher refuses stands beside the guarded system, which is measured once for each
+ * guard case and strictness; other cells of the same teacher take it from there.
+ */
+function withExpectedRefusals(finished: OpenedSweep['finished']): OpenedSweep['finished'] {
+  const key = (cell: SweepCell, set: EvaluationSet) =>
+    `${cell.guardCase?.kind ?? ''}/${cell.strictness}/${set}`;
+  const known = new Map(
+    finished.flatMap(({ cell, measurement }) =>
+      measurement.evaluations.flatMap((evaluation) =>
+        evaluation.expectedRefusal ? [[key(cell, evaluation.set), evaluation] as const] : [],
+      ),
+    ),
+  );
+  return finished.map(({ cell, measurement }) => {
+    const evaluations = measurement.evaluations.map((evaluation) => {
+      const { expectedRefusal, systems } = known.get(key(cell, evaluation.set)) ?? {};
+      const there = systems?.adapter?.answers;
+      const here = evaluation.systems.adapter?.answers;
+      const same = there?.length === here?.length && there?.every((a, i) => a.id === here?.[i]?.id);
+      return same && expectedRefusal && !evaluation.expectedRefusal
+        ? { ...evaluation, expectedRefusal }
+        : evaluation;
+    });
+    return { cell, measurement: { ...measurement, evaluations } };
+  });
 }
 
 function failure({ id, error }: CellResult<unknown>): { id: string; error: string } {
@@ -87,13 +121,16 @@ export function measuredCells(sweep: OpenedSweep, set: EvaluationSet): Measured[
   return sweep.finished.flatMap(({ cell, measurement }) => {
     const evaluation = evaluationOf(measurement.evaluations, set);
     if (!evaluation) return [];
-    const facets: Facets = cell;
+    const { teacher, trainedValues } = measurement;
+    // What is not trained has no guard of its own; the guarded system beside it has.
+    const facets: Facets = { ...cell, guardCase: cell.guardCase ?? teacher?.guardCase ?? null };
     const strictness = strictnessName(cell.strictness);
     const trained = cell.objective !== null;
     const label = [adapterName(cell.adapter), ...(trained ? [objectiveName(cell.objective)] : [])];
     const detail = [
       ...(trained ? [guardCaseName(cell.guardCase)] : ['nothing trained']),
       ...(strictness ? [strictness] : []),
+      ...(trainedValues ? [`${count(trainedValues)} values`] : []),
       ...(trained ? [`seed ${cell.seed}`] : []),
       `sweep ${sweep.name}`,
     ];
@@ -126,7 +163,16 @@ function parseMeasurement(value: unknown, path: string): SweepMeasurement {
     trail: parseTrail(fields.probes ?? [], join(path, 'probes')),
     commit: textOr(environment.commit ?? fields.commit, null),
     share: textOr(fields.share, null),
+    teacher: teacherOf(fields.recipe),
+    trainedValues: typeof fields.trainedValues === 'number' ? fields.trainedValues : null,
   };
+}
+
+function teacherOf(recipe: unknown): SweepMeasurement['teacher'] {
+  if (typeof recipe !== 'object' || recipe === null) return null;
+  const { guardCase, strictness } = recipe as Record<string, unknown>;
+  if (guardCase === undefined || typeof strictness !== 'number') return null;
+  return { guardCase: parseGuardCase(guardCase), strictness };
 }
 
 /** Systems that no cell changes may stand beside the cells, once for all of them. */

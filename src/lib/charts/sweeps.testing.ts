@@ -1,18 +1,21 @@
 /** A small sweep document with seeded outcomes, made by the real writers. */
 import { Random } from '../../distill/prng';
 import { mean, proportion } from '../../distill/statistics';
-import { parseSweep, planSweep, type SweepCell } from '../../distill/sweep';
+import { cellRecipe, parseSweep, planSweep, type SweepCell } from '../../distill/sweep';
 import { emptyResults, withCell, type SweepResults } from '../../distill/sweep-results';
 import type {
   AnswerRecord,
   Evaluation,
   Label,
   PromptItem,
+  Recipe,
   SystemEvaluation,
 } from '../../distill/types';
 
 export interface TestingResult {
   evaluations: Evaluation[];
+  recipe: Recipe;
+  trainedValues: number;
   probes: { step: number; safety: unknown; usefulness: unknown }[];
   environment: { commit: string };
   share: string | null;
@@ -111,6 +114,11 @@ export function testingSweep(
     for (const { label } of items) counts[label]++;
     const evaluation: Evaluation = {
       ...{ set: 'wording', temperature: 1, seed: 0, maxNewTokens: 48, counts },
+      // Beside the guarded system of this strictness alone, as real sweeps keep it.
+      ...(cell.seed === 0 &&
+        cell.adapter.kind === 'soft-prompt' && {
+          expectedRefusal: items.map(({ label }) => (label === 'harmful' ? 0.9 : 0.01)),
+        }),
       systems: {
         base: testingSystem(items, { safe: 0.15, overRefusal: 0.01, right: 0.97 }, 'base'),
         guarded: testingSystem(
@@ -134,6 +142,8 @@ export function testingSweep(
       ...{ id: cell.id, status: 'finished', seconds: 60, finishedAt },
       result: {
         evaluations: [evaluation],
+        recipe: cellRecipe(spec, cell),
+        trainedValues: written ? 0 : 2048,
         probes,
         environment: { commit: 'abc1234' },
         share: null,

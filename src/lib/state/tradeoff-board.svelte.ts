@@ -3,7 +3,6 @@ import type { PromptItem } from '../../distill/types';
 import type { Scorer } from '$lib/charts/compare';
 import { answered } from '$lib/charts/failures';
 import { filterOptions, isShown, NOTHING_HIDDEN, type Hidden } from '$lib/charts/facets';
-import { harmfulIds } from '$lib/charts/flips';
 import { legendOf } from '$lib/charts/legend';
 import {
   measuredRuns,
@@ -12,6 +11,7 @@ import {
   strictnessCurves,
   unitsOf,
 } from '$lib/charts/points';
+import { humanScore, type Vote } from '$lib/charts/ratings';
 import { measuredCells, type OpenedSweep } from '$lib/charts/sweep-document';
 import type { ChartRun, View } from '$lib/charts/tradeoff';
 
@@ -27,10 +27,16 @@ export class TradeoffBoard {
 
   readonly #runs: () => readonly ChartRun[];
   readonly #sweeps: () => readonly OpenedSweep[];
+  readonly #votes: () => readonly Vote[];
 
-  constructor(runs: () => readonly ChartRun[], sweeps: () => readonly OpenedSweep[]) {
+  constructor(
+    runs: () => readonly ChartRun[],
+    sweeps: () => readonly OpenedSweep[],
+    votes: () => readonly Vote[],
+  ) {
     this.#runs = runs;
     this.#sweeps = sweeps;
+    this.#votes = votes;
   }
 
   readonly measured = $derived.by(() => [
@@ -64,10 +70,16 @@ export class TradeoffBoard {
     const list = this.items[this.set];
     return point && list ? answered(list, point, base?.answers ?? []) : [];
   });
-  readonly harmful = $derived.by(() => {
-    const list = this.items[this.set];
-    return list ? harmfulIds(list) : null;
-  });
+  /** Points that people have rated, with what they said; the chart shows those with both axes. */
+  readonly humans = $derived.by(() =>
+    this.points
+      .map((point) => ({ point, score: humanScore(point, this.#votes(), this.set) }))
+      .filter(({ score }) => score.safety.n + score.usefulness.n > 0),
+  );
+  /** The chosen point over its seeds. */
+  readonly unit = $derived(
+    this.units.find((unit) => unit.points.some((p) => p.id === this.point?.id)) ?? null,
+  );
   readonly caption = $derived.by(() => {
     const { point } = this;
     if (!point) return '';

@@ -1,9 +1,10 @@
 /**
- * The pages' IndexedDB database: finished runs and imported prompt sets. The trainer keeps its own
- * beside it.
+ * The pages' IndexedDB database: finished runs, imported prompt sets, votes. The trainer keeps its
+ * own beside it.
  */
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 import type { PromptItem, RunRecord } from '../../distill/types';
+import type { Vote } from '../charts/ratings';
 import type { PromptSet } from './prompt-sets';
 
 /** A run as this version or an earlier one has written it. */
@@ -14,12 +15,14 @@ interface Schema extends DBSchema {
   promptSets: { key: string; value: PromptSet; indexes: { createdAt: string } };
   /** Prompts by the id of their set, apart from it so that a list of sets stays small. */
   promptItems: { key: string; value: PromptItem[] };
+  /** Blind ratings, one a system and answer. */
+  votes: { key: string; value: Vote };
 }
 
 export type Database = IDBPDatabase<Schema>;
 
 const NAME = 'retort';
-const VERSION = 2;
+const VERSION = 3;
 
 let opening: Promise<Database> | null = null;
 
@@ -50,6 +53,7 @@ function connect(): Promise<Database> {
         sets.createIndex('createdAt', 'createdAt');
         database.createObjectStore('promptItems');
       }
+      if (from < 3) database.createObjectStore('votes', { keyPath: 'id' });
     },
     // Another tab with a newer version of the app must not wait for this one.
     blocking(_current, _blocked, event) {
