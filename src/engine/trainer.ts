@@ -11,7 +11,6 @@ import { createRows } from '../kernels/rows';
 import { Adapter } from './adapter';
 import { type AdapterShape, SLICE_FLOATS } from './adapter-shape';
 import { type BackwardKernels, BackwardPass } from './backward';
-import { SequenceTooLongError } from './errors';
 import { TeacherForcing } from './forcing';
 import { ForwardPass } from './forward';
 import type { DivergenceLoss } from './loss-divergence';
@@ -19,7 +18,8 @@ import { createLoss } from './loss-kernels';
 import { LossStage, type PassRows } from './loss-stage';
 import type { TokenLoss } from './loss-tokens';
 import { createOptimiserKernels, Optimiser, type OptimiserState } from './optimiser';
-import { exampleRows, pack, type PackedBatch, type PackInput } from './pack';
+import { exampleRows, type PackedBatch, type PackInput } from './pack';
+import { type Pass, packPasses } from './passes';
 import type { MemoryPlan } from './plan';
 import { tokenInput } from './token-rows';
 import type {
@@ -58,12 +58,6 @@ export interface TrainerOptions {
   /** Leave the planner less choice: what to keep, and packed positions of a pass at most. */
   keep?: 'layers' | 'inputs';
   passRows?: number;
-}
-
-/** Examples that go through together, packed. */
-interface Pass {
-  packed: PackedBatch;
-  rows: PassRows;
 }
 
 /** The parts of the engine that trainers share. */
@@ -350,40 +344,19 @@ export class PromptTrainer {
     );
   }
 
-  /** Packs as many inputs a pass as fit, in order; `rowsOf` makes the loss rows of a run of them. */
   private passes(
     inputs: readonly PackInput[],
     prefix: number,
     rowsOf: (packed: PackedBatch, from: number, to: number) => PassRows,
   ): Pass[] {
     const { config, positions } = this.weights;
-    const passes: Pass[] = [];
-    let from = 0;
-    let rows = prefix;
-    const close = (to: number) => {
-      if (to === from) return;
-      const packed = pack(inputs.slice(from, to), prefix);
-      const last = packed.positions.reduce((most, position) => Math.max(most, position), 0);
-      const room = Math.min(positions, config.maxPositions);
-      if (last >= room) throw new SequenceTooLongError(last + 1, 0, room);
-      passes.push({ packed, rows: rowsOf(packed, from, to) });
-      from = to;
-      rows = prefix;
-    };
-    for (const [at, input] of inputs.entries()) {
-      const size = exampleRows(input);
-      if (rows + size > this.plan.rows) close(at);
-      if (rows + size > this.plan.rows) {
-        throw new RangeError(
-          `An example of ${size} positions does not fit the ${this.plan.rows - prefix} of a pass.`,
-        );
-      }
-      rows += size;
-    }
-    close(inputs.length);
+    const { rows } = this.plan;
+    const room = Math.min(positions, config.maxPositions);
+    const passes = packPasses(inputs, { prefix, rows, positions: room }, rowsOf);
     if (passes.length > 1 && !this.sum) {
+      const wanted = inputs.reduce((sum, input) => sum + exampleRows(input), 0);
       throw new RangeError(
-        `A batch of ${inputs.reduce((sum, input) => sum + exampleRows(input), 0)} positions does not fit the ${this.plan.rows - prefix} that were planned.`,
+        `A batch of ${wanted} positions does not fit the ${rows - prefix} that were planned.`,
       );
     }
     return passes;
