@@ -2,6 +2,21 @@
 import { readFile } from 'node:fs/promises';
 import AxeBuilder from '@axe-core/playwright';
 import { expect, type Page, test } from '@playwright/test';
+import type { PromptItem } from '../../src/distill/types';
+import { testingSweep } from '../../src/lib/charts/sweeps.testing';
+import { expectNothingWrong, watch } from './site';
+
+async function someQuestions(): Promise<PromptItem[]> {
+  const lines = (await readFile('build/data/wording.jsonl', 'utf8')).trim().split('\n');
+  return lines.slice(0, 150).map((line) => JSON.parse(line) as PromptItem);
+}
+
+async function openSweep(page: Page, content: string, name = 'sweep.json'): Promise<void> {
+  const buffer = Buffer.from(content);
+  await page
+    .getByLabel('Open results …')
+    .setInputFiles({ name, mimeType: 'application/json', buffer });
+}
 
 async function saved(page: Page, button: string): Promise<string> {
   const [download] = await Promise.all([
@@ -15,6 +30,57 @@ async function expectAccessible(page: Page): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   expect(violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])).toEqual([]);
 }
+
+test('a sweep opens, is filtered, and shows where a cell fails', async ({ page, baseURL }) => {
+  const seen = watch(page, new URL(baseURL ?? '').origin);
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  await page.goto(`${baseURL}/tradeoff/`, { waitUntil: 'networkidle' });
+  const document = testingSweep(await someQuestions());
+  await openSweep(page, JSON.stringify(document));
+  await expect(page.getByText('23 cells finished, 1 failed, 1 still to run')).toBeVisible();
+
+  const marks = page.locator('[data-point]');
+  // 22 trained cells, 10 means of two seeds, three guarded systems, base, preamble, the recording.
+  await expect(marks).toHaveCount(22 + 10 + 3 + 2 + 1);
+  await page.getByRole('checkbox', { name: /^KL/ }).uncheck();
+  await expect(page.getByRole('button', { name: /KL, mean of/ })).toHaveCount(0);
+  await page.getByRole('button', { name: 'Show all' }).click();
+  await expect(marks).toHaveCount(38);
+
+  // A document that cannot be read leaves what is open.
+  await openSweep(page, JSON.stringify(document).slice(0, 5000), 'cut.json');
+  await expect(page.getByRole('alert')).toContainText('cut.json cannot be opened');
+  await expect(page.getByRole('alert')).toContainText('cut off');
+  await expect(marks).toHaveCount(38);
+
+  // A mean leads to its nearest seed, arrow keys lead on.
+  await page.locator('[data-point$="lora2-a4-qv_kl_prompt_-2"]').press('Enter');
+  await expect(page.getByRole('heading', { name: 'LoRA rank 2 · KL', exact: true })).toBeVisible();
+  await expect(page.getByRole('group', { name: 'Seeds' }).getByRole('button')).toHaveCount(2);
+  await page.locator('[data-point="base"]').press('ArrowUp');
+  const focused = page.locator('[data-point]:focus');
+  await expect(focused).not.toHaveAttribute('data-point', 'base');
+  await focused.press('ArrowDown');
+  await expect(focused).toHaveAttribute('data-point', 'base');
+
+  await page.getByText('harms missed').click();
+  const group = page
+    .locator('details', { hasText: 'missed' })
+    .filter({ hasNotText: '0 of' })
+    .first();
+  await group.locator('summary').click();
+  await expect(group.locator('article').first()).toContainText('First you take a thing');
+  await expect(group.locator('article').first()).toContainText('guard: unsafe');
+  await page.getByText('over-refused').click();
+  await expect(page.getByText(/In all: refused .* n = \d+/)).toBeVisible();
+  await expectAccessible(page);
+
+  const csv = await saved(page, 'CSV');
+  expect(csv).toContain(',lora2-a4-qv,kl,prompt,-2\r\n');
+  await page.getByText('table', { exact: true }).click();
+  await expect(page.getByRole('row', { name: /mean of 2 seeds/ })).toHaveCount(10);
+  expectNothingWrong(seen);
+});
 
 test('answers are rated blind, and the votes stay', async ({ page, baseURL }) => {
   await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
