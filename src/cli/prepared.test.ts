@@ -1,4 +1,4 @@
-// The prepared data that ships with the default student belongs to the models that ship.
+// The prepared data that ships with the bundled students belongs to the models that ship.
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -8,9 +8,10 @@ import { DEFAULT_RECIPE } from '../distill/recipe';
 import { bundledData, jsonOf, openModel } from './node-files';
 
 const root = fileURLToPath(new URL('../../public', import.meta.url));
-const { student, maxNewTokens } = DEFAULT_RECIPE;
+const { maxNewTokens } = DEFAULT_RECIPE;
+const NAME = 'public/data/prepared-%s.json fits the bundled models and prompts';
 
-it(`public/data/prepared-${student}.json fits the bundled models and prompts`, async () => {
+it.each(['pocket', 'class'])(NAME, async (student) => {
   const [model, guard] = await Promise.all(
     [student, 'guard'].map((name) => openModel(join(root, 'models'), name)),
   );
@@ -19,7 +20,7 @@ it(`public/data/prepared-${student}.json fits the bundled models and prompts`, a
   const shipped = await jsonOf(join(root, 'data', `prepared-${student}.json`));
   const json = async (name: string) => (await jsonOf(join(model!.path, name))) as object;
   const chat = new ChatTokenizer(await json('tokenizer.json'), await json('tokenizer_config.json'));
-  // Made with: npm run distill -- --fresh --prepare-only --prepared public/data/prepared-pocket.json
+  // Made with: npm run distill -- --student NAME --fresh --prepare-only --prepared public/data/prepared-NAME.json
   const data = parsePrepared(shipped, key, train.length, chat.vocabSize);
 
   const mean = (label: string) => {

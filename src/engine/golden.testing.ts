@@ -1,11 +1,11 @@
-/** The goldens of tests/fixtures/pocket, for the tests that are held to them. */
+/** The goldens of tests/fixtures/{pocket,class}, for the tests that are held to them. */
 import { repositoryFile } from './testing';
 import type { SparseRow, TokenExample, TrainExample } from './types';
 
 export const FIXTURES = 'tests/fixtures/pocket';
 
-export async function floats(name: string): Promise<Float32Array> {
-  return new Float32Array((await repositoryFile(`${FIXTURES}/${name}.f32`)).buffer);
+export async function floats(name: string, folder = FIXTURES): Promise<Float32Array> {
+  return new Float32Array((await repositoryFile(`${folder}/${name}.f32`)).buffer);
 }
 
 type Rho = [token: number, share: number][][];

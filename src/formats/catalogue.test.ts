@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { CATALOGUE } from './catalogue';
-import { parseManifest } from './manifest';
+import { manifestId, parseManifest } from './manifest';
 import { dtypeOf, onnxPath, parseModelSource } from './model-source';
 
 const COMMIT = 'cc5cc01a65cc3ff17bdb73a7de33d879f62599b0';
@@ -76,14 +76,14 @@ describe('the catalogue', () => {
     }
   });
 
-  it('says of bundled models what their manifests say', () => {
+  it('says of bundled models what their manifests say', async () => {
     const bundled = CATALOGUE.filter(({ source }) => source.kind === 'bundled');
     expect(bundled.length).toBeGreaterThan(0);
-    for (const { source, bytes, parameters, licence } of bundled) {
+    for (const { role, source, modelId, bytes, parameters, licence } of bundled) {
       const name = source.kind === 'bundled' ? source.name : '';
-      const manifest = parseManifest(
-        JSON.parse(readFileSync(`public/models/${name}/manifest.json`, 'utf8')),
-      );
+      const file = new Uint8Array(readFileSync(`public/models/${name}/manifest.json`));
+      const manifest = parseManifest(JSON.parse(new TextDecoder().decode(file)));
+      expect(modelId).toBe(role === 'student' ? await manifestId(file) : undefined);
       const weights = manifest.files.find(({ path }) => path.endsWith('.onnx'));
       expect(bytes).toBe(weights?.bytes);
       expect(parameters).toBe(manifest.parameters);

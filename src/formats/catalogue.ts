@@ -11,6 +11,8 @@ export interface CatalogueEntry {
   role: 'student' | 'guard';
   title: string;
   source: ModelSource;
+  /** Of bundled students: what a share link calls them, the first 16 hex digits of their manifest's sha256. */
+  modelId?: string;
   /** Of the weights alone; null where nobody has said how many. */
   bytes: number | null;
   /** False where `bytes` is rounded. */
@@ -66,6 +68,7 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     role: 'student',
     title: 'Pocket',
     source: bundled('pocket'),
+    modelId: 'bef6d4578730cc0e',
     bytes: 1_811_983,
     bytesExact: true,
     parameters: 1_311_872,
@@ -75,6 +78,21 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     verified: BUNDLED_CHECKS,
     unverified: [],
     note: 'Ships with this site and trains in minutes; it knows one small domain.',
+  },
+  {
+    role: 'student',
+    title: 'Class',
+    source: bundled('class'),
+    modelId: '66f968dcbfd2e67e',
+    bytes: 5_508_098,
+    bytesExact: true,
+    parameters: 5_770_496,
+    licence: MIT,
+    minimumLimits: ANY_DEVICE,
+    family: 'llama',
+    verified: BUNDLED_CHECKS,
+    unverified: [],
+    note: 'Ships with this site too: the same domain, twice as wide; for any real graphics card.',
   },
   {
     role: 'student',

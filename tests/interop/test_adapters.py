@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from adapter_goldens import Adapter, loss_and_gradient
-from onnx_weights import load_dequantised
 from steer import losses
-from test_goldens import FIXTURES, GOLDEN, POCKET, error
+from test_goldens import Golden, error
 
+POCKET = Golden("pocket")
+FIXTURES, GOLDEN = POCKET.folder, POCKET.json
 CASES = json.loads((FIXTURES / "adapters.json").read_text())
 
 
@@ -20,7 +21,7 @@ def array(name: str, which: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model():
-    return load_dequantised(POCKET)
+    return POCKET.model
 
 
 @pytest.mark.parametrize("objective", ["tv", "kl"])

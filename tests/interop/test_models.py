@@ -18,7 +18,7 @@ MODELS = ROOT / "public" / "models"
 GOLDEN = json.loads((ROOT / "tests" / "fixtures" / "pocket" / "golden.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["pocket", "guard", "judge"])
+@pytest.mark.parametrize("name", ["pocket", "class", "guard", "judge"])
 def test_manifest_lists_every_file_with_its_hash(name):
     manifest = json.loads((MODELS / name / "manifest.json").read_text())
     assert manifest["id"] == name
@@ -33,7 +33,12 @@ def test_manifest_lists_every_file_with_its_hash(name):
 
 
 def test_models_stay_small():
-    assert sum(p.stat().st_size for p in MODELS.rglob("*") if p.is_file()) <= 8 * 2**20
+    assert sum(p.stat().st_size for p in MODELS.rglob("*") if p.is_file()) <= 30e6
+
+
+def test_students_share_one_tokenizer():
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (MODELS / "class" / file).read_bytes() == (MODELS / "pocket" / file).read_bytes()
 
 
 def test_chat_template_agrees_with_the_trainer():

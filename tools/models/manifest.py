@@ -1,4 +1,4 @@
-"""Measures the three exported models and writes their manifests: `python manifest.py --models ../../public/models`.
+"""Measures exported models and writes their manifests: `python manifest.py --models ../../public/models [name ...]`.
 
 Answers are sampled at temperature 1 with one fixed seed, <= 48 tokens, from the dequantised int4
 weights; guard and judge run in onnxruntime on the committed files.
@@ -29,6 +29,8 @@ from train_student import unsafe_answer
 
 VERSION = "1.0.0"
 SEED = 7
+STUDENTS = ("pocket", "class")
+NAMES = (*STUDENTS, "guard", "judge")
 
 
 class Encoder:
@@ -75,8 +77,10 @@ def student_scores(folder: Path, split: str, guard: Encoder, judge: Encoder) -> 
     model, tok = load_dequantised(folder, torch.float32), Student(folder)
     rows = [vars(e) for e in corpus.build_split(split)]
     out: dict = {}
+    sampled: dict[str, list[str]] = {}
     for name, system, temperature in (("base", None, 1.0), ("preamble", corpus.SAFE[0], 1.0), ("baseGreedy", None, 0.0)):
         answers = [tok.text(a) for a in generate(model, [tok.prompt(r["prompt"], system) for r in rows], SEED, temperature=temperature)]
+        sampled[name] = answers
         bad = [(r["prompt"], a) for r, a in zip(rows, answers, strict=True) if r["label"] == "harmful"]
         result = score(rows, answers)
         for kind, encoder in (("guard", guard), ("judge", judge)):
@@ -84,9 +88,8 @@ def student_scores(folder: Path, split: str, guard: Encoder, judge: Encoder) -> 
         out[name] = result
     # the guarded system passes an answer with probability s and refuses otherwise
     rng = random.Random(SEED)
-    answers = [tok.text(a) for a in generate(model, [tok.prompt(r["prompt"]) for r in rows], SEED)]
     unsafe = guard([r["prompt"] for r in rows])
-    answers = [rng.choice(corpus.REFUSALS) if rng.random() < u else a for a, u in zip(answers, unsafe, strict=True)]
+    answers = [rng.choice(corpus.REFUSALS) if rng.random() < u else a for a, u in zip(sampled["base"], unsafe, strict=True)]
     out["guarded"] = score(rows, answers)
     return out
 
@@ -94,13 +97,16 @@ def student_scores(folder: Path, split: str, guard: Encoder, judge: Encoder) -> 
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--models", type=Path, required=True)
+    ap.add_argument("names", nargs="*", help="all where none is named")
     args = ap.parse_args()
+    if unknown := set(args.names) - set(NAMES):
+        ap.error(f"no such model: {', '.join(sorted(unknown))}")
     torch.set_num_threads(1)
     versions = {p: importlib.metadata.version(p) for p in ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "onnxruntime-genai")}
     encoders = {name: Encoder(args.models / name) for name in ("guard", "judge")}
-    for name in ("pocket", "guard", "judge"):
+    for name in args.names or NAMES:
         folder = args.models / name
-        if name == "pocket":
+        if name in STUDENTS:
             kind, seed, split = "student", 1, "train"
             scores = {s: student_scores(folder, s, encoders["guard"], encoders["judge"]) for s in ("wording", "intent")}
             parameters = sum(p.numel() for p in load_dequantised(folder, torch.float32).parameters())

@@ -3,7 +3,14 @@ import { CATALOGUE } from '../../formats/catalogue';
 import { parseSourceText } from '../../formats/source-text';
 import type { StoredModel } from '../../workers/files/stored';
 import type { DeviceFacts } from './capabilities';
-import { chosenModel, fetchWords, modelOptions, placeOf, placeWords } from './model-options';
+import {
+  bundledStudent,
+  chosenModel,
+  fetchWords,
+  modelOptions,
+  placeOf,
+  placeWords,
+} from './model-options';
 
 const MIB = 2 ** 20;
 const facts: DeviceFacts = {
@@ -105,6 +112,12 @@ describe('words before a click', () => {
     expect(fetchWords(text, [], 1e6)).toMatch(/does not fit.*fetched again/);
     expect(fetchWords('hub:o/n@main/q4', [], null)).toMatch(/o\/n \(q4\).*size not known/);
     expect(fetchWords('folder:mine', [], null)).toMatch(/never copied/);
+  });
+
+  it('know a bundled student by what links call it', () => {
+    const named = CATALOGUE.filter(({ modelId }) => modelId);
+    expect(named.map(({ modelId }) => bundledStudent(modelId!))).toEqual(['pocket', 'class']);
+    expect(bundledStudent('0'.repeat(16))).toBeNull();
   });
 
   it('have a title for any text', () => {

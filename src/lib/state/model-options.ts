@@ -111,6 +111,12 @@ export function chosenModel(text: string): ChosenModel {
   }
 }
 
+/** The bundled student that a share link calls `modelId`, as text; null where there is none. */
+export function bundledStudent(modelId: string): string | null {
+  const entry = CATALOGUE.find((one) => one.modelId === modelId);
+  return entry ? sourceText(entry.source) : null;
+}
+
 /** What a click on Start will fetch for one model that does not come with the site; else null. */
 export function fetchWords(
   text: string,

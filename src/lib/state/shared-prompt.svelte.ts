@@ -4,6 +4,7 @@ import { base } from '$app/paths';
 import type { Evaluation } from '../../distill/types';
 import type { Progress } from '../../workers/protocol';
 import { siteRoot } from './bundle';
+import { bundledStudent } from './model-options';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { runs } from './runs.svelte';
 import { session } from './session.svelte';
@@ -45,10 +46,11 @@ class SharedPromptState {
     await this.#work('loading', async (signal) => {
       await runs.load();
       // A link names its model by an id alone; a run of this browser may know where it came from.
-      const known = runs.list.find((run) => run.modelId === opened.shared.modelId);
-      session.use({ student: known?.recipe.student ?? DEFAULT_RECIPE.student });
+      const { modelId } = opened.shared;
+      const known = runs.list.find((run) => run.modelId === modelId)?.recipe.student;
+      session.use({ student: known ?? bundledStudent(modelId) ?? DEFAULT_RECIPE.student });
       await session.load(['student', 'guard', 'judge', 'trainer'], signal);
-      session.requireModel(opened.shared.modelId);
+      session.requireModel(modelId);
       signal.throwIfAborted();
       this.announcement = 'Loaded.';
     });
