@@ -70,6 +70,8 @@ export interface StudentEngine {
     adaptation?: Float32Array | AdapterValues,
     signal?: AbortSignal,
   ): Promise<Float32Array[][]>;
+  /** Optional: the frozen residual stream behind every layer at each prompt's last token, [layers, dim]. */
+  residuals?(prompts: readonly Tokens[], signal?: AbortSignal): Promise<Float32Array[]>;
   createTrainer(options: TrainerOptions): Promise<PromptTrainer>;
 }
 

@@ -7,6 +7,7 @@ import type { Adaptation } from './adaptation';
 import { isTrained } from './adapter-spec';
 import type { Checkpoint } from './checkpoint';
 import { holdOut, limitItems } from './dataset';
+import { steeringByDifference } from './difference';
 import { evaluate, type EvaluateDeps } from './evaluate';
 import { measureExtras, type ExtraOptions } from './evaluation/extras';
 import { objectiveKey } from './objectives/spec';
@@ -81,7 +82,7 @@ export async function distil(
   const clock = new Clock();
   const trained = isTrained(recipe.adapter)
     ? await trainAdapter(recipe, deps, hooks, options, clock)
-    : await untrained(recipe, deps);
+    : await clock.time('prepare', () => untrained(recipe, deps, hooks.signal));
   const { adaptation } = trained;
   const values = adaptation?.values ?? new Float32Array();
   const evaluations = await clock.time('evaluate', () =>
@@ -172,11 +173,16 @@ async function trainAdapter(
 }
 
 /** Adapters that nothing is learned for. */
-async function untrained({ adapter }: Recipe, _deps: RunDeps): Promise<Trained> {
-  if (adapter.kind !== 'preamble') {
-    throw new RangeError('Steering by a difference of means cannot be made with this engine yet.');
-  }
-  return { status: 'finished', steps: [], probes: [], adaptation: null };
+async function untrained(
+  { adapter, seed }: Recipe,
+  deps: RunDeps,
+  signal?: AbortSignal,
+): Promise<Trained> {
+  const adaptation =
+    adapter.kind === 'steering'
+      ? await steeringByDifference(adapter, deps.train, seed, deps, signal)
+      : null;
+  return { status: 'finished', steps: [], probes: [], adaptation };
 }
 
 async function evaluateAll(

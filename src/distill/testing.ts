@@ -196,6 +196,17 @@ export class ToyStudent implements StudentEngine {
     );
   }
 
+  /** Of a prompt the topic's label, so that a difference of means points where refusals are. */
+  async residuals(prompts: readonly Tokens[]): Promise<Float32Array[]> {
+    const { layers } = this.config;
+    return prompts.map((prompt) => {
+      const harmful = TOPICS[this.topicOf(prompt)]?.label === 'harmful';
+      return Float32Array.from({ length: layers * V }, (_, i) =>
+        harmful ? this.shift[i % V]![idOf('sorry')]! : 0,
+      );
+    });
+  }
+
   async createTrainer(options: TrainerOptions): Promise<ToyTrainer> {
     return new ToyTrainer(this, options);
   }

@@ -12,6 +12,7 @@ import { MAX_VIRTUAL_TOKENS } from './generate';
 import { Inference } from './inference';
 import { LinearTuner } from './linear-tuning';
 import { exampleRows, type PackInput, sharePrompts } from './pack';
+import { residuals } from './residuals';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
 import { createTrainer, type PromptTrainer, type TrainerOptions } from './trainer';
 import type {
@@ -258,6 +259,15 @@ export class Engine {
     const trainer = await createTrainer(deps, options, plan);
     await submitter.calibrate(trainer.probe);
     return trainer;
+  }
+
+  /**
+   * The frozen model's residual stream behind every layer at each prompt's last token, [layers, dim].
+   * @throws SequenceTooLongError, CancelledError
+   */
+  async residuals(prompts: readonly Tokens[], signal?: AbortSignal): Promise<Float32Array[]> {
+    const { gpu, weights, kernels, submitter } = this;
+    return residuals({ gpu, weights, kernels, submitter }, prompts, signal);
   }
 
   /** Gives back what generation and scoring have allocated; they allocate it again when used. */
