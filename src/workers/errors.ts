@@ -27,6 +27,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   StoredModelInUseError: 'bad-input',
   RecipeError: 'bad-input',
   CheckpointError: 'bad-input',
+  SpecError: 'bad-input',
   SequenceTooLongError: 'bad-input',
   PromptTooLongError: 'bad-input',
   DatasetError: 'bad-input',

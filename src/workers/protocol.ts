@@ -3,6 +3,7 @@
  * `event`s and then one `result` or `error`. `cancel` names the request it ends.
  */
 import type { DecoderShape } from '../distill/adapter-spec';
+import type { SweepDocument } from '../distill/sweep-run';
 import type {
   Evaluation,
   EvaluationSet,
@@ -143,6 +144,13 @@ export interface TrainerRequests {
     event: TrainEvent;
     result: RunRecord;
   };
+  /**
+   * Runs the cells of a sweep that are not finished yet, one after another; each is kept when it
+   * ends. Cancelling it costs the cell in work.
+   */
+  sweep: { payload: { spec: unknown }; event: SweepEvent; result: SweepDocument };
+  /** What is finished of the last sweep of this browser; needs no `load`. */
+  sweepResults: { payload: null; event: never; result: SweepDocument | null };
   /** The run that was under way when the tab was closed, if there is one; needs no `load`. */
   checkpoint: { payload: null; event: never; result: CheckpointSummary | null };
   /** Evaluates systems on a bundled set; `adapter` needs values. */
@@ -230,6 +238,12 @@ export type TrainEvent =
       gpuBytes: number;
     }
   | { kind: 'probe'; record: ProbeRecord }
+  | { kind: 'state'; state: 'running' | 'paused' };
+
+export type SweepEvent =
+  | { kind: 'progress'; progress: Progress }
+  | { kind: 'cell'; id: string; index: number; total: number; secondsLeft: number | null }
+  | { kind: 'outcome'; id: string; status: 'finished' | 'failed'; error: string | null }
   | { kind: 'state'; state: 'running' | 'paused' };
 
 /* ---------- student worker: transformers.js ---------- */

@@ -24,15 +24,20 @@ interface Schema extends DBSchema {
     indexes: { savedAt: number };
   };
   checkpoint: { key: 'last'; value: KeptCheckpoint };
+  /** The document of the last sweep, see distill/sweep-results.ts. */
+  sweep: { key: 'last'; value: unknown };
 }
 
 let opening: Promise<IDBPDatabase<Schema>> | null = null;
 
 function database(): Promise<IDBPDatabase<Schema>> {
-  opening ??= openDB<Schema>('retort-trainer', 1, {
-    upgrade(db) {
-      db.createObjectStore('derived', { keyPath: 'key' }).createIndex('savedAt', 'savedAt');
-      db.createObjectStore('checkpoint');
+  opening ??= openDB<Schema>('retort-trainer', 2, {
+    upgrade(db, from) {
+      if (from < 1) {
+        db.createObjectStore('derived', { keyPath: 'key' }).createIndex('savedAt', 'savedAt');
+        db.createObjectStore('checkpoint');
+      }
+      if (from < 2) db.createObjectStore('sweep');
     },
     blocking(_current, _blocked, event) {
       opening = null;
@@ -87,4 +92,12 @@ export async function putCheckpoint(kept: KeptCheckpoint): Promise<void> {
 
 export async function deleteCheckpoint(): Promise<void> {
   await orUndefined(database().then((db) => db.delete('checkpoint', 'last')));
+}
+
+export async function getSweep(): Promise<unknown> {
+  return orUndefined(database().then((db) => db.get('sweep', 'last')));
+}
+
+export async function putSweep(document: unknown): Promise<void> {
+  await orUndefined(database().then((db) => db.put('sweep', document, 'last')));
 }

@@ -9,9 +9,13 @@ import { evaluate, type SystemAnswers } from '../distill/evaluate';
 import { formOf } from '../distill/form';
 import { parseRecipe } from '../distill/recipe';
 import { distil } from '../distill/run';
+import { baseHash, parseSweep, type SweepSpec } from '../distill/sweep';
+import { emptyResults, mergeResults, parseResults } from '../distill/sweep-results';
+import { parseOutcome, runSweep, studentOf, type SweepDocument } from '../distill/sweep-run';
 import type { Guard, Recipe, RunEnvironment } from '../distill/types';
 import type { Engine } from '../engine/engine';
 import { parseSourceText, sourceText } from '../formats/source-text';
+import { GpuLostError } from '../kernels/errors';
 import type { Gpu } from '../kernels/gpu';
 import { BoundDesk } from './bound-request';
 import { loadDomain, loadPrompts, loadShippedPrepared } from './data-files';
@@ -33,7 +37,15 @@ import { type Requests, requestsOver, WorkerError } from './requests';
 import { restrictFetch } from './runtime';
 import { type Endpoint, type Handlers, serve } from './serve';
 import { tokenView } from './token-view';
-import { deleteCheckpoint, getCheckpoint, getDerived, putCheckpoint, putDerived } from './storage';
+import {
+  deleteCheckpoint,
+  getCheckpoint,
+  getDerived,
+  getSweep,
+  putCheckpoint,
+  putDerived,
+  putSweep,
+} from './storage';
 
 restrictFetch();
 
@@ -60,6 +72,8 @@ interface ConnectedGuard extends Guard {
 const bounds = new BoundDesk();
 let student: Student | null = null;
 let control: RunControl | null = null;
+/** Where storage is closed, the last sweep lives as long as the tab. */
+let lastSweep: SweepDocument | undefined;
 const guards: Partial<Record<GuardRole, ConnectedGuard>> = {};
 
 /** Loading, training and evaluating: one after the other. */
@@ -122,6 +136,28 @@ async function evaluateDeps(signal: AbortSignal) {
   };
 }
 
+/** What training needs besides; prepared data of a bundled student lies beside it. */
+async function trainDeps(signal: AbortSignal) {
+  const { baseUrl, text } = loaded();
+  return {
+    ...(await evaluateDeps(signal)),
+    train: await loadPrompts(baseUrl, 'train', signal),
+    environment: environment(loaded()),
+    prepared: [
+      (name: string) => getDerived(name),
+      () => shippedPrepared(baseUrl, text, signal),
+    ] as const,
+    savePrepared: putDerived,
+  };
+}
+
+/** The student, once it is known to say what the runtime says. */
+function trusted(): Student {
+  const own = loaded();
+  if (!own.parity) throw new RangeError('Compare the engine with the runtime before training.');
+  return own;
+}
+
 async function open(
   files: ModelFileSet,
   runtimeLogits: RuntimeLogits | null,
@@ -160,6 +196,21 @@ async function presentAdaptation(recipe: Recipe): Promise<Adaptation> {
   if (!kept) throw new RangeError('No run is under way, or it has just begun.');
   const { engine, chat } = loaded();
   return (await formOf(recipe, engine, chat)).adaptation(parseCheckpoint(kept.checkpoint).values);
+}
+
+/** The sweep that was last under way; what cannot be read is no sweep. */
+async function keptSweep(): Promise<SweepDocument | undefined> {
+  try {
+    return lastSweep ?? parseResults(await getSweep(), parseOutcome);
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is finished of `spec`; cells of another base belong to another sweep. */
+async function startedSweep(spec: SweepSpec): Promise<SweepDocument> {
+  const kept = await keptSweep();
+  return kept && kept.base === baseHash(spec) ? mergeResults(spec, [kept]) : emptyResults(spec);
 }
 
 const handlers: Handlers<TrainerRequests> = {
@@ -214,8 +265,7 @@ const handlers: Handlers<TrainerRequests> = {
     control = own;
     try {
       return await jobs.run(async () => {
-        const { engine, asked: name, text, modelId, baseUrl, parity } = loaded();
-        if (!parity) throw new RangeError('Compare the engine with the runtime before training.');
+        const { engine, asked: name, text, modelId } = trusted();
         const kept = resume ? await getCheckpoint() : undefined;
         if (resume && kept?.modelId !== modelId) {
           throw new RangeError('There is no earlier session of this student to go on with.');
@@ -227,22 +277,13 @@ const handlers: Handlers<TrainerRequests> = {
         }
         // A record names the commit, not a branch that moves on.
         recipe.student = text;
-        const deps = await evaluateDeps(signal);
-        const train = await loadPrompts(baseUrl, 'train', signal);
+        const deps = await trainDeps(signal);
         own.release = await gpuTurn.acquire(signal);
         engine.onCompile = (done, total) =>
           emit({ kind: 'progress', progress: { phase: 'compile', done, total, unit: 'items' } });
         const run = await distil(
           recipe,
-          {
-            ...deps,
-            engine,
-            train,
-            sets: {},
-            environment: environment(loaded()),
-            prepared: [(name) => getDerived(name), () => shippedPrepared(baseUrl, text, signal)],
-            savePrepared: putDerived,
-          },
+          { ...deps, sets: {} },
           {
             signal,
             control: own,
@@ -270,6 +311,58 @@ const handlers: Handlers<TrainerRequests> = {
       own.release();
       control = null;
     }
+  },
+
+  async sweep({ spec: asked }, { emit, signal }) {
+    if (control) throw new RangeError('A run is under way already.');
+    const own = new SharingControl((state) => emit({ kind: 'state', state }));
+    control = own;
+    try {
+      return await jobs.run(async () => {
+        const { asked: name, text, baseUrl } = trusted();
+        const spec = parseSweep(asked);
+        const started = await startedSweep(spec);
+        const student = studentOf(started);
+        if (student !== name && student !== text) {
+          throw new RangeError(`The student ${text} is loaded, not ${student}.`);
+        }
+        const [deps, wording, intent] = await Promise.all([
+          trainDeps(signal),
+          loadPrompts(baseUrl, 'wording', signal),
+          loadPrompts(baseUrl, 'intent', signal),
+        ]);
+        own.release = await gpuTurn.acquire(signal);
+        return await runSweep(
+          started,
+          { ...deps, sets: { wording, intent } },
+          {
+            signal,
+            control: own,
+            save: async (results) => {
+              lastSweep = results;
+              await putSweep(results);
+            },
+            onCell: ({ id }, at) => emit({ kind: 'cell', id, ...at }),
+            onOutcome: (results, id) => {
+              const cell = results.cells.find((each) => each.id === id)!;
+              emit({ kind: 'outcome', id, status: cell.status, error: cell.error ?? null });
+            },
+            onProgress: (phase, done, total) => {
+              const unit = phase === 'train' ? 'steps' : 'items';
+              emit({ kind: 'progress', progress: { phase, done, total, unit } });
+            },
+          },
+          { isFatal: (error) => error instanceof GpuLostError },
+        );
+      }, signal);
+    } finally {
+      own.release();
+      control = null;
+    }
+  },
+
+  async sweepResults() {
+    return (await keptSweep()) ?? null;
   },
 
   async checkpoint() {
