@@ -11,7 +11,7 @@ import softUrl from '../../tests/fixtures/pocket/soft.f32?url';
 import softLogitsUrl from '../../tests/fixtures/pocket/soft_logits.f32?url';
 import { createGuardClient, createStudentClient, createTrainerClient } from './client';
 import { relativeError } from './parity';
-import type { Progress, RuntimeLogits, TrainEvent } from './protocol';
+import type { Progress, RuntimeLogits, SweepEvent, TrainEvent } from './protocol';
 
 const baseUrl = new URL('/', location.href).href;
 const bundled = (name: string) => ({ kind: 'bundled', name }) as const;
@@ -340,6 +340,37 @@ describe('a run', () => {
     expect(run.steps.length).toBe(steps.at(-1));
     expect(run.steps.length).toBeLessThan(40);
     expect(await trainer.request('checkpoint', null)).toBeNull();
+  });
+
+  test('a sweep of other adapters runs cell by cell, and is kept', async () => {
+    const spec = {
+      version: 1,
+      base: { steps: 2, batchSize: 2, maxNewTokens: 8 },
+      adapters: [{ kind: 'lora', rank: 1 }, 'preamble'],
+      objectives: ['kl'],
+      sets: ['intent'],
+      limit: 1,
+    };
+    const seen: SweepEvent[] = [];
+    const document = await trainer.request(
+      'sweep',
+      { spec },
+      { onEvent: (event) => void seen.push(event) },
+    );
+    expect(document.cells.map(({ id, status }) => [id, status])).toEqual([
+      ['lora1-a2-qv_kl_prompt_b0_s0', 'finished'],
+      ['preamble', 'finished'],
+    ]);
+    expect(seen.flatMap((event) => (event.kind === 'cell' ? [event.id] : []))).toEqual(
+      document.cells.map(({ id }) => id),
+    );
+    expect(document.cells[0]!.result!.losses).toHaveLength(2);
+    expect(await trainer.request('sweepResults', null)).toEqual(document);
+    // Nothing is left to do.
+    expect(await trainer.request('sweep', { spec })).toEqual(document);
+    await expect(
+      trainer.request('sweep', { spec: { ...spec, objectives: ['ppo'] } }),
+    ).rejects.toMatchObject({ code: 'bad-input' });
   });
 
   test('is scored with all four systems', async () => {
