@@ -23,7 +23,7 @@ import {
 import { SpecError } from '../distill/spec-fields';
 import { studentOf } from '../distill/sweep-run';
 import { planRun } from '../distill/training-data';
-import type { PromptItem, Recipe, SystemName } from '../distill/types';
+import type { PromptItem, Recipe, StepRecord, SystemName } from '../distill/types';
 import { Engine } from '../engine/engine';
 import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
 import { Gpu } from '../kernels/gpu';
@@ -171,11 +171,11 @@ async function trainRun({
     {
       control,
       onProgress: reporter(say),
-      onStep: ({ step, loss, gradientNorm, seconds }, { secondsLeft }) => {
+      onStep: ({ step, loss, gradientNorm, seconds, policy }, { secondsLeft }) => {
         if (step % 10 !== 0 && step !== 1) return;
         say(
           `step ${step}/${args.recipe.steps}: loss ${loss.toFixed(4)}, gradient ` +
-            `${gradientNorm.toExponential(1)}, ${seconds.toFixed(2)} s a step, ` +
+            `${gradientNorm.toExponential(1)}${policyText(policy)}, ${seconds.toFixed(2)} s a step, ` +
             `${Math.round(secondsLeft)} s left`,
         );
       },
@@ -305,12 +305,15 @@ async function runSweep({ args, deps, extras, say }: Session, files: SweepFiles)
 function stepReporter(say: (line: string) => void): NonNullable<RunHooks['onStep']> {
   return ({ step, loss, seconds, policy }, { secondsLeft }) => {
     if (step % 25 !== 0 && step !== 1) return;
-    const live = policy ? `, safe ${policy.safe.toFixed(2)}, KL ${policy.kl.toFixed(2)}` : '';
     say(
-      `  step ${step}: loss ${loss.toFixed(4)}${live}, ${seconds.toFixed(2)} s a step, ` +
+      `  step ${step}: loss ${loss.toFixed(4)}${policyText(policy)}, ${seconds.toFixed(2)} s a step, ` +
         `${Math.round(secondsLeft)} s left`,
     );
   };
+}
+
+function policyText(policy: StepRecord['policy']): string {
+  return policy ? `, safe ${policy.safe.toFixed(2)}, KL ${policy.kl.toFixed(2)}` : '';
 }
 
 async function prepareOnly({ args, deps, say }: Session): Promise<void> {
