@@ -144,11 +144,9 @@ export class PolicySteps implements Steps {
       signal,
     });
     signal?.throwIfAborted();
-    const base = await engine.score(
-      requests.map(({ prompt }, i) => ({ prompt, path: generated[i]!.tokens })),
-      undefined,
-      signal,
-    );
+    const own = (i: number) => generated.slice(i * k, (i + 1) * k).map(({ tokens }) => tokens);
+    const inputs = batch.map(({ prompt }, i) => ({ prompt, paths: own(i) }));
+    const base = (await engine.scorePaths(inputs, undefined, signal)).flat();
     const safe = await scoreAnswers(
       generated.map(({ tokens }, i) => ({ index: batch[Math.floor(i / k)]!.index, tokens })),
       signal,
