@@ -352,7 +352,7 @@ const handlers: Handlers<TrainerRequests> = {
               emit({ kind: 'progress', progress: { phase, done, total, unit } });
             },
           },
-          { isFatal: (error) => error instanceof GpuLostError },
+          { retry: true, isFatal: (error) => error instanceof GpuLostError },
         );
       }, signal);
     } finally {
