@@ -369,7 +369,7 @@ describe('a run', () => {
     // Nothing is left to do.
     expect(await trainer.request('sweep', { spec })).toEqual(document);
     await expect(
-      trainer.request('sweep', { spec: { ...spec, objectives: ['ppo'] } }),
+      trainer.request('sweep', { spec: { ...spec, adapters: ['none'] } }),
     ).rejects.toMatchObject({ code: 'bad-input' });
   });
 
