@@ -81,20 +81,26 @@ export interface GeneratorKernels extends ForwardKernels {
 
 export async function createGeneratorKernels(
   gpu: Gpu,
-  { config, layers, head }: DecoderWeights,
+  vocabulary: number,
   forward: ForwardKernels,
 ): Promise<GeneratorKernels> {
-  const adding = config.outputNorms ? 'few' : 'few-residual';
   const [sample, advance] = await Promise.all([
-    createSample(gpu, { vocabulary: config.vocabSize }),
+    createSample(gpu, { vocabulary }),
     createAdvance(gpu),
+  ]);
+  return { ...forward, sample, advance };
+}
+
+/** Compiles what a generator made from then on decodes few sequences with; without it, it takes the usual kernels. */
+export async function prepareFewRows({ config, layers, head }: DecoderWeights): Promise<void> {
+  const adding = config.outputNorms ? 'few' : 'few-residual';
+  await Promise.all([
     head.prepare(['few']),
     ...layers.flatMap(({ q, k, v, o, gate, up, down }) => [
       ...[q, k, v, gate, up].map((layer) => layer.prepare(['few'])),
       ...[o, down].map((layer) => layer.prepare([adding])),
     ]),
   ]);
-  return { ...forward, sample, advance };
 }
 
 export class Generator {

@@ -14,6 +14,7 @@ import {
   type GeneratorKernels,
   type GeneratorOptions,
   MAX_VIRTUAL_TOKENS,
+  prepareFewRows,
 } from './generate';
 import { HeadStage, logitsRows } from './head';
 import { activationWidths } from './layout';
@@ -45,6 +46,8 @@ export class Inference {
   readonly most: Sizes;
 
   private rooms: Rooms | null = null;
+  /** Only who generates waits for the kernels for few rows. */
+  private fewRows: Promise<void> | null = null;
 
   private constructor(
     private readonly gpu: Gpu,
@@ -85,7 +88,7 @@ export class Inference {
   ): Promise<Inference> {
     const { vocabSize } = weights.config;
     const [kernels, logprob] = await Promise.all([
-      createGeneratorKernels(gpu, weights, forward),
+      createGeneratorKernels(gpu, vocabSize, forward),
       createLogProb(gpu, { vocabulary: vocabSize }),
     ]);
     return new Inference(gpu, weights, submitter, kernels, logprob);
@@ -105,6 +108,13 @@ export class Inference {
     const prefix = Math.ceil((softPrompt?.length ?? 0) / config.dim);
     const room = Math.min(positions, config.maxPositions);
     const sizes = generationSizes(requests, prefix, maxNewTokens, room, this.most);
+    if (!this.fewRows) {
+      this.fewRows = prepareFewRows(this.weights);
+      await this.fewRows;
+      // What was made for scoring has bound other kernels.
+      this.release();
+    }
+    await this.fewRows;
     return (await this.atLeast({ ...sizes, logits: sizes.batch })).generator;
   }
 

@@ -153,7 +153,7 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
     expect(most).toBeGreaterThan(submitter.limit / 4);
     expect(most).toBeLessThanOrEqual(submitter.limit);
     // A row in another lane adds up in another order.
-    expect(relativeError(parts.gradient, whole.gradient)).toBeLessThan(1e-6);
+    expect(relativeError(parts.gradient, whole.gradient)).toBeLessThan(1e-5);
     expect(parts.tokens).toEqual(whole.tokens);
     expect(parts.tokens).toEqual(family.golden.greedy.plain);
     expect(parts.submits).toBeGreaterThan(3 * whole.submits);
