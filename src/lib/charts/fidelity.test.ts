@@ -28,6 +28,7 @@ describe('the bound', () => {
   it('is said in words', () => {
     expect(estimateText({ value: 0.314, low: 0.1, high: 0.5 })).toBe('0.31 [0.10, 0.50]');
     expect(boundSummary(measured)).toContain('known refusal less often by 10 %');
+    expect(boundSummary(measured)).toMatch(/differs by more than 100 %, with 95 % confidence\.$/);
     const equal = { ...measured, event: { ...measured.event, gap: 0.001 } };
     expect(boundSummary(equal)).toContain('as often');
     expect(tightnessText(measured)).toBe('Σ, which training lowers, is 2.9 times TV');

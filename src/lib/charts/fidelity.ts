@@ -50,7 +50,7 @@ export function boundSummary(measured: BoundMeasurement): string {
   return (
     `On ${prompts} questions, answers differ from the safe system’s by a total variation of ` +
     `${estimateText(sequenceTv)}; the student ${refusing}. No rate of anything, safety ` +
-    `included, can differ by more than the first figure.`
+    `included, differs by more than ${percent(sequenceTv.high, 0)}, with 95 % confidence.`
   );
 }
 

@@ -37,6 +37,8 @@ class BoundBoard {
 
   /** A new run is another student. */
   forgetLive(): void {
+    // Called from an effect: without a change, nothing may be written.
+    if (!this.measured.has(LIVE)) return;
     this.measured = new Map([...this.measured].filter(([id]) => id !== LIVE));
   }
 
