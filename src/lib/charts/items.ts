@@ -2,7 +2,7 @@
 import type { Measure } from '../../distill/types';
 import type { Marked } from './marks';
 import type { HumanScore } from './ratings';
-import { fadedIds, type Unit } from './points';
+import { fadedIds, unitDetail, type Unit } from './points';
 import type { TradeoffPoint } from './tradeoff';
 
 export interface ChartItem extends Marked {
@@ -52,7 +52,7 @@ export function itemsOf(
     const { kind, series, shape } = first;
     const { id, label, usefulness, safety } = unit;
     const mark = { kind, series, ...(shape !== undefined && { shape }) };
-    const detail = `mean of ${unit.points.length} seeds, ${first.detail}`;
+    const detail = unitDetail(unit);
     return [
       {
         ...{ id, target: nearest(unit).id, ...mark, label, detail, usefulness, safety },

@@ -271,6 +271,15 @@ export function unitsOf(points: readonly TradeoffPoint[], groups: readonly SeedG
   return [...alone, ...means];
 }
 
+/** What a unit was made with; over several seeds no single one is named. */
+export function unitDetail({ points }: Unit): string {
+  const [first] = points;
+  if (!first) return '';
+  if (points.length === 1) return first.detail;
+  const parts = first.detail.split(', ').filter((part) => part !== `seed ${first.seed}`);
+  return [`mean of ${points.length} seeds`, ...parts].join(', ');
+}
+
 /** Ids of points and of groups that another system is at least as good as on both axes. */
 export function fadedIds(units: readonly Unit[]): Set<string> {
   const dominated = dominatedIds(units);

@@ -162,6 +162,8 @@ describe('points of a sweep', () => {
     expect(sizes.filter((s) => s === 'mean')).toHaveLength(10);
     expect(sizes.filter((s) => s === 'mark')).toHaveLength(7);
     const mean = drawn.find((item) => item.size === 'mean')!;
+    expect(mean.detail).toMatch(/^mean of 2 seeds, prompt guard, /);
+    expect(mean.detail).not.toMatch(/seed \d/);
     const members = points.filter((p) => p.experiment === mean.id);
     expect(members.map((p) => p.id)).toContain(mean.target);
     const names = namedIds(drawn, new Set(), members[0]!.id, false);
