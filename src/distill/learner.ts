@@ -139,7 +139,7 @@ class SmallLearner implements Learner {
       this.small.projection,
       first.map((moment) => moment / (1 - B1)),
     );
-    const gradientNorm = Math.hypot(...gradient);
+    const gradientNorm = Math.sqrt(gradient.reduce((sum, g) => sum + g * g, 0));
     this.update(gradient, Math.min(1, this.clipNorm / Math.max(gradientNorm, 1e-30)), learningRate);
     return { loss, gradientNorm };
   }

@@ -5,7 +5,7 @@
 import { RememberingGuard } from './answers';
 import type { ChatTokenizer } from './chat';
 import type { EvaluateDeps } from './evaluate';
-import { checkLength, batchSizes, plan, refusalTrie, type Plan } from './paths';
+import { checkLength, batchSizes, plan, refusalTrie, type Plan, type PlannedPath } from './paths';
 import type { AnswerScorer } from './policy-steps';
 import { parsePrepared, prepare, preparedKey, preparedKeyText, type PrepareHooks } from './prepare';
 import {
@@ -105,11 +105,15 @@ function planPrompts(
   { train, engine, chat, domain }: TrainingDataDeps,
 ): Plan {
   const { maxNewTokens } = recipe;
-  const longest = { kind: 'student', weight: 1, tokens: new Array<number>(maxNewTokens).fill(0) };
+  const longest: PlannedPath = {
+    kind: 'student',
+    weight: 1,
+    tokens: new Array<number>(maxNewTokens).fill(0),
+  };
   const examples = indices.map((index) => {
     const { id, prompt: text } = train[index]!;
     const prompt = chat.encodeChat({ user: text });
-    checkLength(id, prompt, [{ ...longest, kind: 'student' }], recipe, engine.maxPositions);
+    checkLength(id, prompt, [longest], recipe, engine.maxPositions);
     return { index, prompt, safe: 1, paths: [] };
   });
   const trie = refusalTrie(chat, domain.refusals, maxNewTokens);
