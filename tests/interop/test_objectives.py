@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from objective_goldens import OBJECTIVES, TRAINED, Trained, drawn, loss_and_gradient, loss_of
-from onnx_weights import load_dequantised
-from test_goldens import FIXTURES, GOLDEN, POCKET, error
+from test_goldens import Golden, error
 
+POCKET = Golden("pocket")
+FIXTURES, GOLDEN = POCKET.folder, POCKET.json
 CASES = json.loads((FIXTURES / "objectives.json").read_text())["cases"]
 
 
@@ -18,7 +19,7 @@ def golden_gradient(name: str, objective: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model():
-    return load_dequantised(POCKET)
+    return POCKET.model
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
