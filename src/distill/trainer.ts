@@ -97,9 +97,8 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
     clipNorm: form.small ? NO_CLIP : recipe.clipNorm,
   });
   try {
-    const start = { values: resumeFrom?.values ?? form.initial };
     const learner = createLearner(trainer, form, recipe.clipNorm, {
-      ...start,
+      values: resumeFrom?.values ?? form.initial,
       optimiser: resumeFrom?.optimiser ?? null,
     });
     const result = await loop(input, trainer, learner, stepsOf(input, learner), hooks);

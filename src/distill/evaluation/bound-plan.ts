@@ -157,7 +157,8 @@ export async function answersOfStudent(
   return generated.map(({ tokens }) => tokens);
 }
 
-function sum(values: ArrayLike<number>): number {
+/** Of a path's log-probabilities: that of the whole answer. */
+export function sum(values: ArrayLike<number>): number {
   let total = 0;
   for (let i = 0; i < values.length; i++) total += values[i]!;
   return total;

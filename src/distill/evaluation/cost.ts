@@ -9,6 +9,7 @@ import type { StudentEngine } from '../engine-port';
 import type { GuardCase } from '../guard-case';
 import { quantile } from '../statistics';
 import type { Guard, SystemName } from '../types';
+import { systemText } from './input';
 
 export interface CostInput {
   /** Asked in turn, one at a time; a few do. */
@@ -178,8 +179,7 @@ function conditioned(
   { adapterSystem }: CostInput,
   { chat, domain }: CostDeps,
 ): number[] {
-  const system =
-    name === 'preamble' ? domain.preamble : name === 'adapter' ? adapterSystem : undefined;
+  const system = systemText(name, domain, adapterSystem);
   return chat.encodeChat({ user, ...(system !== undefined && { system }) });
 }
 

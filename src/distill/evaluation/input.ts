@@ -58,3 +58,13 @@ export interface ReferenceStore {
   get(key: string): Promise<SystemAnswers | undefined>;
   put(key: string, answers: SystemAnswers): Promise<void>;
 }
+
+/** What stands in the system role of a system, if anything. */
+export function systemText(
+  name: SystemName,
+  { preamble }: Pick<Domain, 'preamble'>,
+  adapterSystem?: string,
+): string | undefined {
+  if (name === 'preamble') return preamble;
+  return name === 'adapter' ? adapterSystem : undefined;
+}

@@ -21,7 +21,7 @@ import {
 } from '../bound';
 import type { StudentEngine } from '../engine-port';
 import { divergenceAlong } from '../token-distance';
-import { answersOfStudent, type BoundPlan } from './bound-plan';
+import { answersOfStudent, sum, type BoundPlan } from './bound-plan';
 import type { RefusalTarget } from '../target';
 import type { TeacherPath, Tokens, TrainPath } from '../../engine/types';
 
@@ -276,10 +276,4 @@ function mixtureLogProbs(
 function logAddExp(a: number, b: number): number {
   const top = Math.max(a, b);
   return top === -Infinity ? top : top + Math.log(Math.exp(a - top) + Math.exp(b - top));
-}
-
-function sum(values: ArrayLike<number>): number {
-  let total = 0;
-  for (let i = 0; i < values.length; i++) total += values[i]!;
-  return total;
 }

@@ -6,12 +6,17 @@ import { decodeAll, RememberingGuard } from '../answers';
 import { generateWith, scoreWith, type Adaptation } from '../adaptation';
 import { refusalFirstTokens, refusalScore } from '../calibration';
 import { contentHash } from '../dataset';
-
 import { hash32, Random } from '../prng';
 import { systemAnswer } from '../response-guard';
 import { sigmoid, teacherSafety } from '../target';
 import type { SystemName } from '../types';
-import type { EvaluateDeps, EvaluateHooks, EvaluateInput, SystemAnswers } from './input';
+import {
+  systemText,
+  type EvaluateDeps,
+  type EvaluateHooks,
+  type EvaluateInput,
+  type SystemAnswers,
+} from './input';
 
 /** Answering, the guard, the judge. */
 const WORK_PER_SYSTEM = 3;
@@ -74,8 +79,8 @@ export class Systems {
   /** What stands before a system's answer to each item, as tokens. */
   conditioned(name: SystemName): readonly number[][] {
     const { chat, domain } = this.deps;
-    const system = name === 'preamble' ? domain.preamble : this.input.adapterSystem;
-    if (system === undefined || (name !== 'preamble' && name !== 'adapter')) return this.prompts;
+    const system = systemText(name, domain, this.input.adapterSystem);
+    if (system === undefined) return this.prompts;
     return this.input.items.map(({ prompt }) => chat.encodeChat({ system, user: prompt }));
   }
 
