@@ -64,6 +64,10 @@ describe('parseArguments', () => {
     [['--sweep', 'a', '--results', 'b', '--steps', '3'], /steps does not go with it/],
     [['--sweep', 'a', '--results', 'b', '--out', 'c'], /out does not go with it/],
     [['--eval', 'a', '--record', 'b'], /--record/],
+    [['--merge', 'a,b'], /--merge needs --results/],
+    [['--merge', ',', '--results', 'c'], /--merge needs documents/],
+    [['--merge', 'a', '--results', 'c', '--steps', '3'], /joined .* steps does not go/],
+    [['--compact', '--sweep', 'a', '--results', 'c'], /--compact goes with --merge/],
   ])('answers %j with one clear line', (argv, message) => {
     let error: unknown;
     try {
@@ -76,12 +80,26 @@ describe('parseArguments', () => {
     expect((error as UsageError).message).not.toContain('\n');
   });
 
+  it('reads what is to be merged', () => {
+    const merge = ['--merge', 'a.json,b.json', '--results', 'c.json'];
+    expect(parseArguments(merge)).toMatchObject({
+      merge: { documents: ['a.json', 'b.json'], spec: null, results: 'c.json' },
+      sweep: null,
+      compact: false,
+    });
+    expect(parseArguments([...merge, '--sweep', 's.json', '--compact'])).toMatchObject({
+      merge: { spec: 's.json' },
+      sweep: null,
+      compact: true,
+    });
+  });
+
   it('lists every option in the help', () => {
     const help = helpText();
     // Each must also be an option: an unknown one is an error.
     const listed = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name!);
     expect(listed).toHaveLength(new Set(listed).size);
-    expect(listed).toHaveLength(37);
+    expect(listed).toHaveLength(39);
     for (const name of listed) {
       let message = '';
       try {

@@ -23,6 +23,10 @@ export interface Arguments {
   prompt: string | null;
   /** A sweep's specification, and the document of its results. */
   sweep: { spec: string; results: string } | null;
+  /** Documents of a sweep's parts to be joined, and the specification of the whole if there is one. */
+  merge: { documents: string[]; spec: string | null; results: string } | null;
+  /** Write merged verdicts in three characters a prompt. */
+  compact: boolean;
   /** Run a sweep's failed cells again. */
   retry: boolean;
   /** Keep the text of answers in a sweep's results. */
@@ -83,6 +87,8 @@ const OPTIONS = {
   prompt: { type: 'string' },
   sweep: { type: 'string' },
   results: { type: 'string' },
+  merge: { type: 'string' },
+  compact: { type: 'boolean' },
   retry: { type: 'boolean' },
   answers: { type: 'boolean' },
   'probe-every': { type: 'string' },
@@ -124,6 +130,8 @@ export function parseArguments(argv: readonly string[]): Arguments {
     eval: values.eval ?? null,
     prompt: values.prompt ?? null,
     sweep: null,
+    merge: mergeOf(values),
+    compact: values.compact ?? false,
     retry: values.retry ?? false,
     answers: values.answers ?? false,
     probeEvery:
@@ -152,16 +160,18 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (!Number.isInteger(args.probeEvery) || args.probeEvery < 0) {
     throw new UsageError('--probe-every must be a whole number, 0 for no probes.');
   }
-  if ((values.sweep === undefined) !== (values.results === undefined)) {
+  if (!args.merge && (values.sweep === undefined) !== (values.results === undefined)) {
     throw new UsageError('--sweep SPEC and --results FILE go together.');
   }
-  if (values.sweep !== undefined && values.results !== undefined) {
-    args.sweep = { spec: values.sweep, results: values.results };
+  if (args.compact && !args.merge) throw new UsageError('--compact goes with --merge.');
+  if (values.results !== undefined) {
+    if (!args.merge) args.sweep = { spec: values.sweep!, results: values.results };
     const file = ['eval', 'out', 'record', 'prepared'].find((name) => name in values);
     const field = Object.keys(fields).find((name) => fields[name] !== undefined);
     if (file ?? field) {
+      const [option, what] = args.merge ? ['merge', 'joined'] : ['sweep', 'run'];
       throw new UsageError(
-        `--sweep says what is run and where: ${file ?? field} does not go with it.`,
+        `--${option} says what is ${what} and where: ${file ?? field} does not go with it.`,
       );
     }
   }
@@ -178,6 +188,15 @@ export function parseArguments(argv: readonly string[]): Arguments {
     throw new UsageError('--eval does not train: --record and --prepare-only do not go with it.');
   }
   return args;
+}
+
+/** @throws UsageError */
+function mergeOf({ merge, sweep, results }: ReturnType<typeof readOptions>): Arguments['merge'] {
+  if (merge === undefined) return null;
+  const documents = merge.split(',').filter((path) => path !== '');
+  if (documents.length === 0) throw new UsageError('--merge needs documents: A.json,B.json.');
+  if (results === undefined) throw new UsageError('--merge needs --results FILE to write to.');
+  return { documents, spec: sweep ?? null, results };
 }
 
 function readOptions(argv: readonly string[]) {
@@ -270,6 +289,9 @@ export function helpText(): string {
     line('results FILE', 'with --sweep: the document of its results'),
     line('retry', 'with --sweep: run failed cells again'),
     line('answers', 'with --sweep: keep the text of answers'),
+    line('merge A,B,…', 'join documents of one sweep run in parts into --results; with --sweep'),
+    `${' '.repeat(HELP_COLUMN)}SPEC that says what is planned, else all that the parts planned`,
+    line('compact', 'with --merge: verdicts in three characters a prompt, to publish'),
     line('probe-every N', 'with --sweep: steps between probes (0 = none)'),
     line('limit N', 'evaluate at most N prompts of each label (0 = all)'),
     line('greedy', 'evaluate greedy answers as well'),

@@ -49,7 +49,7 @@ import {
   summary,
 } from './report';
 
-import { openSweep, sweep, type SweepFiles } from './sweep';
+import { mergeFiles, openSweep, sweep, type SweepFiles } from './sweep';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -363,12 +363,21 @@ async function main(argv: readonly string[]): Promise<number> {
     // What a person typed is checked before minutes of work.
     if (args.eval !== null) await promptsOf(args.eval);
     sharedPrompt(args);
-    for (const path of [args.out, args.record, args.prepared, args.sweep?.results ?? null]) {
+    for (const path of [
+      args.out,
+      args.record,
+      args.prepared,
+      (args.sweep ?? args.merge)?.results ?? null,
+    ]) {
       if (path !== null) await requireWritable(path);
     }
     const say = (line: string) => {
       if (!args.quiet) process.stderr.write(`${line}\n`);
     };
+    if (args.merge) {
+      await mergeFiles(args.merge, args.compact, say);
+      return 0;
+    }
     const files = args.sweep && (await openSweep(args.sweep.spec, args.sweep.results));
     const student = files ? studentOf(files.results) : args.recipe.student;
     const session = await open(args, { ...args.recipe, student }, say);

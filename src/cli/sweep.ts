@@ -8,6 +8,8 @@ import type { RunDeps, RunHooks } from '../distill/run';
 import { SpecError } from '../distill/spec-fields';
 import { parseSweep, type SweepSpec } from '../distill/sweep';
 import { emptyResults, mergeResults, parseResults } from '../distill/sweep-results';
+import { mergeSweeps } from '../distill/sweep-merge';
+import { packDocument } from '../distill/sweep-pack';
 import { parseOutcome, runSweep, type SweepDocument } from '../distill/sweep-run';
 import { GpuLostError } from '../kernels/errors';
 import { UsageError } from './args';
@@ -33,6 +35,37 @@ export async function openSweep(specPath: string, path: string): Promise<SweepFi
     return mergeResults(spec, [before]);
   });
   return { spec, results, path };
+}
+
+/** What `--merge` joins. */
+export interface MergeFiles {
+  documents: readonly string[];
+  /** The specification of the whole; null: every axis has what the parts' axes have. */
+  spec: string | null;
+  results: string;
+}
+
+/** @throws UsageError where a document is none, or belongs to another base; FileError */
+export async function mergeFiles(
+  { documents, spec: specPath, results }: MergeFiles,
+  compact: boolean,
+  say: (line: string) => void,
+): Promise<void> {
+  const spec = specPath === null ? null : checked(specPath, await jsonOf(specPath), parseSweep);
+  const parts: SweepDocument[] = [];
+  for (const path of documents) {
+    parts.push(checked(path, await jsonOf(path), (value) => parseResults(value, parseOutcome)));
+  }
+  const { document, otherwise, open } = checked('--merge', parts, () =>
+    mergeSweeps(parts, documents, spec ?? undefined),
+  );
+  await writeWhole(results, `${JSON.stringify(compact ? packDocument(document) : document)}\n`);
+  for (const id of otherwise) {
+    say(`${id} was trained with another recipe than the merged specification's for it.`);
+  }
+  const failed = document.cells.filter(({ status }) => status === 'failed').length;
+  const finished = document.cells.length - failed;
+  say(`${finished} cells finished, ${failed} failed, ${open} open: ${results}`);
 }
 
 function checked<T>(path: string, value: unknown, read: (value: unknown) => T): T {

@@ -11,10 +11,12 @@
  *               { …, "status": "failed", "error": "…", "result": null }]
  *   }
  *
- * Results of cells that the specification no longer has are kept. Pure: no reading, no writing.
+ * Answers may be packed, see sweep-pack.ts. Results of cells that the specification no longer has are
+ * kept. Pure: no reading, no writing.
  */
 import { OBJECTIVES } from './objectives/catalogue';
 import { fieldsOf, listField, SpecError } from './spec-fields';
+import { unpackDocument } from './sweep-pack';
 import { baseHash, parseSweep, planSweep, type SweepCell, type SweepSpec } from './sweep';
 
 export interface CellResult<R> {
@@ -129,7 +131,7 @@ export function parseResults<R>(
   value: unknown,
   parseResult: (result: unknown, path: string) => R,
 ): SweepResults<R> {
-  const fields = fieldsOf(value, 'results');
+  const fields = fieldsOf(unpackDocument(value), 'results');
   if (fields.format !== 'retort-sweep' || fields.version !== 1) {
     throw new SpecError('format', 'This is not a document of sweep results of version 1.');
   }

@@ -168,12 +168,16 @@ function systemsOf({ cells }: SweepDocument, recipe: Recipe): SystemName[] {
     outcome.evaluations.every(({ systems }) => systems[name]);
   const missing = REFERENCES.filter((name) => !finished.some((outcome) => has(outcome, name)));
   const guarded = finished.some(
-    (outcome) =>
-      has(outcome, 'guarded') &&
-      outcome.recipe.strictness === recipe.strictness &&
-      outcome.recipe.guardCase.kind === recipe.guardCase.kind,
+    (outcome) => has(outcome, 'guarded') && sameTeacher(outcome.recipe, recipe),
   );
   return [...missing, ...(guarded ? [] : (['guarded'] as const)), 'adapter'];
+}
+
+type Teacher = Pick<Recipe, 'strictness' | 'guardCase'>;
+
+/** Whether two recipes of one sweep are taught by the same guarded system. */
+export function sameTeacher(a: Teacher, b: Teacher): boolean {
+  return a.strictness === b.strictness && a.guardCase.kind === b.guardCase.kind;
 }
 
 function outcomeOf(record: RunRecord, deps: RunDeps, answers: boolean): CellOutcome {

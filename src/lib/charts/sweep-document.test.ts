@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { packDocument } from '../../distill/sweep-pack';
 import type { PromptItem } from '../../distill/types';
 import { filterOptions, isShown, NOTHING_HIDDEN } from './facets';
 import { itemsOf, namedIds } from './items';
@@ -44,6 +45,25 @@ describe('a sweep document', () => {
     );
     expect(first?.measurement.trail.map(({ step }) => step)).toEqual([10, 20, 30]);
     expect(first?.measurement.commit).toBe('abc1234');
+  });
+
+  it('opens with its verdicts packed', () => {
+    // Without texts, as sweeps keep answers by default.
+    const bare = JSON.parse(JSON.stringify(results), (key, value: unknown) =>
+      key === 'answer' ? undefined : value,
+    ) as unknown;
+    const packed = openSweep(JSON.stringify(packDocument(bare)));
+    expect(JSON.stringify(packDocument(bare)).length).toBeLessThan(JSON.stringify(bare).length / 4);
+    const verdicts = ({ finished }: typeof sweep) =>
+      finished.flatMap(({ cell, measurement }) =>
+        measurement.evaluations.map(({ systems }) =>
+          Object.values(systems).map(({ answers }) => [
+            cell.id,
+            answers.map((a) => [a.id, a.judgeSafe >= 0.5, a.refused, a.correct, a.wellFormed]),
+          ]),
+        ),
+      );
+    expect(verdicts(packed)).toEqual(verdicts(sweep));
   });
 
   it('does without what a result need not have', () => {
