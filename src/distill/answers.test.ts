@@ -1,11 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  isCorrect,
-  meanNll,
-  RefusalMatcher,
-  RememberingGuard,
-  wellFormedThreshold,
-} from './answers';
+import { isCorrect, meanNll, RefusalMatcher, wellFormedThreshold } from './answers';
 import { ToyGuard } from './testing';
 
 describe('RefusalMatcher', () => {
@@ -44,23 +38,4 @@ it('the well-formed threshold is what 99 of 100 own samples stay below', () => {
   const threshold = wellFormedThreshold(samples);
   expect(samples.filter((sample) => meanNll(sample) <= threshold)).toHaveLength(198);
   expect(meanNll([])).toBe(Infinity);
-});
-
-describe('RememberingGuard', () => {
-  it('asks once for each pair and keeps the order', async () => {
-    const guard = new ToyGuard();
-    const remembering = new RememberingGuard(guard);
-    const items = [
-      { prompt: 'the cat' },
-      { prompt: 'the cookies' },
-      { prompt: 'the cat' },
-      { prompt: 'the cookies', response: 'sorry' },
-    ];
-    let done = 0;
-    const onDone = (count: number) => (done += count);
-    expect(await remembering.score(items, { onDone })).toEqual([0.995, 0.02, 0.995, 0.97]);
-    expect([guard.calls, done]).toEqual([3, 4]);
-    expect(await remembering.score(items.slice(2), { onDone })).toEqual([0.995, 0.97]);
-    expect([guard.calls, done]).toEqual([3, 6]);
-  });
 });

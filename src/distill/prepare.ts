@@ -6,6 +6,7 @@
 import type { ChatTokenizer } from './chat';
 import { contentHash } from './dataset';
 import type { StudentEngine } from './engine-port';
+import { lastingScores } from './guard-scores';
 import { hash32 } from './prng';
 import type { Guard, PromptItem } from './types';
 
@@ -62,8 +63,6 @@ export function preparedKeyText(key: PreparedKey): string {
   return `prepared-1/${key.student}/${key.guard}/${key.data}/${key.maxNewTokens}/${key.seed}`;
 }
 
-const GUARD_CHUNK = 32;
-
 /**
  * Scores and samples all `items`; `key` is `preparedKey` of the same items.
  * @throws the signal's reason when aborted
@@ -74,15 +73,14 @@ export async function prepare(
   deps: PrepareDeps,
   hooks: PrepareHooks = {},
 ): Promise<PreparedData> {
-  const safe: number[] = [];
-  for (let start = 0; start < items.length; start += GUARD_CHUNK) {
-    hooks.signal?.throwIfAborted();
-    const chunk = items.slice(start, start + GUARD_CHUNK);
-    const scores = await deps.guard.score(chunk.map(({ prompt }) => ({ prompt })));
-    // Six digits survive JSON: a cached and a shipped run are then the same run.
-    for (const score of scores) safe.push(Number(score.toPrecision(6)));
-    hooks.onProgress?.('guard', safe.length, items.length);
-  }
+  const safe = await lastingScores(
+    deps.guard,
+    items.map(({ prompt }) => ({ prompt })),
+    {
+      signal: hooks.signal,
+      onProgress: (done, total) => hooks.onProgress?.('guard', done, total),
+    },
+  );
   const generated = await deps.engine.generate(
     items.map((item) => ({
       prompt: deps.chat.encodeChat({ user: item.prompt }),
@@ -111,14 +109,7 @@ export function parsePrepared(
   count: number,
   vocabSize: number,
 ): PreparedData {
-  const data = (value ?? {}) as Partial<PreparedData>;
-  if (data.version !== 1) throw new PreparedDataError('Prepared data of an unknown version.');
-  for (const part of Object.keys(key) as (keyof PreparedKey)[]) {
-    if (data.key?.[part] !== key[part]) {
-      throw new PreparedDataError(`Prepared data was made for another ${part}.`);
-    }
-  }
-  const { safe, samples } = data;
+  const { safe, samples } = keyedData<PreparedData>(value, key);
   if (!Array.isArray(safe) || !Array.isArray(samples)) {
     throw new PreparedDataError('Prepared data has no scores or no samples.');
   }
@@ -131,7 +122,25 @@ export function parsePrepared(
   if (!samples.every((sample) => isAnswer(sample, key.maxNewTokens, vocabSize))) {
     throw new PreparedDataError('Prepared data has an answer that is not tokens of this student.');
   }
-  return { version: 1, key, safe, samples };
+  return { version: 1, key, safe: safe as number[], samples: samples as number[][] };
+}
+
+/**
+ * What stands beside the key of data of version 1, not yet looked at.
+ * @throws PreparedDataError for another version or another key
+ */
+export function keyedData<D extends { version: 1; key: object }>(
+  value: unknown,
+  key: D['key'],
+): Partial<Record<keyof D, unknown>> {
+  const data = (value ?? {}) as Partial<D>;
+  if (data.version !== 1) throw new PreparedDataError('Prepared data of an unknown version.');
+  for (const part of Object.keys(key) as (keyof D['key'] & string)[]) {
+    if (data.key?.[part] !== key[part]) {
+      throw new PreparedDataError(`Prepared data was made for another ${part}.`);
+    }
+  }
+  return data;
 }
 
 /** Whether `value` is an answer of at most `maxNewTokens` tokens of a student. */

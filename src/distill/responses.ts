@@ -6,6 +6,7 @@
 import { unshared } from '../engine/token-rows';
 import type { ChatTokenizer } from './chat';
 import type { GuardCase } from './guard-case';
+import { lastingScores } from './guard-scores';
 import {
   checkLength,
   batchSizes,
@@ -16,6 +17,7 @@ import {
 } from './paths';
 import {
   isAnswer,
+  keyedData,
   PreparedDataError,
   type PrepareDeps,
   type PrepareHooks,
@@ -39,8 +41,6 @@ export interface PreparedResponses {
   /** The guard's raw P(safe) of prompt and answer, [prompts][m]. */
   safe: number[][];
 }
-
-const GUARD_CHUNK = 32;
 
 /** The key as one line, for caches. */
 export function responsesKeyText(key: ResponsesKey): string {
@@ -82,14 +82,10 @@ export async function prepareResponses(
     prompt: items[Math.floor(i / m)]!.prompt,
     response: deps.chat.decode(tokens),
   }));
-  const safe: number[] = [];
-  for (let start = 0; start < pairs.length; start += GUARD_CHUNK) {
-    hooks.signal?.throwIfAborted();
-    const scores = await deps.guard.score(pairs.slice(start, start + GUARD_CHUNK));
-    // Six digits survive JSON: a cached and a shipped run are then the same run.
-    for (const score of scores) safe.push(Number(score.toPrecision(6)));
-    hooks.onProgress?.('guard', safe.length, pairs.length);
-  }
+  const safe = await lastingScores(deps.guard, pairs, {
+    signal: hooks.signal,
+    onProgress: (done, total) => hooks.onProgress?.('guard', done, total),
+  });
   hooks.signal?.throwIfAborted();
   const grouped = <T>(flat: readonly T[]) => items.map((_, i) => flat.slice(i * m, (i + 1) * m));
   return {
@@ -110,14 +106,7 @@ export function parseResponses(
   count: number,
   vocabSize: number,
 ): PreparedResponses {
-  const data = (value ?? {}) as Partial<PreparedResponses>;
-  if (data.version !== 1) throw new PreparedDataError('Prepared answers of an unknown version.');
-  for (const part of Object.keys(key) as (keyof ResponsesKey)[]) {
-    if (data.key?.[part] !== key[part]) {
-      throw new PreparedDataError(`Prepared answers were made for another ${part}.`);
-    }
-  }
-  const { safe, samples } = data;
+  const { safe, samples } = keyedData<PreparedResponses>(value, key);
   const isGrid = (grid: unknown, isEntry: (entry: unknown) => boolean) =>
     Array.isArray(grid) &&
     grid.length === count &&
@@ -134,7 +123,7 @@ export function parseResponses(
   if (!isGrid(safe, isScore)) {
     throw new PreparedDataError('Prepared answers need one score from 0 to 1 each.');
   }
-  return { version: 1, key, samples: samples!, safe: safe! };
+  return { version: 1, key, samples: samples as number[][][], safe: safe as number[][] };
 }
 
 /** Accepted answers that one example trains on; more of them cost as much as other prompts would. */

@@ -2,9 +2,9 @@
  * What a run trains on: prepared data of the guard case, from a cache or newly made, and the plan
  * that a recipe makes of it.
  */
-import { RememberingGuard } from './answers';
 import type { ChatTokenizer } from './chat';
 import type { EvaluateDeps } from './evaluate';
+import { RememberingGuard } from './guard-scores';
 import { checkLength, batchSizes, plan, refusalTrie, type Plan, type PlannedPath } from './paths';
 import type { AnswerScorer } from './policy-steps';
 import { parsePrepared, prepare, preparedKey, preparedKeyText, type PrepareHooks } from './prepare';

@@ -7,6 +7,7 @@ import type { ChatTokenizer } from '../chat';
 import type { Domain } from '../dataset';
 import type { StudentEngine } from '../engine-port';
 import type { GuardCase } from '../guard-case';
+import { guardScores, type GuardItem } from '../guard-scores';
 import { refusalTrie } from '../paths';
 import { hash32, Random } from '../prng';
 import { replacedShare } from '../response-guard';
@@ -60,7 +61,6 @@ export interface BoundPlanDeps {
 
 /** A branch lighter than this is not sampled; what it could add is added to the bands. */
 const SKIPPED = 0.005;
-const GUARD_CHUNK = 32;
 
 /** @throws RangeError without prompts or samples; the signal's reason when aborted */
 export async function planBound(
@@ -74,14 +74,8 @@ export async function planBound(
   }
   const trie = refusalTrie(chat, domain.refusals, maxNewTokens);
   const prompts = items.map((item) => chat.encodeChat({ user: item.prompt }));
-  const teacher = async (pairs: { prompt: string; response?: string }[]) => {
-    const safe: number[] = [];
-    for (let start = 0; start < pairs.length; start += GUARD_CHUNK) {
-      signal?.throwIfAborted();
-      safe.push(...(await guard.score(pairs.slice(start, start + GUARD_CHUNK))));
-    }
-    return safe.map((raw) => teacherSafety(raw, input.teacher));
-  };
+  const teacher = async (pairs: readonly GuardItem[]) =>
+    (await guardScores(guard, pairs, { signal })).map((raw) => teacherSafety(raw, input.teacher));
   const generated = await engine.generate(
     prompts.flatMap((prompt, i) =>
       Array.from({ length: samples }, (_, k) => ({

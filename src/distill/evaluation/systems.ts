@@ -2,10 +2,11 @@
  * What each system answers, and how guard and judge score it. Base, preamble and guarded system do
  * not depend on what was trained, so their answers may outlive a run.
  */
-import { decodeAll, RememberingGuard } from '../answers';
+import { decodeAll } from '../answers';
 import { generateWith, scoreWith, type Adaptation } from '../adaptation';
 import { refusalFirstTokens, refusalScore } from '../calibration';
 import { contentHash } from '../dataset';
+import { RememberingGuard } from '../guard-scores';
 import { hash32, Random } from '../prng';
 import { systemAnswer } from '../response-guard';
 import { sigmoid, teacherSafety } from '../target';
