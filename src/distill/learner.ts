@@ -3,6 +3,7 @@
  * GPU, or a small form of a soft prompt, whose few values live here (METHOD.md §10).
  */
 import { projectBackward } from '../formats/sign-projection';
+import { adamUpdate, BETA1, clipScale } from './adam';
 import type { Adaptation } from './adaptation';
 import type { OptimiserState, PathsOfPrompt, PromptTrainer } from './engine-port';
 import type { Form } from './form';
@@ -95,8 +96,6 @@ class GpuLearner implements Learner {
   }
 }
 
-const [B1, B2, EPSILON] = [0.9, 0.999, 1e-8];
-
 /**
  * θ and its Adam on the CPU. The engine gives the gradient of the whole prompt: its own optimiser
  * starts afresh at each step, so that its first moment is (1 − β₁) times the gradient, and its rate
@@ -137,10 +136,16 @@ class SmallLearner implements Learner {
     const { first } = await this.trainer.readState();
     const gradient = projectBackward(
       this.small.projection,
-      first.map((moment) => moment / (1 - B1)),
+      first.map((moment) => moment / (1 - BETA1)),
     );
     const gradientNorm = Math.sqrt(gradient.reduce((sum, g) => sum + g * g, 0));
-    this.update(gradient, Math.min(1, this.clipNorm / Math.max(gradientNorm, 1e-30)), learningRate);
+    const scale = clipScale(gradientNorm, this.clipNorm);
+    adamUpdate(
+      { values: this.theta, ...this.optimiser },
+      gradient.map((g) => g * scale),
+      learningRate,
+      ++this.optimiser.updates,
+    );
     return { loss, gradientNorm };
   }
 
@@ -171,19 +176,6 @@ class SmallLearner implements Learner {
 
   private place(quantise: boolean): void {
     this.trainer.setValues(this.form.adaptation(this.present(quantise)).values);
-  }
-
-  private update(gradient: Float64Array, scale: number, learningRate: number): void {
-    const { first, second } = this.optimiser;
-    const updates = ++this.optimiser.updates;
-    for (let i = 0; i < gradient.length; i++) {
-      const g = gradient[i]! * scale;
-      first[i] = B1 * first[i]! + (1 - B1) * g;
-      second[i] = B2 * second[i]! + (1 - B2) * g * g;
-      const m = first[i]! / (1 - B1 ** updates);
-      const v = second[i]! / (1 - B2 ** updates);
-      this.theta[i]! -= (learningRate * m) / (Math.sqrt(v) + EPSILON);
-    }
   }
 }
 

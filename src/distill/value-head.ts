@@ -3,6 +3,7 @@
  * detached, so that it trains without a pass through the student. Closed forms in f64, with Adam;
  * at most a few thousand numbers, so it stays on the CPU.
  */
+import { adamUpdate } from './adam';
 
 /** Weights, [dim], and bias. */
 export interface ValueHead {
@@ -72,28 +73,19 @@ export function startValue(dim: number): ValueState {
   };
 }
 
-const [B1, B2, EPSILON] = [0.9, 0.999, 1e-8];
-
 /** One update in place. */
 export function updateValue(state: ValueState, gradient: ValueHead, learningRate: number): void {
   state.updates++;
   const { head, first, second, updates } = state;
-  const correct1 = 1 - B1 ** updates;
-  const correct2 = 1 - B2 ** updates;
-  const move = (g: number, m: number, v: number) => {
-    const moment1 = B1 * m + (1 - B1) * g;
-    const moment2 = B2 * v + (1 - B2) * g * g;
-    const step = (learningRate * (moment1 / correct1)) / (Math.sqrt(moment2 / correct2) + EPSILON);
-    return [moment1, moment2, step] as const;
+  const weights = { values: head.weight, first: first.weight, second: second.weight };
+  adamUpdate(weights, gradient.weight, learningRate, updates);
+  const bias = {
+    values: Float64Array.of(head.bias),
+    first: Float64Array.of(first.bias),
+    second: Float64Array.of(second.bias),
   };
-  for (let i = 0; i < head.weight.length; i++) {
-    const [m, v, step] = move(gradient.weight[i]!, first.weight[i]!, second.weight[i]!);
-    first.weight[i] = m;
-    second.weight[i] = v;
-    head.weight[i]! -= step;
-  }
-  const [m, v, step] = move(gradient.bias, first.bias, second.bias);
-  first.bias = m;
-  second.bias = v;
-  head.bias -= step;
+  adamUpdate(bias, [gradient.bias], learningRate, updates);
+  head.bias = bias.values[0]!;
+  first.bias = bias.first[0]!;
+  second.bias = bias.second[0]!;
 }
