@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { isCorrect, meanNll, RefusalMatcher, wellFormedThreshold } from './answers';
-import { ToyGuard } from './testing';
 
 describe('RefusalMatcher', () => {
   const matcher = new RefusalMatcher([
