@@ -1,4 +1,4 @@
-// Bundled models and folders by the common way in, on a page; hub models are in hub.browser.test.ts.
+// Bundled models and folders by the common way in, on a page; hub models are in hub*.browser.test.ts.
 import { expect, test } from 'vitest';
 import configUrl from '../../../tests/fixtures/families/llama-optimum/config.json?url';
 import weightsUrl from '../../../tests/fixtures/families/llama-optimum/model.onnx?url';
