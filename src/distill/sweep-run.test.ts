@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { adapterLayout } from '../engine/adapter-shape';
+import { adapterShape } from './adaptation';
 import type { SystemAnswers } from './evaluate';
+import { readKeptValues } from './kept-values';
 import { parseSweep, planSweep } from './sweep';
 import { emptyResults, parseResults } from './sweep-results';
 import { parseOutcome, runSweep, type SweepDocument } from './sweep-run';
@@ -86,6 +89,12 @@ describe('runSweep', () => {
     const lora = document.cells.find(({ id }) => id.startsWith('lora'))!.result!;
     expect(lora.recipe.learningRate).toBe(0.01);
     expect(lora.share).toBeNull();
+    const { values } = readKeptValues(lora.trained, lora.recipe, 'trained');
+    const { config } = new ToyStudent();
+    const { length } = adapterLayout(adapterShape(lora.recipe.adapter, config)!, config);
+    expect(values).toHaveLength(length);
+    expect(first!.result!.trained).toBeUndefined();
+    expect(document.cells.at(-1)!.result!.trained).toBeUndefined();
   });
 
   it('goes on after being killed in any cell, to the same results', async () => {

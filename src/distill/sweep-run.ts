@@ -6,6 +6,7 @@
 import { decoderShape } from './adaptation';
 import { trainedValues } from './adapter-spec';
 import type { ExtraOptions } from './evaluation/extras';
+import { keepValues, type KeptValues } from './kept-values';
 import { DEFAULT_RECIPE, sameRecipe } from './recipe';
 import { distil, type EvaluationRequest, type RunDeps, type RunHooks } from './run';
 import { fieldsOf, join, SpecError } from './spec-fields';
@@ -54,6 +55,8 @@ export interface CellOutcome {
   seconds: Record<string, number>;
   environment: RunEnvironment;
   share: string | null;
+  /** What was trained, where no link carries it and it is small. */
+  trained?: KeptValues;
 }
 
 export type SweepDocument = SweepResults<CellOutcome>;
@@ -181,6 +184,7 @@ export function sameTeacher(a: Teacher, b: Teacher): boolean {
 }
 
 function outcomeOf(record: RunRecord, deps: RunDeps, answers: boolean): CellOutcome {
+  const trained = record.share === null ? keepValues(record.modelId, record.values) : null;
   return {
     recipe: record.recipe,
     evaluations: record.evaluations.map((evaluation) => compact(evaluation, answers)),
@@ -192,6 +196,7 @@ function outcomeOf(record: RunRecord, deps: RunDeps, answers: boolean): CellOutc
     seconds: record.seconds,
     environment: record.environment,
     share: record.share,
+    ...(trained && { trained }),
   };
 }
 

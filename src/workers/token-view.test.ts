@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { keepValues, readKeptValues } from '../distill/kept-values';
 import { parseRecipe } from '../distill/recipe';
 import { RefusalTrie } from '../distill/target';
 import { TOY_DOMAIN, toyChat, ToyGuard } from '../distill/testing';
@@ -62,7 +63,8 @@ describe('the view', () => {
   const engine = {
     ...{ vocabSize, config: { layers: 2 } },
     logits(tokens: Tokens, adaptation?: Float32Array | AdapterValues) {
-      const shift = adaptation instanceof Float32Array ? adaptation[0]! : 0;
+      const values = adaptation instanceof Float32Array ? adaptation : adaptation?.values;
+      const shift = values?.[0] ?? 0;
       const rows = tokens.flatMap((token) =>
         Array.from({ length: vocabSize }, (_, v) => Math.sin(token * 3 + v * (1 + shift))),
       );
@@ -103,6 +105,15 @@ describe('the view', () => {
     expect(first!.target).toBeCloseTo(0.02 * first!.base + (0.98 * 2) / 3, 6);
     expect(first!.tv).toBeGreaterThan(0.5);
     expect(first!.top[0]!.text.trim()).toBe('sorry');
+  });
+
+  it('takes an adapter from a document of results', async () => {
+    const steering = parseRecipe({ adapter: 'steering', objective: 'kl' });
+    const kept = JSON.parse(JSON.stringify(keepValues('m', request.values))) as unknown;
+    const { recipe, values } = readKeptValues(kept, steering, 'trained');
+    const view = await tokenView({ ...request, recipe, values }, deps);
+    expect(view).toEqual(await tokenView(request, deps));
+    expect(view.positions[0]!.student).not.toBeCloseTo(view.positions[0]!.base, 3);
   });
 
   it('goes without a student, a guard or a target', async () => {

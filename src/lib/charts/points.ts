@@ -1,6 +1,7 @@
 /** From measured runs and sweep cells to the chart's points, seed means and strictness curves. */
 import { guardCaseKey } from '../../distill/guard-case';
 import { OBJECTIVE_NAMES } from '../../distill/objectives/spec';
+import type { Trained } from '../../distill/kept-values';
 import type { Evaluation, EvaluationSet, Measure, SystemScores } from '../../distill/types';
 import { sourceTitle } from '../../formats/source-text';
 import type { Scorer } from './compare';
@@ -27,6 +28,8 @@ export interface Measured {
   detail: string;
   commit: string;
   share: string | null;
+  /** What was trained, where it stands beside the scores. */
+  trained?: Trained;
   experiment: string;
   /** Everything but seed and strictness. */
   curve: string;
@@ -130,6 +133,7 @@ export function pointsFrom(
       strictness: facets.objective ? facets.strictness : null,
       curve: facets.objective ? one.curve : null,
       share: one.share,
+      ...(one.trained && { trained: one.trained }),
       ...(marks === 'run'
         ? { series: adapters.length }
         : {

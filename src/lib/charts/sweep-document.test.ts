@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { keepValues } from '../../distill/kept-values';
 import { packDocument } from '../../distill/sweep-pack';
 import type { PromptItem } from '../../distill/types';
 import { filterOptions, isShown, NOTHING_HIDDEN } from './facets';
@@ -85,6 +86,28 @@ describe('a sweep document', () => {
     expect(point).toMatchObject({ kind: 'adapter', commit: 'unknown', answers: [], share: null });
     expect(point?.scores.overRefusal.n).toBe(0);
     expect(point?.safety.n).toBe(40);
+  });
+
+  it('hands on what was trained, and names the field where it cannot be read', () => {
+    const id = 'lora2-a4-qv_tv_prompt_b0_s1';
+    const withTrained = (trained: unknown) =>
+      openSweep(
+        changed((document) => {
+          const cells = document.cells as { id: string; result: object }[];
+          Object.assign(cells.find((cell) => cell.id === id)!.result, { trained });
+        }),
+      );
+    const opened = withTrained(keepValues('0123456789abcdef', Float32Array.of(0.5, -0.25)));
+    const [lora, ...others] = pointsFrom(measuredCells(opened, 'wording'), 'judge', 'facets')
+      .filter(({ kind }) => kind === 'adapter')
+      .sort((a, b) => Number(b.id.endsWith(id)) - Number(a.id.endsWith(id)));
+    expect(lora?.trained).toMatchObject({
+      modelId: '0123456789abcdef',
+      recipe: { adapter: { kind: 'lora', rank: 2 }, seed: 1 },
+    });
+    expect([...lora!.trained!.values]).toEqual([0.5, -0.25]);
+    expect(others.every(({ trained }) => trained === undefined)).toBe(true);
+    expect(() => withTrained({ modelId: 'm', values: '?' })).toThrow('result.trained.values');
   });
 
   it('takes systems that stand once for all cells', () => {

@@ -4,6 +4,7 @@
  */
 import { fieldsOf, join, listField, SpecError } from '../../distill/spec-fields';
 import { planSweep, type SweepCell } from '../../distill/sweep';
+import { readKeptValues, type Trained } from '../../distill/kept-values';
 import { parseGuardCase } from '../../distill/guard-case';
 import { parseResults, type CellResult } from '../../distill/sweep-results';
 import type {
@@ -39,6 +40,7 @@ export interface SweepMeasurement {
   commit: string | null;
   /** The text of its link, where it has one. */
   share: string | null;
+  trained: Trained | null;
   /** Which guarded system was measured beside it; null: the cell's own. */
   teacher: Pick<Recipe, 'guardCase' | 'strictness'> | null;
   trainedValues: number | null;
@@ -144,6 +146,7 @@ export function measuredCells(sweep: OpenedSweep, set: EvaluationSet): Measured[
       detail: detail.join(', '),
       commit: measurement.commit ?? 'unknown',
       share: measurement.share,
+      ...(measurement.trained && { trained: measurement.trained }),
       experiment: `${sweep.id}/${curveKey(facets)}_${cell.strictness}`,
       curve: `${sweep.id}/${curveKey(facets)}`,
       trail: measurement.trail,
@@ -163,6 +166,9 @@ function parseMeasurement(value: unknown, path: string): SweepMeasurement {
     trail: parseTrail(fields.probes ?? [], join(path, 'probes')),
     commit: textOr(environment.commit ?? fields.commit, null),
     share: textOr(fields.share, null),
+    trained: fields.trained
+      ? readKeptValues(fields.trained, fields.recipe, join(path, 'trained'))
+      : null,
     teacher: teacherOf(fields.recipe),
     trainedValues: typeof fields.trainedValues === 'number' ? fields.trainedValues : null,
   };

@@ -8,6 +8,7 @@ import type {
   SystemScores,
 } from '../../distill/types';
 import { isTrained, type AdapterSpec } from '../../distill/adapter-spec';
+import type { Trained } from '../../distill/kept-values';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import { sourceTitle } from '../../formats/source-text';
@@ -53,6 +54,8 @@ export interface TradeoffPoint extends Marked {
   curve: string | null;
   /** The text of its link, where it has one. */
   share: string | null;
+  /** What was trained, where it stands beside the scores. */
+  trained?: Trained;
 }
 
 export const SYSTEM_LABELS: Record<SystemName, string> = {

@@ -1,5 +1,5 @@
 /** One answer token by token, from the student that is loaded; nothing is loaded unasked. */
-import type { Recipe } from '../../distill/types';
+import type { Trained } from '../../distill/kept-values';
 import type { TokenView } from '../../workers/token-view';
 import type { TradeoffPoint } from '$lib/charts/tradeoff';
 import { isCancelled, problemOf, type Problem } from './errors';
@@ -7,14 +7,9 @@ import { runs } from './runs.svelte';
 import { session } from './session.svelte';
 import { openShare } from './share';
 
-/** What was trained, and on which model. */
-export interface Trained {
-  modelId: string;
-  recipe: Recipe;
-  values: Float32Array;
-}
+export type { Trained };
 
-/** What a point's tokens can be computed from: a kept run, or a link. */
+/** What a point's tokens can be computed from: a kept run, a sweep's document, or a link. */
 export function trainedOf(point: TradeoffPoint): Trained | null {
   const run = point.runId === null ? undefined : runs.find(point.runId);
   if (run) {
@@ -22,6 +17,7 @@ export function trainedOf(point: TradeoffPoint): Trained | null {
       ? { modelId: run.modelId, recipe: run.recipe, values: run.values }
       : null;
   }
+  if (point.trained) return point.trained;
   if (point.share === null) return null;
   try {
     const { shared, recipe } = openShare(point.share);
