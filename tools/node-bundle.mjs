@@ -6,20 +6,23 @@ import { join } from 'node:path';
 import { buildIfStale, ensureInstalled, giveUp, root, runNode } from './project.mjs';
 
 /**
- * @param {'distill' | 'bench' | 'interop'} entry
+ * @param {'distill' | 'bench' | 'interop' | 'study'} entry
  * @param {string[]} args
  * @returns {Promise<number>} its exit code, which is made ours
  */
 export async function runBundle(entry, args) {
   ensureInstalled();
-  const built = buildIfStale('build-node', ['src', 'bench', 'tests/interop/engine.ts'], () =>
-    runNode('vite/bin/vite.js', [
-      'build',
-      '--config',
-      'tools/vite.node.config.mjs',
-      '--logLevel',
-      'warn',
-    ]),
+  const built = buildIfStale(
+    'build-node',
+    ['src', 'bench', 'tools/study', 'tests/interop/engine.ts'],
+    () =>
+      runNode('vite/bin/vite.js', [
+        'build',
+        '--config',
+        'tools/vite.node.config.mjs',
+        '--logLevel',
+        'warn',
+      ]),
   );
   if (built !== 0) giveUp('The Node bundle could not be built: see above.');
   const script = join(root, 'build-node', `${entry}.js`);

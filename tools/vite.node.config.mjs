@@ -8,6 +8,7 @@ import { root } from './project.mjs';
 const entries = {
   distill: 'src/cli/main.ts',
   bench: 'bench/main.ts',
+  study: 'tools/study/main.ts',
   interop: 'tests/interop/engine.ts',
 };
 

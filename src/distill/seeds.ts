@@ -5,7 +5,7 @@
  * three seeds, resampling seeds themselves would give intervals that are far too narrow.
  */
 import { Random } from './prng';
-import { resampled, type Interval } from './statistics';
+import { percentiles, resampledP, resamples, type Interval } from './statistics';
 
 export interface SeedComparison {
   /** mean(a) − mean(b), over seeds and prompts. */
@@ -13,6 +13,8 @@ export interface SeedComparison {
   /** 95 % interval. */
   low: number;
   high: number;
+  /** Two-sided, of no difference, from the same resamples. */
+  pValue: number;
   /** Each seed's difference. */
   bySeed: number[];
   seeds: number;
@@ -27,6 +29,7 @@ export interface SeedComparison {
  * @param b the other's, on the same prompts: as many seeds, paired by position (equal seeds share
  *   data order and initial values), or one row for a system that is not trained
  * @param clusters the intent of each prompt, [prompts]
+ * @param count resamples; the smallest p-value is 2/(count + 1)
  * @throws RangeError where the shapes do not fit
  */
 export function compareSeeds(
@@ -34,6 +37,7 @@ export function compareSeeds(
   b: readonly (readonly number[])[],
   clusters: readonly string[],
   seed = 0,
+  count?: number,
 ): SeedComparison {
   const prompts = clusters.length;
   const k = a.length;
@@ -55,7 +59,7 @@ export function compareSeeds(
   const bySeed = sums.map((row) => row.reduce((x, y) => x + y, 0) / prompts);
   const difference = bySeed.reduce((x, y) => x + y, 0) / k;
   const drawn = new Float64Array(k);
-  const { low, high } = seedInterval(new Random('seeds', seed, k, prompts), (random) => {
+  const draw = (random: Random) => {
     drawn.fill(0);
     let total = 0;
     for (let i = 0; i < index.size; i++) {
@@ -64,28 +68,29 @@ export function compareSeeds(
       for (let s = 0; s < k; s++) drawn[s]! += sums[s]![c]!;
     }
     return drawn.map((sum) => sum / total);
-  });
+  };
+  const interval = seedInterval(new Random('seeds', seed, k, prompts), draw, count);
   return {
     difference,
-    low,
-    high,
+    ...interval,
     bySeed,
     seeds: k,
     prompts,
     clusters: index.size,
-    distinguishable: k > 1 && (low > 0 || high < 0),
+    distinguishable: k > 1 && (interval.low > 0 || interval.high < 0),
   };
 }
 
 /**
- * 95 % interval of the mean over seeds: `draw` gives each seed's value on one resample of intents,
+ * 95 % interval of the mean over seeds, and p of a mean of 0: `draw` gives each seed's value on one resample of intents,
  * to whose mean a Student deviate over seeds is added where there are several.
  */
 export function seedInterval(
   random: Random,
   draw: (random: Random) => ArrayLike<number>,
-): Interval {
-  return resampled(random, () => {
+  count?: number,
+): Interval & { pValue: number } {
+  const statistic = () => {
     const values = draw(random);
     const k = values.length;
     let mean = 0;
@@ -94,7 +99,9 @@ export function seedInterval(
     let squares = 0;
     for (let s = 0; s < k; s++) squares += (values[s]! - mean) ** 2;
     return mean + student(random, k - 1) * Math.sqrt(squares / (k - 1) / k);
-  });
+  };
+  const sorted = resamples(random, statistic, count);
+  return { ...percentiles(sorted), pValue: resampledP(sorted) };
 }
 
 /** "higher by 12.1 points (95 %: 4.0 to 20.2; 3 seeds)", or that it cannot be told. */

@@ -36,12 +36,48 @@ export function quantile(sorted: ArrayLike<number>, q: number): number {
   return low + (high - low) * (at - below);
 }
 
+/** `count` values of `statistic` that `random` decides, ascending. */
+export function resamples(
+  random: Random,
+  statistic: (random: Random) => number,
+  count = RESAMPLES,
+): Float64Array {
+  return Float64Array.from({ length: count }, () => statistic(random)).sort();
+}
+
 /** 95 % percentile interval of `statistic` over `RESAMPLES` values that `random` decides. */
 export function resampled(random: Random, statistic: (random: Random) => number): Interval {
-  const values = new Float64Array(RESAMPLES);
-  for (let i = 0; i < RESAMPLES; i++) values[i] = statistic(random);
-  values.sort();
-  return { low: quantile(values, 0.025), high: quantile(values, 0.975) };
+  return percentiles(resamples(random, statistic));
+}
+
+/** The 95 % percentile interval of sorted resamples. */
+export function percentiles(sorted: Float64Array): Interval {
+  return { low: quantile(sorted, 0.025), high: quantile(sorted, 0.975) };
+}
+
+/**
+ * Two-sided p-value of a difference of 0 from sorted resamples of the difference: twice the share of
+ * them on the rarer side of 0, itself among them, so that it is never below 2/(count + 1).
+ */
+export function resampledP(sorted: Float64Array): number {
+  const below = sorted.filter((value) => value <= 0).length;
+  const above = sorted.filter((value) => value >= 0).length;
+  return Math.min(1, (2 * (Math.min(below, above) + 1)) / (sorted.length + 1));
+}
+
+/**
+ * Holm's step-down adjustment of p-values for being looked at together: those below α after it are
+ * all true with probability 1 − α, whatever depends on what. In the order given.
+ */
+export function holm(pValues: readonly number[]): number[] {
+  const order = pValues.map((_, i) => i).sort((a, b) => pValues[a]! - pValues[b]!);
+  const adjusted = Array<number>(pValues.length);
+  let least = 0;
+  for (const [rank, i] of order.entries()) {
+    least = Math.max(least, Math.min(1, (pValues.length - rank) * pValues[i]!));
+    adjusted[i] = least;
+  }
+  return adjusted;
 }
 
 /** 95 % percentile interval of `statistic` over seeded resamples of `count` units. */
