@@ -39,7 +39,9 @@ export function adapterShape(spec: AdapterSpec, config: { layers: number }): Ada
     case 'steering': {
       const all = Array.from({ length: config.layers }, (_, layer) => layer);
       const one = Math.min(config.layers - 1, Math.floor(spec.depth * config.layers));
-      return { kind: 'steering', layers: spec.layers === 'all' ? all : [one] };
+      // Which layer holds the refusal direction is found by trial: the others hold zeros.
+      const every = spec.layers === 'all' || spec.source === 'refusal';
+      return { kind: 'steering', layers: every ? all : [one] };
     }
   }
 }

@@ -26,6 +26,10 @@ describe('parseAdapter', () => {
     expect(key({ kind: 'steering', layers: 'one', source: 'difference', scale: -2 })).toBe(
       'steering-one0.6-difference-2',
     );
+    const refusal = { kind: 'steering', source: 'refusal', scale: 2 };
+    expect(key(refusal)).toBe('steering-refusal2');
+    // Its layer is chosen by trial, whatever stands there.
+    expect(parseAdapter({ ...refusal, layers: 'all', depth: 0.2 })).toEqual(parseAdapter(refusal));
     expect(key('preamble')).toBe('preamble');
   });
 
@@ -77,6 +81,7 @@ describe('counts of trained values', () => {
     expect(count({ kind: 'soft-prompt', form: 'global' })).toBe(512);
     expect(count('preamble')).toBe(0);
     expect(isTrained(parseAdapter({ kind: 'steering', source: 'difference' }))).toBe(false);
+    expect(isTrained(parseAdapter({ kind: 'steering', source: 'refusal' }))).toBe(false);
     expect(isTrained(parseAdapter('lora'))).toBe(true);
   });
 });

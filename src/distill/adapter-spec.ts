@@ -34,15 +34,27 @@ export interface LoraAdapter {
   targets: LoraTarget[];
 }
 
+export type SteeringSource = 'trained' | 'difference' | 'refusal';
+
+const SOURCES: readonly [SteeringSource, ...SteeringSource[]] = [
+  'trained',
+  'difference',
+  'refusal',
+];
+
 /** h ← h + v after all layers or after one. */
 export interface SteeringAdapter {
   kind: 'steering';
   layers: 'all' | 'one';
-  /** Of `one`: which, as a share of the depth; 0 is the first layer. */
+  /** Of `one`: which, as a share of the depth; 0 is the first layer. Its default with `refusal`. */
   depth: number;
-  /** `trained` by the objective; `difference` of mean activations, harmful less harmless prompts. */
-  source: 'trained' | 'difference';
-  /** What a difference is multiplied with; 1 when trained. */
+  /**
+   * `trained` by the objective; `difference` of mean activations, harmful less harmless prompts;
+   * `refusal`, the one of those differences that makes the student refuse harmful prompts most and
+   * changes harmless answers little: its layer is chosen by trial, so `layers` is `one`.
+   */
+  source: SteeringSource;
+  /** What a difference is multiplied with; 1 when trained. Trials go up to twice as far. */
   scale: number;
 }
 
@@ -101,12 +113,15 @@ export function parseAdapter(value: unknown, path = 'adapter'): AdapterSpec {
         return { kind, rank, alpha, targets: targetsOf(fields.targets, join(path, 'targets')) };
       }
       case 'steering': {
-        const source = choiceField(fields, 'source', ['trained', 'difference'], path);
+        const source = choiceField(fields, 'source', SOURCES, path);
+        const layers = choiceField(fields, 'layers', ['all', 'one'], path);
+        const depth = number('depth', ADAPTER_RANGES.depth);
         const { scale } = ADAPTER_RANGES;
+        const chosen = source === 'refusal';
         return {
           kind,
-          layers: choiceField(fields, 'layers', ['all', 'one'], path),
-          depth: number('depth', ADAPTER_RANGES.depth),
+          layers: chosen ? 'one' : layers,
+          depth: chosen ? ADAPTER_RANGES.depth.default : depth,
           source,
           scale: number(
             'scale',
@@ -141,6 +156,7 @@ export function adapterKey(spec: AdapterSpec): string {
     case 'lora':
       return `lora${spec.rank}-a${spec.alpha}-${spec.targets.join('')}`;
     case 'steering': {
+      if (spec.source === 'refusal') return `steering-refusal${spec.scale}`;
       const where = spec.layers === 'all' ? 'all' : `one${spec.depth}`;
       return `steering-${where}${spec.source === 'trained' ? '' : `-difference${spec.scale}`}`;
     }
@@ -151,7 +167,7 @@ export function adapterKey(spec: AdapterSpec): string {
 
 /** Whether an objective decides what the adapter becomes. */
 export function isTrained(spec: AdapterSpec): boolean {
-  return !(spec.kind === 'preamble' || (spec.kind === 'steering' && spec.source === 'difference'));
+  return !(spec.kind === 'preamble' || (spec.kind === 'steering' && spec.source !== 'trained'));
 }
 
 /** What parameter counts depend on. */

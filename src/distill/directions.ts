@@ -60,6 +60,11 @@ export interface DirectionTrial {
 const DEPTH = 0.8;
 const MAX_KL = 0.1;
 
+/** Whether a layer (from 0) is among those that a direction may stand behind. */
+export function inFirstLayers(layer: number, layers: number): boolean {
+  return layer < DEPTH * layers;
+}
+
 /**
  * The trial that refuses harmful prompts most, among layers in the first 80 % of the depth and with
  * a KL on harmless prompts of at most `maxKl`; null where none qualifies. Ties go to the earlier one.
@@ -71,7 +76,7 @@ export function chooseDirection(
 ): DirectionTrial | null {
   let best: DirectionTrial | null = null;
   for (const trial of trials) {
-    if (trial.layer >= DEPTH * layers || !(trial.harmlessKl <= maxKl)) continue;
+    if (!inFirstLayers(trial.layer, layers) || !(trial.harmlessKl <= maxKl)) continue;
     if (!best || trial.harmfulScore > best.harmfulScore) best = trial;
   }
   return best;

@@ -7,7 +7,7 @@ import type { Adaptation } from './adaptation';
 import { isTrained } from './adapter-spec';
 import type { Checkpoint } from './checkpoint';
 import { holdOut, limitItems } from './dataset';
-import { steeringByDifference } from './difference';
+import { untrainedSteering } from './difference';
 import { evaluate, type EvaluateDeps } from './evaluate';
 import { measureExtras, type ExtraOptions } from './evaluation/extras';
 import { objectiveKey } from './objectives/spec';
@@ -173,14 +173,11 @@ async function trainAdapter(
 }
 
 /** Adapters that nothing is learned for. */
-async function untrained(
-  { adapter, seed }: Recipe,
-  deps: RunDeps,
-  signal?: AbortSignal,
-): Promise<Trained> {
+async function untrained(recipe: Recipe, deps: RunDeps, signal?: AbortSignal): Promise<Trained> {
+  const { adapter } = recipe;
   const adaptation =
     adapter.kind === 'steering'
-      ? await steeringByDifference(adapter, deps.train, seed, deps, signal)
+      ? await untrainedSteering(adapter, deps.train, recipe, deps, signal)
       : null;
   return { status: 'finished', steps: [], probes: [], adaptation };
 }

@@ -3,11 +3,12 @@
  * not depend on what was trained, so their answers may outlive a run.
  */
 import { decodeAll } from '../answers';
-import { generateWith, scoreWith, type Adaptation } from '../adaptation';
+import { generateWith, type Adaptation } from '../adaptation';
 import { refusalFirstTokens, refusalScore } from '../calibration';
 import { contentHash } from '../dataset';
 import { RememberingGuard } from '../guard-scores';
 import { hash32, Random } from '../prng';
+import { refusalScores } from '../refusal-scores';
 import { systemAnswer } from '../response-guard';
 import { sigmoid, teacherSafety } from '../target';
 import type { SystemName } from '../types';
@@ -139,13 +140,13 @@ export class Systems {
   }
 
   private async refusalScores(name: SystemName): Promise<number[]> {
-    const paths = refusalFirstTokens(this.refusals).map((token) => [token]);
-    const scored = await this.deps.engine.scorePaths(
-      this.conditioned(name).map((prompt) => ({ prompt, paths })),
-      scoreWith(this.adaptationOf(name)),
+    return refusalScores(
+      this.deps.engine,
+      this.conditioned(name),
+      refusalFirstTokens(this.refusals),
+      this.adaptationOf(name),
       this.hooks.signal,
     );
-    return scored.map((tokens) => refusalScore(tokens.map(([logProb]) => logProb!)));
   }
 
   /**

@@ -45,6 +45,7 @@ export function adapterName(spec: AdapterSpec): string {
       return `${kind} rank ${spec.rank}${alpha}${targets === 'qv' ? '' : `, ${spec.targets.join(' ')}`}`;
     }
     case 'steering': {
+      if (spec.source === 'refusal') return `${kind}, refusal direction × ${spec.scale}`;
       const where = spec.layers === 'all' ? 'all layers' : `depth ${spec.depth}`;
       return spec.source === 'trained'
         ? `${kind}, ${where}`

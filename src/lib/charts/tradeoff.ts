@@ -78,6 +78,7 @@ export function adapterLabel(adapter: AdapterSpec): string {
     case 'lora':
       return `LoRA of rank ${adapter.rank}`;
     case 'steering':
+      if (adapter.source === 'refusal') return 'the refusal direction';
       return `${adapter.layers === 'all' ? 'steering vectors' : 'one steering vector'}${
         adapter.source === 'difference' ? ', a difference of means' : ''
       }`;

@@ -45,6 +45,9 @@ describe('what the form shows', () => {
     expect(adapterNumbers(steering)).toEqual([]);
     const one = adapterWith(adapterWith(steering, 'layers', 'one'), 'source', 'difference');
     expect(keys(adapterNumbers(one))).toEqual(['depth', 'scale']);
+    const refusal = adapterWith(one, 'source', 'refusal');
+    expect(keys(adapterNumbers(refusal))).toEqual(['scale']);
+    expect(specWords(refusal).map(({ key }) => key)).toEqual(['source']);
     expect(adapterWith(one, 'source', 'trained')).toMatchObject({ layers: 'one', scale: 1 });
   });
 

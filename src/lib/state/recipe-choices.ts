@@ -135,6 +135,7 @@ const CHOICE_WORDS: Readonly<Record<string, readonly [label: string, ...Choice<s
     'Vector',
     { value: 'trained', label: 'trained' },
     { value: 'difference', label: 'difference of means' },
+    { value: 'refusal', label: 'refusal direction, by trial' },
   ],
   reading: [
     'Answers of',
@@ -173,7 +174,7 @@ export function adapterNumbers(adapter: AdapterSpec): SpecNumber[] {
     else ranges.size = ADAPTER_RANGES[adapter.form];
   }
   if (adapter.kind === 'steering') {
-    if (adapter.layers === 'all') hidden.add('depth');
+    if (adapter.layers === 'all' || adapter.source === 'refusal') hidden.add('depth');
     if (adapter.source === 'trained') hidden.add('scale');
   }
   return numbers(adapter, ranges).filter(({ key }) => !hidden.has(key));
@@ -191,6 +192,8 @@ export function specWords(spec: object): SpecWord[] {
   return Object.entries(spec).flatMap(([key, value]) => {
     const words = CHOICE_WORDS[key];
     if (typeof value !== 'string' || !words) return [];
+    // The layer of a refusal direction is found by trial.
+    if (key === 'layers' && 'source' in spec && spec.source === 'refusal') return [];
     const [label, ...choices] = words;
     return [{ key, label, value, choices }];
   });
