@@ -22,6 +22,11 @@ describe('parseArguments', () => {
     );
     expect(args.out).toBe('run.json');
     expect([args.bound, args.cost]).toEqual([0, false]);
+    expect(args.train).toBeNull();
+    expect(parseArguments(['--train', 'a.csv', '--with-bundled']).train).toEqual({
+      file: 'a.csv',
+      prompts: 'add',
+    });
     expect(parseArguments(['--bound', '40', '--cost'])).toMatchObject({ bound: 40, cost: true });
   });
 
@@ -64,6 +69,11 @@ describe('parseArguments', () => {
     [['--sweep', 'a', '--results', 'b', '--steps', '3'], /steps does not go with it/],
     [['--sweep', 'a', '--results', 'b', '--out', 'c'], /out does not go with it/],
     [['--eval', 'a', '--record', 'b'], /--record/],
+    [['--eval', 'a', '--train', 'b'], /--eval does not train/],
+    [['--with-bundled'], /--train/],
+    [['--label', 'harmful'], /--train or --eval/],
+    [['--eval', 'a', '--label', 'bad'], /--label must be one of harmful, /],
+    [['--sweep', 'a', '--results', 'b', '--train', 'c'], /train does not go with it/],
     [['--merge', 'a,b'], /--merge needs --results/],
     [['--merge', ',', '--results', 'c'], /--merge needs documents/],
     [['--merge', 'a', '--results', 'c', '--steps', '3'], /joined .* steps does not go/],
@@ -99,7 +109,7 @@ describe('parseArguments', () => {
     // Each must also be an option: an unknown one is an error.
     const listed = [...help.matchAll(/^ {2}--([a-z-]+)/gm)].map(([, name]) => name!);
     expect(listed).toHaveLength(new Set(listed).size);
-    expect(listed).toHaveLength(39);
+    expect(listed).toHaveLength(42);
     for (const name of listed) {
       let message = '';
       try {

@@ -3,7 +3,8 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { ADAPTER_KINDS, ADAPTER_RANGES } from '../distill/adapter-spec';
 import { OBJECTIVE_NAMES } from '../distill/objectives/spec';
 import { parseRecipe, RECIPE_RANGES, DEFAULT_RECIPE, RecipeError } from '../distill/recipe';
-import type { Recipe } from '../distill/types';
+import type { Label, Recipe } from '../distill/types';
+import { PROMPT_LABELS } from '../formats/datasets/types';
 
 /** Arguments that cannot be used: one line, exit 2. */
 export class UsageError extends Error {
@@ -17,8 +18,12 @@ export interface Arguments {
   out: string | null;
   /** File for the run as a recording that the pages can show. */
   record: string | null;
-  /** JSONL to evaluate on instead of training. */
+  /** Prompts to train on, besides the bundled ones or instead of them. */
+  train: { file: string; prompts: 'replace' | 'add' } | null;
+  /** Prompts to evaluate on instead of training. */
   eval: string | null;
+  /** Of every prompt of a file; null for what the file says. */
+  label: Label | null;
   /** A share link whose prompt is evaluated by --eval. */
   prompt: string | null;
   /** A sweep's specification, and the document of its results. */
@@ -83,7 +88,10 @@ const OPTIONS = {
   'virtual-tokens': { type: 'string' },
   out: { type: 'string' },
   record: { type: 'string' },
+  train: { type: 'string' },
+  'with-bundled': { type: 'boolean' },
   eval: { type: 'string' },
+  label: { type: 'string' },
   prompt: { type: 'string' },
   sweep: { type: 'string' },
   results: { type: 'string' },
@@ -127,7 +135,12 @@ export function parseArguments(argv: readonly string[]): Arguments {
     recipe: recipeFrom(fields),
     out: values.out ?? null,
     record: values.record ?? null,
+    train:
+      values.train === undefined
+        ? null
+        : { file: values.train, prompts: values['with-bundled'] ? 'add' : 'replace' },
     eval: values.eval ?? null,
+    label: values.label === undefined ? null : labelOf(values.label),
     prompt: values.prompt ?? null,
     sweep: null,
     merge: mergeOf(values),
@@ -166,7 +179,9 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (args.compact && !args.merge) throw new UsageError('--compact goes with --merge.');
   if (values.results !== undefined) {
     if (!args.merge) args.sweep = { spec: values.sweep!, results: values.results };
-    const file = ['eval', 'out', 'record', 'prepared'].find((name) => name in values);
+    const file = ['train', 'eval', 'label', 'out', 'record', 'prepared'].find(
+      (name) => name in values,
+    );
     const field = Object.keys(fields).find((name) => fields[name] !== undefined);
     if (file ?? field) {
       const [option, what] = args.merge ? ['merge', 'joined'] : ['sweep', 'run'];
@@ -174,6 +189,12 @@ export function parseArguments(argv: readonly string[]): Arguments {
         `--${option} says what is ${what} and where: ${file ?? field} does not go with it.`,
       );
     }
+  }
+  if (values['with-bundled'] && args.train === null) {
+    throw new UsageError('--with-bundled goes with --train FILE.');
+  }
+  if (args.label !== null && args.train === null && args.eval === null) {
+    throw new UsageError('--label goes with --train or --eval: it labels the prompts of a file.');
   }
   if (args.prompt !== null && args.eval === null) {
     throw new UsageError('--prompt goes with --eval: it names the prompt to evaluate.');
@@ -184,8 +205,10 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (args.record !== null && args.recipe.adapter.kind !== 'soft-prompt') {
     throw new UsageError('--record needs a soft prompt: a recording carries it as its link.');
   }
-  if (args.eval !== null && (args.record !== null || args.prepareOnly)) {
-    throw new UsageError('--eval does not train: --record and --prepare-only do not go with it.');
+  if (args.eval !== null && (args.record ?? args.train ?? (args.prepareOnly || null)) !== null) {
+    throw new UsageError(
+      '--eval does not train: --train, --record and --prepare-only do not go with it.',
+    );
   }
   return args;
 }
@@ -219,6 +242,12 @@ function recipeFrom(fields: Record<string, unknown>): Recipe {
     const option = Object.entries(options).find(([, field]) => field === error.field)?.[0];
     throw new UsageError(error.message.replace(error.field, `--${option ?? error.field}`));
   }
+}
+
+function labelOf(text: string): Label {
+  const label = PROMPT_LABELS.find((known) => known === text);
+  if (label) return label;
+  throw new UsageError(`--label must be one of ${PROMPT_LABELS.join(', ')}, not "${text}".`);
 }
 
 /** A name as it is, or what JSON says. @throws UsageError */
@@ -280,9 +309,13 @@ export function helpText(): string {
     line('virtual-tokens N', `vectors of a soft prompt (${n.default}; ${n.min} to ${n.max})`),
     ...recipe,
     '',
+    'Prompts of your own (CSV, JSON or JSONL; see docs/datasets.md):',
+    line('train FILE', 'train on these prompts instead of the bundled ones'),
+    line('with-bundled', 'with --train: besides the bundled ones'),
+    line('eval FILE', 'evaluate on these prompts instead of training'),
+    line('label LABEL', 'label of every prompt of the file: harmful, borderline or benign'),
+    '',
     'Evaluation:',
-    line('eval FILE', 'evaluate on a JSONL of {prompt, label, answer?} instead of training;'),
-    `${' '.repeat(HELP_COLUMN)}label is harmful, borderline or benign`,
     line('prompt LINK', 'with --eval: a share link whose prompt is evaluated too'),
     line('sweep SPEC', 'run the cells of a sweep (JSON, see src/distill/sweep.ts) one by one;'),
     `${' '.repeat(HELP_COLUMN)}goes on where it was left`,

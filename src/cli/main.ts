@@ -3,158 +3,33 @@
  * files in, `distil` or `evaluate`, JSON out.
  */
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { create, globals } from 'webgpu';
-import packageJson from '../../package.json';
-import { ChatTokenizer } from '../distill/chat';
 import { RunControl } from '../distill/control';
-import { DatasetError, limitItems, parsePromptItems } from '../distill/dataset';
+import { contentHash, limitItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
-import { type ExtraOptions, measureExtras } from '../distill/evaluation/extras';
+import { measureExtras } from '../distill/evaluation/extras';
 import { type GuardCase, parseGuardCase } from '../distill/guard-case';
-import { clampRecipe, EVALUATION_SEED } from '../distill/recipe';
-import {
-  DEFAULT_EVALUATIONS,
-  distil,
-  type RunDeps,
-  type RunHooks,
-  type RunPhase,
-} from '../distill/run';
+import { fittingPrompts, type ImportedSet } from '../distill/imported-prompts';
+import { clampRecipe } from '../distill/recipe';
+import { DEFAULT_EVALUATIONS, distil, type RunHooks, type RunPhase } from '../distill/run';
 import { SpecError } from '../distill/spec-fields';
 import { studentOf } from '../distill/sweep-run';
 import { planRun } from '../distill/training-data';
-import type { PromptItem, Recipe, StepRecord, SystemName } from '../distill/types';
-import { Engine } from '../engine/engine';
+import type { StepRecord, SystemName } from '../distill/types';
 import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
-import { Gpu } from '../kernels/gpu';
 import { type Arguments, helpText, parseArguments, UsageError } from './args';
-import {
-  bundledData,
-  FileError,
-  jsonOf,
-  modelFiles,
-  openModel,
-  optionalJson,
-  requireWritable,
-  textOf,
-} from './node-files';
-import { NodeGuard } from './node-guard';
-import {
-  answersOf,
-  type EvaluationSettings,
-  recording,
-  type ReportEnvironment,
-  reported,
-  runReport,
-  summary,
-} from './report';
-
+import { FileError, requireWritable } from './node-files';
+import { readPromptFile } from './prompt-file';
+import { answersOf, recording, reported, runReport, summary } from './report';
+import { openSession, room, type Session } from './session';
 import { mergeFiles, openSweep, sweep, type SweepFiles } from './sweep';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
-const COST_ROUNDS = 5;
-
-interface Session {
-  args: Arguments;
-  deps: RunDeps;
-  environment: ReportEnvironment;
-  settings: EvaluationSettings;
-  extras: ExtraOptions;
-  say: (line: string) => void;
-}
-
-/** Dawn's instance must outlive its devices: a collected one ends the process. */
-let instance: GPU | null = null;
-
-function dawn(): GPU {
-  Object.assign(globalThis, globals);
-  instance ??= create([]);
-  return instance;
-}
-
-async function open(
-  args: Arguments,
-  recipe: Recipe,
-  say: (line: string) => void,
-): Promise<Session> {
-  const { models, data } = args;
-  const [student, guard, judge] = await Promise.all(
-    [recipe.student, 'guard', 'judge'].map((name) => openModel(models, name)),
-  );
-  const { train, wording, intent, domain } = await bundledData(data);
-  const gpu = await Gpu.create(dawn());
-  const adapter = gpu.description.description || gpu.description.device || 'unnamed adapter';
-  const driver = process.env.RETORT_GPU_DRIVER ?? 'unknown driver';
-  say(`GPU: ${adapter}, ${driver}`);
-  const [files, config, tokenizer, tokenizerConfig] = await Promise.all([
-    modelFiles(student!),
-    jsonOf(join(student!.path, 'config.json')),
-    jsonOf(join(student!.path, 'tokenizer.json')),
-    jsonOf(join(student!.path, 'tokenizer_config.json')),
-  ]);
-  const engine = await Engine.load(gpu, files.files, config);
-  await files.close();
-  const chat = new ChatTokenizer(tokenizer as object, tokenizerConfig as object);
-  const environment: ReportEnvironment = {
-    commit: __COMMIT__,
-    version: packageJson.version,
-    runtime: `Node ${process.versions.node}, Dawn`,
-    adapter,
-    software: gpu.description.isFallbackAdapter,
-    driver,
-    versions: {
-      node: process.versions.node,
-      webgpu: versionOf('webgpu'),
-      'onnxruntime-web': versionOf('onnxruntime-web'),
-      '@huggingface/tokenizers': versionOf('@huggingface/tokenizers'),
-      [student!.manifest.id]: student!.manifest.version,
-      [guard!.manifest.id]: guard!.manifest.version,
-      [judge!.manifest.id]: judge!.manifest.version,
-    },
-  };
-  const shipped = join(data, `prepared-${recipe.student}.json`);
-  return {
-    args,
-    say,
-    environment,
-    settings: {
-      student: recipe.student,
-      modelId: student!.id,
-      temperature: 1,
-      evaluationSeed: EVALUATION_SEED,
-      maxNewTokens: recipe.maxNewTokens,
-      limit: args.limit,
-    },
-    extras: {
-      bound: args.bound,
-      cost: args.cost ? COST_ROUNDS : 0,
-      bytes: {
-        student: engine.weightBytes,
-        guard: guard!.manifest.files.reduce((sum, { bytes }) => sum + bytes, 0),
-      },
-    },
-    deps: {
-      engine,
-      chat,
-      guard: await NodeGuard.load(guard!),
-      judge: await NodeGuard.load(judge!),
-      domain,
-      ids: { student: student!.id, guard: guard!.id, judge: judge!.id },
-      train,
-      sets: { wording, intent },
-      environment,
-      prepared: args.fresh ? [] : [() => optionalJson(shipped)],
-      savePrepared: async (_, prepared) => {
-        if (args.prepared) await writeFile(args.prepared, `${JSON.stringify(prepared)}\n`);
-      },
-    },
-  };
-}
 
 /** Trains, evaluates and reports. */
 async function trainRun({
   args,
+  recipe,
   deps,
   environment,
   settings,
@@ -166,7 +41,7 @@ async function trainRun({
   const sampled = args.evaluate ? DEFAULT_EVALUATIONS : [];
   const greedy = args.greedy ? sampled.map((e) => ({ ...e, temperature: 0 as const })) : [];
   const record = await distil(
-    args.recipe,
+    recipe,
     deps,
     {
       control,
@@ -197,15 +72,16 @@ async function trainRun({
 }
 
 /** Evaluates on a file, with or without a shared prompt. */
-async function evaluateFile({
-  args,
-  deps,
-  environment,
-  settings,
-  extras,
-  say,
-}: Session): Promise<object> {
-  const items = limitItems(await promptsOf(args.eval!), args.limit);
+async function evaluateFile(
+  { args, deps, environment, settings, extras, say }: Session,
+  set: ImportedSet,
+): Promise<object> {
+  const { preamble } = deps.domain;
+  const fitting = fittingPrompts(set.items, { ...room(args.recipe, deps), system: preamble });
+  const tooLong = set.items.length - fitting.length;
+  if (tooLong > 0) say(`Left out: ${tooLong} prompts that are too long for this student.`);
+  const items = limitItems(fitting, args.limit);
+  if (items.length === 0) throw new UsageError(`No prompt of ${args.eval!} fits this student.`);
   const shared = sharedPrompt(args);
   if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
     throw new UsageError(`--prompt was trained for another student than ${settings.student}.`);
@@ -242,6 +118,7 @@ async function evaluateFile({
   const greedy = args.greedy ? await at(0) : undefined;
   const measured = await measureExtras({ ...teacher, guardCase }, adaptation, items, deps, extras);
   return {
+    imported: { name: set.name, hash: contentHash(set.items), tooLong },
     ...sampled,
     ...(greedy && { greedy }),
     ...measured,
@@ -249,17 +126,6 @@ async function evaluateFile({
     environment,
     seconds: { evaluate: (performance.now() - start) / 1000 },
   };
-}
-
-/** @throws FileError, UsageError where the file is no prompt set */
-async function promptsOf(path: string): Promise<PromptItem[]> {
-  const text = await textOf(path);
-  try {
-    return parsePromptItems(text);
-  } catch (error) {
-    if (error instanceof DatasetError) throw new UsageError(`${path}: ${error.message}`);
-    throw error;
-  }
 }
 
 /** @throws UsageError where the link cannot be opened */
@@ -316,9 +182,9 @@ function policyText(policy: StepRecord['policy']): string {
   return policy ? `, safe ${policy.safe.toFixed(2)}, KL ${policy.kl.toFixed(2)}` : '';
 }
 
-async function prepareOnly({ args, deps, say }: Session): Promise<void> {
+async function prepareOnly({ recipe, deps, say }: Session): Promise<void> {
   const all = deps.train.map((_, i) => i);
-  await planRun(args.recipe, all, { ...deps, prepared: [] }, { onProgress: reporter(say) });
+  await planRun(recipe, all, { ...deps, prepared: [] }, { onProgress: reporter(say) });
 }
 
 /** Says every tenth of a phase once. */
@@ -348,11 +214,6 @@ function stopOnInterrupt(control: RunControl, say: (line: string) => void): void
   });
 }
 
-/** Dependencies are pinned, so what package.json says is what runs. */
-function versionOf(name: keyof typeof packageJson.dependencies): string {
-  return packageJson.dependencies[name];
-}
-
 async function main(argv: readonly string[]): Promise<number> {
   try {
     const args = parseArguments(argv);
@@ -361,7 +222,8 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     // What a person typed is checked before minutes of work.
-    if (args.eval !== null) await promptsOf(args.eval);
+    const path = args.eval ?? args.train?.file ?? null;
+    const imported = path === null ? null : await readPromptFile(path, args.label);
     sharedPrompt(args);
     for (const path of [
       args.out,
@@ -380,13 +242,16 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     const files = args.sweep && (await openSweep(args.sweep.spec, args.sweep.results));
     const student = files ? studentOf(files.results) : args.recipe.student;
-    const session = await open(args, { ...args.recipe, student }, say);
+    if (imported) say(`${path}: ${imported.items.length} prompts, read as ${imported.layout}.`);
+    const session = await openSession(args, { ...args.recipe, student }, imported, say);
     if (files) return await runSweep(session, files);
     if (args.prepareOnly) {
       await prepareOnly(session);
       return 0;
     }
-    const report = await (args.eval === null ? trainRun(session) : evaluateFile(session));
+    const report = await (args.eval !== null && imported
+      ? evaluateFile(session, imported)
+      : trainRun(session));
     const text = `${JSON.stringify(report, null, 1)}\n`;
     if (args.out) await writeFile(args.out, text);
     else process.stdout.write(text);

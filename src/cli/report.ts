@@ -1,4 +1,5 @@
 /** The JSON that `npm run distill` writes. */
+import type { ImportedSource } from '../distill/imported-prompts';
 import type {
   Evaluation,
   Measure,
@@ -29,6 +30,8 @@ interface ReportedEvaluation {
 }
 
 export interface EvaluationReport extends ReportedEvaluation {
+  /** The file, and how much of it was left out. */
+  imported: ImportedSource;
   /** Greedy answers, where asked for. */
   greedy?: ReportedEvaluation;
   settings: EvaluationSettings;
@@ -55,6 +58,7 @@ export interface RunReport {
   evaluations: Record<string, ReportedEvaluation & { greedy?: ReportedEvaluation }>;
   steps: RunRecord['steps'];
   probes: RunRecord['probes'];
+  trainedOn?: RunRecord['trainedOn'];
   /** Where they were asked for. */
   bound?: RunRecord['bound'];
   cost?: RunRecord['cost'];
@@ -93,6 +97,7 @@ export function runReport(
     evaluations,
     steps: record.steps,
     probes: record.probes,
+    ...(record.trainedOn && { trainedOn: record.trainedOn }),
     ...(record.bound && { bound: record.bound }),
     ...(record.cost && { cost: record.cost }),
     status: record.status,

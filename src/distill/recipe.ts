@@ -6,6 +6,7 @@ import { ModelSourceError } from '../formats/model-source';
 import { guardText, parseGuardText, parseSourceText, sourceText } from '../formats/source-text';
 import { ADAPTER_RANGES, isTrained, parseAdapter, type AdapterSpec } from './adapter-spec';
 import { checkCombination, parseGuardCase } from './guard-case';
+import { parseRecipeData } from './imported-prompts';
 import { parseObjective } from './objectives/spec';
 import { SpecError, type NumberRange } from './spec-fields';
 import type { Recipe } from './types';
@@ -47,7 +48,7 @@ export const DEFAULT_RECIPE: Readonly<Recipe> = {
 export const EVALUATION_SEED = 0;
 
 type Range = Omit<NumberRange, 'default'>;
-type SpecField = 'adapter' | 'objective' | 'guardCase';
+type SpecField = 'adapter' | 'objective' | 'guardCase' | 'data';
 
 /** What each number may be; forms read their limits here too. */
 export const RECIPE_RANGES: Readonly<
@@ -86,6 +87,8 @@ export function parseRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
       recipe.objective = spec(field, () => parseObjective(value, field));
     } else if (field === 'guardCase') {
       recipe.guardCase = spec(field, () => parseGuardCase(value, field));
+    } else if (field === 'data') {
+      recipe.data = spec(field, () => parseRecipeData(value, field));
     } else if (isNumberField(field)) {
       recipe[field] = checkNumber(field, RECIPE_RANGES[field], value);
     } else {
@@ -135,7 +138,8 @@ export function clampRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
 
 /** Whether two recipes say the same in every field. */
 export function sameRecipe(a: Recipe, b: Recipe): boolean {
-  return (Object.keys(b) as (keyof Recipe)[]).every((field) => sameField(a, b, field));
+  const fields = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<keyof Recipe>;
+  return [...fields].every((field) => sameField(a, b, field));
 }
 
 /** Specifications are parsed, so equal ones have their fields in one order. */

@@ -66,8 +66,8 @@ const DEFAULT_PROBE_EVERY = 25;
 /**
  * Runs `recipe` from the data to the link. Ended early by its control it still gives a record, with
  * status 'stopped', scored as it stood.
- * @throws the signal's reason when aborted; RangeError for a checkpoint of another recipe; errors of
- *   the engine, the guards and the data
+ * @throws the signal's reason when aborted; RangeError for a checkpoint of another recipe or other
+ *   prompts than the recipe names; errors of the engine, the guards and the data
  */
 export async function distil(
   recipe: Recipe,
@@ -77,6 +77,13 @@ export async function distil(
 ): Promise<RunRecord> {
   if (options.resumeFrom && !sameRecipe(options.resumeFrom.recipe, recipe)) {
     throw new RangeError('The checkpoint belongs to another recipe.');
+  }
+  if (recipe.data?.hash !== deps.imported?.hash) {
+    throw new RangeError(
+      recipe.data
+        ? `The imported prompts of “${recipe.data.name}” are not here.`
+        : 'The recipe names none of the imported prompts that are here.',
+    );
   }
   const createdAt = new Date().toISOString();
   const clock = new Clock();
@@ -107,6 +114,9 @@ export async function distil(
     values,
     dim: deps.engine.dim,
     evaluations,
+    ...(deps.imported && {
+      trainedOn: { prompts: deps.train.length, tooLong: deps.imported.tooLong },
+    }),
     ...extras,
     seconds: clock.seconds,
     share,

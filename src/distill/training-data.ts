@@ -23,6 +23,8 @@ export interface TrainingDataDeps extends Pick<
   'engine' | 'chat' | 'guard' | 'domain' | 'ids'
 > {
   train: readonly PromptItem[];
+  /** The imported set in `train`, by its `contentHash`; absent where all are bundled. */
+  imported?: { hash: string; tooLong: number };
   /**
    * Prepared data that may fit, shipped or kept under this name, unchecked; tried in order.
    */

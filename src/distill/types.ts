@@ -4,6 +4,7 @@ import type { Calibration, JointScore } from './calibration';
 import type { SystemCost } from './evaluation/cost';
 import type { BoundMeasurement } from './evaluation/measure-bound';
 import type { GuardCase } from './guard-case';
+import type { ImportedSource, RecipeData } from './imported-prompts';
 import type { ObjectiveSpec } from './objectives/spec';
 import type { PolicyNumbers } from './policy';
 
@@ -52,6 +53,8 @@ export interface Recipe {
   maxNewTokens: number;
   /** Share of the last steps that train through the link's int4 quantisation. */
   quantiseLast: number;
+  /** Imported prompts that are trained on; absent where it is the bundled ones alone. */
+  data?: RecipeData;
 }
 
 export interface Measure {
@@ -126,6 +129,8 @@ export type EvaluationSet = 'wording' | 'intent' | 'custom';
 
 export interface Evaluation {
   set: EvaluationSet;
+  /** Which prompts, where the set is `custom`; missing in records of earlier versions. */
+  imported?: ImportedSource;
   /** 1 with one seeded sample a prompt, or 0 for greedy. */
   temperature: number;
   seed: number;
@@ -193,6 +198,8 @@ export interface RunRecord {
   values: Float32Array;
   dim: number;
   evaluations: Evaluation[];
+  /** Prompts that were trained on, where some were imported. */
+  trainedOn?: { prompts: number; tooLong: number };
   /** The distance to the safe system on held-out wordings, and costs, where they were asked for. */
   bound?: BoundMeasurement;
   cost?: Partial<Record<SystemName, SystemCost>>;

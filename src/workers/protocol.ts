@@ -3,6 +3,7 @@
  * `event`s and then one `result` or `error`. `cancel` names the request it ends.
  */
 import type { DecoderShape } from '../distill/adapter-spec';
+import type { ImportedSet } from '../distill/imported-prompts';
 import type { SweepDocument } from '../distill/sweep-run';
 import type {
   Evaluation,
@@ -137,10 +138,10 @@ export interface TrainerRequests {
   disconnectGuard: { payload: { name: GuardRole }; event: never; result: null };
   /**
    * Trains; the record comes without evaluations. `resume` goes on from the last checkpoint, with
-   * its own recipe.
+   * its own recipe. `imported` are the prompts that the recipe's `data` names.
    */
   train: {
-    payload: { recipe: Recipe; resume?: boolean };
+    payload: { recipe: Recipe; resume?: boolean; imported?: ImportedSet };
     event: TrainEvent;
     result: RunRecord;
   };
@@ -153,10 +154,12 @@ export interface TrainerRequests {
   sweepResults: { payload: null; event: never; result: SweepDocument | null };
   /** The run that was under way when the tab was closed, if there is one; needs no `load`. */
   checkpoint: { payload: null; event: never; result: CheckpointSummary | null };
-  /** Evaluates systems on a bundled set; `adapter` needs values. */
+  /** Evaluates systems on a bundled set, or on `imported`; `adapter` needs values. */
   evaluate: {
     payload: {
       set: EvaluationSet;
+      /** The set that is `custom`. */
+      imported?: ImportedSet;
       systems: SystemName[];
       temperature: 0 | 1;
       seed: number;
@@ -176,7 +179,7 @@ export interface TrainerRequests {
    */
   bound: {
     payload: {
-      set: EvaluationSet;
+      set: Exclude<EvaluationSet, 'custom'>;
       /** As a run's record has them; null for the run under way at its last checkpoint. */
       values: Float32Array | null;
       /** What the values are, and which safe system they were trained to be. */

@@ -1,8 +1,17 @@
 /** What the trainer worker holds: the student, the guards beside it, and what a run needs of them. */
 import { version } from '../../package.json';
+import { virtualTokens } from '../distill/adaptation';
 import type { ChatTokenizer } from '../distill/chat';
+import { contentHash, limitItems } from '../distill/dataset';
 import type { SystemAnswers } from '../distill/evaluate';
-import type { Guard, RunEnvironment } from '../distill/types';
+import {
+  fittingPrompts,
+  type FitOptions,
+  type ImportedSet,
+  type ImportedSource,
+  trainingPrompts,
+} from '../distill/imported-prompts';
+import type { EvaluationSet, Guard, PromptItem, Recipe, RunEnvironment } from '../distill/types';
 import type { Engine } from '../engine/engine';
 import { parseSourceText } from '../formats/source-text';
 import type { Gpu } from '../kernels/gpu';
@@ -108,13 +117,45 @@ export class TrainerSession {
     };
   }
 
+  /** The prompts of a bundled set, or those of an imported one that fit the student. */
+  async evaluationItems(
+    set: EvaluationSet,
+    imported: ImportedSet | undefined,
+    recipe: Recipe,
+    limit: number,
+    signal: AbortSignal,
+  ): Promise<{ items: PromptItem[]; imported?: ImportedSource }> {
+    const { baseUrl } = this.loaded();
+    if (set !== 'custom')
+      return { items: limitItems(await loadPrompts(baseUrl, set, signal), limit) };
+    if (!imported) throw new RangeError('There is no imported set to evaluate on.');
+    const { preamble } = await loadDomain(baseUrl, signal);
+    const fitting = fittingPrompts(imported.items, { ...this.room(recipe), system: preamble });
+    if (fitting.length === 0) {
+      throw new RangeError(`No prompt of “${imported.name}” is short enough for this student.`);
+    }
+    return {
+      items: limitItems(fitting, limit),
+      imported: {
+        name: imported.name,
+        hash: contentHash(imported.items),
+        tooLong: imported.items.length - fitting.length,
+      },
+    };
+  }
+
   /** What training needs besides; prepared data of a bundled student lies beside it. */
-  async trainDeps(signal: AbortSignal) {
+  async trainDeps(signal: AbortSignal, recipe?: Recipe, imported?: ImportedSet) {
     const student = this.loaded();
     const { baseUrl, text } = student;
+    const bundled = await loadPrompts(baseUrl, 'train', signal);
+    const own =
+      recipe?.data && imported
+        ? trainingPrompts(bundled, recipe.data, imported, this.room(recipe))
+        : { train: bundled };
     return {
       ...(await this.evaluateDeps(signal)),
-      train: await loadPrompts(baseUrl, 'train', signal),
+      ...own,
       environment: environmentOf(student),
       prepared: [
         (name: string) => getDerived(name),
@@ -122,6 +163,12 @@ export class TrainerSession {
       ] as const,
       savePrepared: putDerived,
     };
+  }
+
+  private room({ adapter, maxNewTokens }: Recipe): FitOptions {
+    const { chat, engine } = this.loaded();
+    const { maxPositions } = engine;
+    return { chat, maxPositions, virtualTokens: virtualTokens(adapter), maxNewTokens };
   }
 
   private connected(role: GuardRole): ConnectedGuard {

@@ -102,7 +102,7 @@ const handlers: Handlers<TrainerRequests> = {
     return null;
   },
 
-  async train({ recipe: asked, resume }, { emit, signal }) {
+  async train({ recipe: asked, resume, imported }, { emit, signal }) {
     if (control) throw new RangeError('A run is under way already.');
     const own = new SharingControl((state) => emit({ kind: 'state', state }));
     // Set before the first wait: a pause may follow at once.
@@ -119,7 +119,7 @@ const handlers: Handlers<TrainerRequests> = {
         session.requireStudent(recipe.student);
         // A record names the commit, not a branch that moves on.
         recipe.student = text;
-        const deps = await session.trainDeps(signal);
+        const deps = await session.trainDeps(signal, recipe, imported);
         own.release = await gpuTurn.acquire(signal);
         engine.onCompile = (done, total) =>
           emit({ kind: 'progress', progress: { phase: 'compile', done, total, unit: 'items' } });
@@ -209,40 +209,44 @@ const handlers: Handlers<TrainerRequests> = {
     return { modelId, savedAt, recipe, step };
   },
 
-  evaluate({ set, systems, temperature, seed, values, recipe, limit }, { emit, signal }) {
+  evaluate({ set, imported, recipe, limit, ...asked }, { emit, signal }) {
     return jobs.run(async () => {
-      if (set === 'custom') throw new RangeError('Only bundled sets are evaluated here.');
+      const { systems, temperature, seed, values } = asked;
       const deps = await session.evaluateDeps(signal);
-      const items = limitItems(await loadPrompts(session.loaded().baseUrl, set, signal), limit);
-      const { maxNewTokens } = recipe;
-      return gpuTurn.run(
-        () =>
-          evaluate(
-            {
-              set,
-              items,
-              systems,
-              temperature,
-              seed,
-              maxNewTokens,
-              adaptation: values && adaptationOf(recipe.adapter, values, deps.engine.config),
-              ...(recipe.adapter.kind === 'preamble' && { adapterSystem: deps.domain.preamble }),
-              teacher: recipe,
-              guardCase: recipe.guardCase,
-            },
-            deps,
-            {
-              signal,
-              onProgress: (done, total) => emit({ phase: 'evaluate', done, total, unit: 'items' }),
-            },
-          ),
+      const { items, ...source } = await session.evaluationItems(
+        set,
+        imported,
+        recipe,
+        limit,
         signal,
       );
+      const { maxNewTokens } = recipe;
+      return gpuTurn.run(async () => {
+        const evaluation = await evaluate(
+          {
+            set,
+            items,
+            systems,
+            temperature,
+            seed,
+            maxNewTokens,
+            adaptation: values && adaptationOf(recipe.adapter, values, deps.engine.config),
+            ...(recipe.adapter.kind === 'preamble' && { adapterSystem: deps.domain.preamble }),
+            teacher: recipe,
+            guardCase: recipe.guardCase,
+          },
+          deps,
+          {
+            signal,
+            onProgress: (done, total) => emit({ phase: 'evaluate', done, total, unit: 'items' }),
+          },
+        );
+        return { ...evaluation, ...source };
+      }, signal);
     }, signal);
   },
 
   async bound({ set, values, recipe, limit }, { emit, signal }) {
-    if (set === 'custom') throw new RangeError('Only bundled sets are measured here.');
     const deps = await session.evaluateDeps(signal);
     const items = limitItems(await loadPrompts(session.loaded().baseUrl, set, signal), limit);
     return gpuTurn.run(async () => {

@@ -5,10 +5,11 @@ import {
   type AdapterKind,
   type AdapterSpec,
 } from '../../distill/adapter-spec';
-import type { Recipe } from '../../distill/types';
+import type { Recipe, SystemName } from '../../distill/types';
 import { guardCaseKey, type GuardCase } from '../../distill/guard-case';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { objectiveKey, OBJECTIVE_NAMES, type ObjectiveSpec } from '../../distill/objectives/spec';
+import { SYSTEM_LABELS } from './tradeoff';
 
 export interface Facets {
   adapter: AdapterSpec;
@@ -32,6 +33,11 @@ export const KIND_LABELS: Record<AdapterKind, string> = {
   steering: 'Steering',
   preamble: 'Written preamble',
 };
+
+/** What one run's tables call each system: the adapted one by what was trained. */
+export function systemLabels({ adapter }: Pick<Recipe, 'adapter'>): Record<SystemName, string> {
+  return { ...SYSTEM_LABELS, adapter: KIND_LABELS[adapter.kind] };
+}
 
 /** "Soft prompt n 16", "LoRA rank 2", "Steering, all layers". */
 export function adapterName(spec: AdapterSpec): string {

@@ -91,10 +91,12 @@ export function recipeLine(recipe: Recipe): string {
   const strictness = recipe.strictness === 0 ? '' : `, strictness ${-recipe.strictness}`;
   const student =
     recipe.student === DEFAULT_RECIPE.student ? '' : `, on ${sourceTitle(recipe.student)}`;
-  const { adapter, guardCase, steps, seed } = recipe;
+  const { adapter, guardCase, steps, seed, data } = recipe;
+  const besides = data?.prompts === 'add' ? 'the bundled prompts and ' : '';
+  const prompts = data ? `, on ${besides}“${data.name}”` : '';
   if (!isTrained(adapter)) return `${adapterLabel(adapter)}${student}`;
   const reads = guardCase.kind === 'prompt' ? '' : ', guard on answers';
-  return `${objectiveLabel(recipe)}, ${adapterLabel(adapter)}, ${steps} steps, seed ${seed}${strictness}${reads}${student}`;
+  return `${objectiveLabel(recipe)}, ${adapterLabel(adapter)}, ${steps} steps, seed ${seed}${strictness}${reads}${student}${prompts}`;
 }
 
 /** Recipe without its seed: runs that share it are repetitions of one experiment. */

@@ -1,5 +1,7 @@
 /** What people change about how a file is read, as steps from one plan to the next. */
 import type { PromptSet } from '$lib/storage/prompt-sets';
+import { contentHash } from '../../distill/dataset';
+import { MAX_SET_NAME } from '../../distill/imported-prompts';
 import type { ImportReport } from '../../formats/datasets/import';
 import { CellError, textOf } from '../../formats/datasets/cells';
 import { COMMON_LABELS, type ImportPlan, type Mapping } from '../../formats/datasets/plan';
@@ -120,9 +122,10 @@ export function describeSet(
 ): PromptSet {
   return {
     id: `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`,
-    name: name.trim() || table.name,
+    name: (name.trim() || table.name || 'Prompts').slice(0, MAX_SET_NAME),
     source,
     createdAt: new Date().toISOString(),
+    hash: contentHash(report.items),
     plan,
     counts: report.counts.labels,
     leftOut: report.errors.total,

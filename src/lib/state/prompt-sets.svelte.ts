@@ -1,4 +1,5 @@
 /** Imported prompt sets of this browser, newest first. They outlive a reload in IndexedDB. */
+import type { ImportedSet } from '../../distill/imported-prompts';
 import type { PromptItem } from '../../distill/types';
 import {
   deletePromptSet,
@@ -36,6 +37,16 @@ class PromptSets {
   /** The prompts of a set; undefined where it is gone. */
   items(id: string): Promise<PromptItem[] | undefined> {
     return getPromptItems(id);
+  }
+
+  /** @throws an error for people where no kept set has these prompts */
+  async byHash(hash: string, name: string): Promise<ImportedSet> {
+    await this.load();
+    const set = this.list.find((each) => each.hash === hash);
+    const items = set && (await this.items(set.id));
+    if (items) return { name: set.name, items };
+    const message = `The prompt set “${name}” is not in this browser any more. Import it again.`;
+    throw Object.assign(new Error(message), { code: 'bad-input' });
   }
 
   async remove(id: string): Promise<void> {

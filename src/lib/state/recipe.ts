@@ -121,6 +121,7 @@ const LABELS: Record<keyof Recipe, string> = {
   guardClip: 'guard clip',
   maxNewTokens: 'answer length',
   quantiseLast: 'quantised share',
+  data: 'training prompts',
 };
 
 /** Names of the settings in which two recipes differ, in the order of the form. */

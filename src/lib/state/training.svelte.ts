@@ -1,17 +1,13 @@
 /** One training run as the lab sees it: from Start to scored and kept. Survives page changes. */
-import type {
-  EvaluationSet,
-  ProbeRecord,
-  Recipe,
-  RunRecord,
-  StepRecord,
-} from '../../distill/types';
+import type { ImportedSet } from '../../distill/imported-prompts';
+import type { ProbeRecord, Recipe, RunRecord, StepRecord } from '../../distill/types';
 import { EVALUATION_SEED } from '../../distill/recipe';
 import type { CheckpointSummary, TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
-import { missingEvaluations } from './evaluations';
+import { type EvaluationWanted, missingEvaluations, withEvaluation } from './evaluations';
 import { narrate } from './narration';
 import { probeBoard } from './probe-board.svelte';
+import { promptSets } from './prompt-sets.svelte';
 import { runs } from './runs.svelte';
 import { session } from './session.svelte';
 import { withScores } from './share';
@@ -24,6 +20,9 @@ export type TrainingState =
 export type ScoreLimit = 0 | 40;
 
 const NARRATE_EVERY_MS = 10_000;
+
+/** What is measured of a run, on which prompts. */
+type Wanted = EvaluationWanted | { set: 'custom'; temperature: 1; imported: ImportedSet };
 
 class Training {
   state = $state<TrainingState>('idle');
@@ -38,7 +37,8 @@ class Training {
   problem = $state.raw<Problem | null>(null);
   /** What a screen reader is told, politely and seldom. */
   announcement = $state('');
-  scoring = $state.raw<EvaluationSet | null>(null);
+  /** The name of the set that is measured on. */
+  scoring = $state<string | null>(null);
 
   /** A run that was cut off by closing the tab, and can go on. */
   checkpoint = $state.raw<CheckpointSummary | null>(null);
@@ -62,7 +62,17 @@ class Training {
   /** Measures a kept run on the sets that it lacks. */
   measure(run: RunRecord, limit: ScoreLimit): Promise<void> {
     if (this.busy) return this.#ended;
-    this.#ended = this.#measure(run, limit);
+    this.#ended = this.#measure(run, () => Promise.resolve(missingEvaluations(run)), limit);
+    return this.#ended;
+  }
+
+  /** Measures a kept run on an imported set, sampled. */
+  measureOn(run: RunRecord, hash: string, name: string, limit: ScoreLimit): Promise<void> {
+    if (this.busy) return this.#ended;
+    const wanted = async (): Promise<Wanted[]> => [
+      { set: 'custom', temperature: 1, imported: await promptSets.byHash(hash, name) },
+    ];
+    this.#ended = this.#measure(run, wanted, limit);
     return this.#ended;
   }
 
@@ -137,6 +147,8 @@ class Training {
     session.clearPhases();
     this.#enter('loading', 'Loading.');
     try {
+      const { data } = recipe;
+      const imported = data && (await promptSets.byHash(data.hash, data.name));
       if (session.use(recipe)) probeBoard.reset();
       session.held = true;
       await Promise.all([session.load(['trainer', 'guard', 'judge'], abort.signal), runs.load()]);
@@ -144,7 +156,7 @@ class Training {
       await this.#wakeLock.acquire();
       const trained = session.trainer(
         'train',
-        { recipe: $state.snapshot(recipe), resume },
+        { recipe: $state.snapshot(recipe), resume, ...(imported && { imported }) },
         { signal: abort.signal, onEvent: (event) => this.#take(event) },
       );
       // Awaited below; until then a failure must not count as unhandled.
@@ -157,7 +169,7 @@ class Training {
       this.run = await trained;
       await runs.save(this.run);
       this.#wakeLock.release();
-      await this.#score(limit, abort.signal);
+      await this.#score(missingEvaluations(this.run), limit, abort.signal);
       this.#enter('done', this.#summary());
     } catch (error) {
       if (isCancelled(error) || abort.signal.aborted) {
@@ -174,7 +186,11 @@ class Training {
     }
   }
 
-  async #measure(run: RunRecord, limit: ScoreLimit): Promise<void> {
+  async #measure(
+    run: RunRecord,
+    wanted: () => Promise<readonly Wanted[]>,
+    limit: ScoreLimit,
+  ): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
     this.recipe = run.recipe;
@@ -185,12 +201,13 @@ class Training {
     session.clearPhases();
     this.#enter('loading', 'Loading.');
     try {
+      const sets = await wanted();
       session.use(run.recipe);
       session.held = true;
       await session.load(['trainer', 'guard', 'judge'], abort.signal);
       // A run that an earlier version of the site has kept may be of an earlier student.
       session.requireModel(run.modelId);
-      await this.#score(limit, abort.signal);
+      await this.#score(sets, limit, abort.signal);
       this.#enter('done', this.#summary());
     } catch (error) {
       if (isCancelled(error) || abort.signal.aborted) this.#enter('done', 'Stopped.');
@@ -204,17 +221,16 @@ class Training {
     }
   }
 
-  async #score(limit: ScoreLimit, signal: AbortSignal): Promise<void> {
-    const { run } = this;
-    for (const { set, temperature } of run ? missingEvaluations(run) : []) {
+  async #score(wanted: readonly Wanted[], limit: ScoreLimit, signal: AbortSignal): Promise<void> {
+    for (const { temperature, ...on } of wanted) {
       const run = this.run!;
-      this.scoring = set;
+      this.scoring = on.set === 'custom' ? on.imported.name : on.set;
       const how = temperature === 0 ? ', greedy' : '';
-      this.#enter('scoring', `Measuring all four systems on the ${set} set${how}.`);
+      this.#enter('scoring', `Measuring all four systems on the ${this.scoring} set${how}.`);
       const evaluation = await session.trainer(
         'evaluate',
         {
-          set,
+          ...on,
           systems: ['base', 'preamble', 'guarded', 'adapter'],
           temperature,
           seed: EVALUATION_SEED,
@@ -226,10 +242,10 @@ class Training {
       );
       this.run = {
         ...run,
-        evaluations: [...run.evaluations, evaluation],
+        evaluations: withEvaluation(run, evaluation),
         // The link claims what was measured on wordings, the set with the most prompts.
         share:
-          run.share !== null && set === 'wording' && temperature === 1
+          run.share !== null && on.set === 'wording' && temperature === 1
             ? withScores(run.share, evaluation)
             : run.share,
       };

@@ -19,7 +19,14 @@ const items: PromptItem[] = [
 
 function set(id: string, createdAt: string): PromptSet {
   return {
-    ...{ id, createdAt, name: 'Greetings', source: 'greetings.csv', leftOut: 0 },
+    ...{
+      id,
+      createdAt,
+      name: 'Greetings',
+      source: 'greetings.csv',
+      leftOut: 0,
+      hash: 'a'.repeat(16),
+    },
     plan: {
       layout: 'generic',
       mapping: { ...NO_COLUMNS, prompt: 'prompt' },

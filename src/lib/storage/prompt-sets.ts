@@ -11,6 +11,8 @@ export interface PromptSet {
   source: string;
   /** ISO 8601. */
   createdAt: string;
+  /** `contentHash` of the prompts: recipes and scores name the set by it. */
+  hash: string;
   /** How the file was read, template and label rules included: figures need it. */
   plan: ImportPlan;
   counts: Record<Label, number>;
