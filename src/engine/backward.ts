@@ -59,7 +59,7 @@ export class BackwardPass {
 
   private readonly owned: GPUBuffer[] = [];
   private readonly stats: GPUBuffer;
-  private readonly partial: GPUBuffer | null;
+  private readonly partial: { k: GPUBuffer; v: GPUBuffer } | null;
   /** Inputs of adapted layers, computed again, [capacity, widest of them]; null where none is. */
   private readonly input: GPUBuffer | null;
   /** Text rows owe gradients down to here; below it nothing does. */
@@ -68,9 +68,10 @@ export class BackwardPass {
 
   /**
    * Uses up the activations of `forward`, whose buffers take gradients as soon as their own contents
-   * are done with: `hidden` dHidden and dO, `normed` every gradient of a sublayer's input or output,
-   * `attended` dQ, `gate` and `up` their own gradients and then dK and dV, `middle` partial sums and
-   * the gradient of the chosen rows' part in the input, q and k the gradients before their norms.
+   * are done with: `hidden` dHidden and dO, `normed` every gradient of a sublayer's input or output and
+   * partial sums of dV, `attended` dQ, `gate` and `up` their own gradients and then dK and dV, `middle`
+   * partial sums of dK and the gradient of the chosen rows' part in the input, q and k the gradients
+   * before their norms.
    */
   constructor(
     private readonly gpu: Gpu,
@@ -89,7 +90,8 @@ export class BackwardPass {
     this.gradient = storage('residual gradient', options.capacity * widths.gradient * 4);
     this.stats = storage('attention stats', options.capacity * widths.stats * 4);
     const bytes = partialBytes(config, options.capacity, options.maxPrefix);
-    this.partial = bytes > 0 ? storage('prefix partials', bytes) : null;
+    const half = (name: string) => storage(`prefix partials of ${name}`, bytes / 2);
+    this.partial = bytes > 0 ? { k: half('keys'), v: half('values') } : null;
     const width = inputWidth(weights);
     this.input = width > 0 ? storage('adapted inputs', options.capacity * width * 4) : null;
     this.trainsPrefix = !options.adapter;
@@ -188,16 +190,15 @@ export class BackwardPass {
     const { prefixParts, text, scratch, pairWork } = this.forward;
     const dO = scratch.hidden;
     const { stats } = this;
-    const partial = this.partial ?? act.middle;
+    const partial = this.partial ?? { k: act.middle, v: scratch.normed };
     const kernel = this.kernels.attentionBackward[index]!;
     const { dy, ops } = this.throughNorm(index, 'attention');
     const asking = this.asking(index);
-    const { keys, self, seen, span } = asking;
+    const { seen, span } = asking;
     const inputs = { q, k, v, dO, stats };
     // Per query and key: two products in the forward pass, three for dQ, four for dK and dV.
     const ofPrefix = prefixParts.flatMap((part) => {
-      const buffers = { ...inputs, keys, self, partial, dK, dV };
-      const [sums, reduction] = kernel.bindPrefix({ ...buffers, span: part, queries: span });
+      const [sums, reduction] = kernel.bindPrefix({ ...inputs, seen, partial, dK, dV, span: part });
       return [withWork(sums, () => 2 * pairWork * part.rows * span.rows), reduction];
     });
     return [

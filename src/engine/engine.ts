@@ -11,12 +11,14 @@ import { createForwardKernels, type ForwardKernels } from './forward-kernels';
 import { MAX_VIRTUAL_TOKENS } from './generate';
 import { Inference } from './inference';
 import { LinearTuner } from './linear-tuning';
+import { createLoss } from './loss-kernels';
 import { exampleRows, type PackInput, sharePrompts } from './pack';
 import { residuals } from './residuals';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
-import { createTrainer, type PromptTrainer, type TrainerOptions } from './trainer';
+import { createTrainerKernels, PromptTrainer, type TrainerOptions } from './trainer';
 import type {
   AdapterValues,
+  EngineObjective,
   Generated,
   GenerateOptions,
   GenerateRequest,
@@ -233,6 +235,15 @@ export class Engine {
     });
   }
 
+  /**
+   * Compiles what every trainer of this objective needs, ahead of {@link createTrainer}: while guards
+   * load, for instance. Allocates next to nothing.
+   */
+  async prepareTraining(objective: EngineObjective): Promise<void> {
+    const { gpu, weights } = this;
+    await Promise.all([this.sharedKernels(1), createLoss(gpu, weights, { objective })]);
+  }
+
   /** Plans and makes a trainer, which tells its plan. See {@link planTrainer}. */
   async createTrainer(options: TrainerOptions): Promise<PromptTrainer> {
     const plan = this.planTrainer(options);
@@ -249,16 +260,30 @@ export class Engine {
 
   private async makeTrainer(options: TrainerOptions, plan: MemoryPlan): Promise<PromptTrainer> {
     const { gpu, weights, submitter, inference } = this;
-    let kernels = this.backwardKernels.get(plan.partitions);
-    if (!kernels) {
-      kernels = createBackwardKernels(gpu, weights, this.kernels, plan.partitions);
-      this.backwardKernels.set(plan.partitions, kernels);
-    }
+    const [kernels, own] = await this.trainerKernels(options, plan);
     const { logprob } = inference;
-    const deps = { gpu, weights, kernels: await kernels, logprob, submitter };
-    const trainer = await createTrainer(deps, options, plan);
+    const deps = { gpu, weights, kernels, logprob, submitter };
+    const trainer = new PromptTrainer(deps, own, options, plan);
     await submitter.calibrate(trainer.probe);
     return trainer;
+  }
+
+  /** All at once, so that no compiler waits for another. */
+  private trainerKernels(options: TrainerOptions, plan: MemoryPlan) {
+    const { gpu, weights } = this;
+    const own = createTrainerKernels({ gpu, weights }, options, plan);
+    return Promise.all([this.sharedKernels(plan.partitions), own]);
+  }
+
+  /** What trainers share whose sums over queries are split into as many parts. */
+  private sharedKernels(partitions: number): Promise<BackwardKernels> {
+    const { gpu, weights } = this;
+    let shared = this.backwardKernels.get(partitions);
+    if (!shared) {
+      shared = createBackwardKernels(gpu, weights, this.kernels, partitions);
+      this.backwardKernels.set(partitions, shared);
+    }
+    return shared;
   }
 
   /**

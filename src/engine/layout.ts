@@ -83,20 +83,20 @@ export function scratchWidths(config: DecoderConfig, keep: Keep) {
  */
 export const TABLE_BYTES = [4, ...[4, 16, 4, 16], ...[4, 16, 4, 16], 4];
 
-/** Floats of the partial sums over one part of the queries, as kernels/attention-backward says. */
+/** Floats of the partial sums of dK and dV over one part of the queries. */
 const partialFloats = ({ kvHeads, headDim }: DecoderConfig, prefix: number) =>
   2 * Math.max(1, prefix) * kvHeads * headDim;
 
 /**
  * Parts that the query rows are split into for dK and dV of the prefix keys: enough to share out, and
- * few enough for their sums to fit where `middle` was, whose turn in the backward pass is over then.
+ * few enough for their sums to fit where `middle` and `normed` were, whose turn is over then.
  */
 export function prefixPartitions(config: DecoderConfig, rows: number, prefix: number): number {
   const fit = (rows * config.dim) / partialFloats(config, prefix);
   return Math.min(32, 2 ** Math.floor(Math.log2(Math.max(1, fit))));
 }
 
-/** Bytes of a buffer for those sums where `middle` is too small even for one part; as a rule 0. */
+/** Bytes of two buffers for those sums where there is no room even for one part; as a rule 0. */
 export function partialBytes(config: DecoderConfig, rows: number, prefix: number): number {
   const bytes = prefixPartitions(config, rows, prefix) * partialFloats(config, prefix) * 4;
   return bytes <= rows * config.dim * 4 ? 0 : bytes;

@@ -50,6 +50,20 @@ async function gradientOf(trainer: PromptTrainer, family: Family) {
   return { loss, gradient, teacher };
 }
 
+it('compiles ahead what a trainer needs, but for what depends on its length', async () => {
+  const { family, engine } = await load('llama-shared-table');
+  const { options } = batchOf(family);
+  const { gpu } = engine;
+  const loaded = gpu.pipelineCount;
+  await engine.prepareTraining(options.objective);
+  const prepared = gpu.pipelineCount;
+  (await engine.createTrainer(options)).destroy();
+  expect(prepared).toBeGreaterThan(loaded);
+  // Sums, Adam, fake quantisation: none of them takes long.
+  expect(gpu.pipelineCount - prepared).toBeLessThanOrEqual(4);
+  engine.destroy();
+});
+
 describe.each(FAMILIES)('memory of a step with %s', (name) => {
   it('has the same gradient whatever is kept, in one pass or in several', async () => {
     const { family, engine } = await load(name);

@@ -268,7 +268,7 @@ function largestBuffer(config: DecoderConfig, { rows, logitsRows }: Choice, n: n
   ];
   return Math.max(
     Math.max(...widths) * rows * 4,
-    partialBytes(config, rows, n),
+    partialBytes(config, rows, n) / 2,
     logitsRows * config.vocabSize * 4,
   );
 }

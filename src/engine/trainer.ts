@@ -69,8 +69,11 @@ export interface TrainerDeps {
   submitter: Submitter;
 }
 
-async function createTrainerKernels(
-  { gpu, weights }: TrainerDeps,
+export type TrainerKernels = Awaited<ReturnType<typeof createTrainerKernels>>;
+
+/** What one trainer needs beside the kernels that all share; it is the trainer's to release. */
+export async function createTrainerKernels(
+  { gpu, weights }: Pick<TrainerDeps, 'gpu' | 'weights'>,
   { virtualTokens, adapter: shape, ...options }: TrainerOptions,
   plan: MemoryPlan,
 ) {
@@ -87,14 +90,6 @@ async function createTrainerKernels(
     several ? createRows(gpu, { dim: width, add: true }) : null,
   ]);
   return { adapter, count, width, losses, optimiser, quant, copying, adding };
-}
-
-export async function createTrainer(
-  deps: TrainerDeps,
-  options: TrainerOptions,
-  plan: MemoryPlan,
-): Promise<PromptTrainer> {
-  return new PromptTrainer(deps, await createTrainerKernels(deps, options, plan), options, plan);
 }
 
 export class PromptTrainer {
@@ -122,7 +117,7 @@ export class PromptTrainer {
 
   constructor(
     { gpu, weights, kernels, logprob, submitter }: TrainerDeps,
-    own: Awaited<ReturnType<typeof createTrainerKernels>>,
+    own: TrainerKernels,
     private readonly options: TrainerOptions,
     readonly plan: MemoryPlan,
   ) {

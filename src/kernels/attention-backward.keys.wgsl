@@ -7,10 +7,10 @@
 //
 // One lane serves KEYS keys of one KV head; the keys of a workgroup are neighbours and walk the same
 // queries together, so that with QUADS each lane loads a quarter of a query (see attention.wgsl).
-// Text keys: seen[j] = {first, end, key's position, query's position}: key row j is seen by the query
-// rows [first, end), the firsts ascending; query row i stands at seen[i].w. PREFIX keys: each part of the query
-// rows writes sums of its own, partial [PARTITIONS, 2 (dK, dV), n, Hkv·hd], which
-// attention-backward.reduce.wgsl adds in a fixed order; what a query sees stands in keys and self.
+// seen[j] = {first, end, key's position, query's position}: key row j is seen by the query rows
+// [first, end), the firsts ascending; query row i stands at seen[i].w. Keys that most queries see, those
+// of a shared prefix, have their queries cut: part p of cut.parts writes sums of its own to rows [p · n, (p + 1) · n) of dK and dV, which attention-backward.reduce.wgsl adds in a fixed
+// order. cut.place: 1 where the keys' own rows of dK and dV are written.
 // Source: Dao et al. 2022, "FlashAttention", appendix B.
 @group(0) @binding(0) var<uniform> span: vec4<u32>;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
@@ -18,17 +18,14 @@
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> dO: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> stats: array<vec2<f32>>;
-//#if PREFIX
-@group(0) @binding(6) var<storage, read> keys: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> selfRow: array<u32>;
-@group(0) @binding(8) var<storage, read_write> partial: array<vec4<f32>>;
-@group(0) @binding(9) var<uniform> queries: vec4<u32>;
-//#else
 // One table, because adapters may bind no more than eight storage buffers.
 @group(0) @binding(6) var<storage, read> seen: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read_write> dK: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> dV: array<vec4<f32>>;
-//#end
+@group(0) @binding(9) var<uniform> cut: Cut;
+
+// 16 bytes.
+struct Cut { parts: u32, place: u32, unused_a: u32, unused_b: u32 }
 
 const D4 = PARTS * WIDTH;
 
@@ -51,29 +48,21 @@ fn main(
   //#else
   const quadLane = 0u;
   //#end
-  //#if PREFIX
   let blocks = (span.y + size - 1u) / size;
   let part = block / KV_HEADS / blocks;
   let first = block / KV_HEADS % blocks * size;
-  if (part >= PARTITIONS) {
+  if (part >= cut.parts) {
     return;
   }
   let count = min(size, span.y - first);
-  let share = (queries.y + PARTITIONS - 1u) / PARTITIONS;
-  let begin = queries.x + min(part * share, queries.y);
-  let finish = min(begin + share, queries.x + queries.y);
-  //#else
-  let first = block / KV_HEADS * size;
-  if (first >= span.y) {
-    return;
-  }
-  let count = min(size, span.y - first);
-  let begin = seen[span.x + first].x;
-  var finish = begin;
+  let start = seen[span.x + first].x;
+  var end = start;
   for (var c = 0u; c < count; c++) {
-    finish = max(finish, seen[span.x + first + c].y);
+    end = max(end, seen[span.x + first + c].y);
   }
-  //#end
+  let share = (end - start + cut.parts - 1u) / cut.parts;
+  let begin = start + min(part * share, end - start);
+  let finish = min(begin + share, end);
 
   //#if ROLLED
   var loadedK: array<vec4<f32>, KEYS * D4>;
@@ -89,12 +78,10 @@ fn main(
     loadedV[$c * D4 + i] = v[(key$c * KV_HEADS + kvHead) * D4 + (i ^ quadLane)];
   }
   //#end
-  //#if !PREFIX
   let first$c = seen[key$c].x;
-  let end$c = seen[key$c].y;
+  let end$c = min(seen[key$c].y, finish);
   //#if WINDOWED
   let beyond$c = seen[key$c].z + WINDOW;
-  //#end
   //#end
   //#repeat e PARTS
   //#repeat f WIDTH
@@ -114,31 +101,14 @@ fn main(
   for (var i = begin; i < finish; i += QUERIES) {
     //#repeat r QUERIES
     let row$r = min(i + $ru, finish - 1u);
-    //#if PREFIX
-    let range$r = keys[row$r];
-    let own$r = selfRow[row$r];
-    //#if WINDOWED
-    let position$r = range$r.x + (range$r.z - range$r.y) + own$r - range$r.w;
-    //#end
-    //#else
     //#if WINDOWED
     let position$r = seen[row$r].w;
     //#end
-    //#end
     //#repeat c KEYS
-    //#if PREFIX
-    let sees$r_$c = i + $ru < finish
-      //#if WINDOWED
-      && position$r < key$c + WINDOW
-      //#end
-      && (key$c < range$r.x || (key$c >= range$r.y && key$c < range$r.z)
-        || (key$c >= range$r.w && key$c <= own$r));
-    //#else
     //#if WINDOWED
     let sees$r_$c = i + $ru >= first$c && i + $ru < end$c && position$r < beyond$c;
     //#else
     let sees$r_$c = i + $ru >= first$c && i + $ru < end$c;
-    //#end
     //#end
     //#done
     //#done
@@ -214,19 +184,10 @@ fn main(
     //#done
     //#done
   );
-  //#if PREFIX
-  let at$c = ((part * 2u * span.y + place$c) * KV_HEADS + kvHead) * D4;
-  //#else
-  let at$c = (key$c * KV_HEADS + kvHead) * D4;
-  //#end
+  let at$c = ((cut.place * span.x + part * span.y + place$c) * KV_HEADS + kvHead) * D4;
   for (var i = 0u; i < D4; i++) {
-    //#if PREFIX
-    partial[at$c + (i ^ quadLane)] = outK$c[i];
-    partial[at$c + span.y * KV_HEADS * D4 + (i ^ quadLane)] = outV$c[i];
-    //#else
     dK[at$c + (i ^ quadLane)] = outK$c[i];
     dV[at$c + (i ^ quadLane)] = outV$c[i];
-    //#end
   }
   //#done
 }

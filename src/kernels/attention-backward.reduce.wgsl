@@ -1,11 +1,13 @@
 // Sums the partial gradients of the prefix keys over the partitions, always in the same order.
-//   dK_j = Σ_p partial[p, 0, j]   dV_j = Σ_p partial[p, 1, j]
-// partial [PARTITIONS, 2, n, Hkv·hd]; dK, dV [rows, Hkv·hd], rows span.x … span.x + n − 1 of them.
+//   dK_j = Σ_p partialK[p, j]   dV_j = Σ_p partialV[p, j]
+// partialK, partialV [cut.x, n, Hkv·hd]; dK, dV [rows, Hkv·hd], rows span.x … span.x + n − 1 of them.
 // One thread a vec4 of dK and the same of dV.
 @group(0) @binding(0) var<uniform> span: vec4<u32>;
-@group(0) @binding(1) var<storage, read> partial: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> dK: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> dV: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> partialK: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> partialV: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> dK: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> dV: array<vec4<f32>>;
+@group(0) @binding(5) var<uniform> cut: vec4<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -14,15 +16,15 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let at = (group.x + group.y * groups.x) * WORKGROUP + lane;
-  let half = span.y * KV_D4;
-  if (at >= half) {
+  let each = span.y * KV_D4;
+  if (at >= each) {
     return;
   }
   var sumK = vec4<f32>();
   var sumV = vec4<f32>();
-  for (var p = 0u; p < PARTITIONS; p++) {
-    sumK += partial[p * 2u * half + at];
-    sumV += partial[(p * 2u + 1u) * half + at];
+  for (var p = 0u; p < cut.x; p++) {
+    sumK += partialK[p * each + at];
+    sumV += partialV[p * each + at];
   }
   dK[span.x * KV_D4 + at] = sumK;
   dV[span.x * KV_D4 + at] = sumV;

@@ -96,7 +96,8 @@ async function run(
     keys: gpu.upload('keys', inputs.keys),
     self: gpu.upload('self', inputs.self),
     seen: gpu.upload('seen', seenBy(batch, inputs.self)),
-    partial: filled(kernel.partialBytes(batch.prefix) / 4),
+    partialK: filled(kernel.partialBytes(batch.prefix) / 4),
+    partialV: filled(kernel.partialBytes(batch.prefix) / 4),
     dQ: filled(inputs.q.length),
     dK: filled(inputs.k.length),
     dV: filled(inputs.v.length),
@@ -112,7 +113,8 @@ async function run(
     text: span(...(options.text ?? [batch.prefix, batch.rows - batch.prefix])),
     prefix: span(0, batch.prefix),
   };
-  const prefixOps = kernel.bindPrefix({ ...buffers, span: spans.prefix, queries: spans.all });
+  const partial = { k: buffers.partialK, v: buffers.partialV };
+  const prefixOps = kernel.bindPrefix({ ...buffers, partial, span: spans.prefix });
   gpu.run([
     kernel.bindStats({ ...buffers, span: spans.all }),
     kernel.bindQuery({ ...buffers, span: spans.queries }),
@@ -124,6 +126,7 @@ async function run(
     dK: await gpu.readFloats(buffers.dK, inputs.k.length),
     dV: await gpu.readFloats(buffers.dV, inputs.v.length),
   };
+  kernel.release();
   gpu.release(...Object.values(buffers));
   Object.values(spans).forEach((s) => s.release());
   return result;
@@ -176,12 +179,14 @@ describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
     expectClose(await run(subgroups, pocket, batch, inputs, { partitions }), expected);
   });
 
-  it('skips queries that do not see the prefix', async () => {
+  it('sums over the queries that see each key of a prefix', async () => {
     const batch = packBatch(4, [[5, 3], [6]]);
-    for (let i = 7; i < 12; i++) batch.keys[4 * i] = i % 3;
+    // The last rows see fewer and fewer of the prefix.
+    for (let row = 15; row < 18; row++) batch.keys[4 * row] = 18 - row;
+    for (let key = 0; key < 4; key++) batch.queryEnd[key] = 18 - key;
     const inputs = inputsFor(pocket, batch);
     const expected = attentionGradientReference(pocket, inputs, inputs.dO);
-    expectClose(await run(subgroups, pocket, batch, inputs), expected);
+    expectClose(await run(subgroups, pocket, batch, inputs, { partitions: 3 }), expected);
   });
 
   it('gives the same bits twice', async () => {

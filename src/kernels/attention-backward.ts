@@ -1,6 +1,7 @@
 /**
  * Backward of attention for training, where pool rows are the query rows (self[i] = i) or the query
- * rows are some of them: dQ, dK and dV of ordinary keys, dK and dV of the shared prefix keys. Every operation overwrites its output.
+ * rows are some of them: dQ, dK and dV of ordinary keys, dK and dV of the shared prefix keys. Every
+ * operation overwrites its output.
  * Formulas: attention-backward.*.wgsl.
  */
 import keysSource from './attention-backward.keys.wgsl?raw';
@@ -60,35 +61,23 @@ export interface AttentionQueryBuffers extends AttentionGradientInputs {
   span: Span;
 }
 
-export interface AttentionTextBuffers extends AttentionGradientInputs {
+export interface AttentionKeysBuffers extends AttentionGradientInputs {
   /**
    * vec4<u32> [rows] = {first, end, position of the key, position of the query}: key row j is seen by
    * the query rows [first, end) of j, and no later key begins earlier. Queries may be fewer than keys.
    */
   seen: GPUBuffer;
-  /** Out: [rows, Hkv·hd] */
+  /** Out: [rows, Hkv·hd], only the rows of the span. */
   dK: GPUBuffer;
-  /** Out: [rows, Hkv·hd] */
+  /** Out: [rows, Hkv·hd], only the rows of the span. */
   dV: GPUBuffer;
-  /** Key rows, none of them a prefix row. */
+  /** Key rows. */
   span: Span;
 }
 
-export interface AttentionPrefixBuffers extends AttentionGradientInputs {
-  /** vec4<u32> [rows] */
-  keys: GPUBuffer;
-  /** u32 [rows] */
-  self: GPUBuffer;
-  /** Scratch of `partialBytes(n)`; may be shared by all layers. */
-  partial: GPUBuffer;
-  /** Out: [rows, Hkv·hd], only the prefix rows. */
-  dK: GPUBuffer;
-  /** Out: [rows, Hkv·hd], only the prefix rows. */
-  dV: GPUBuffer;
-  /** Key rows: {0, n}. */
-  span: Span;
-  /** Query rows: {0, total}. */
-  queries: Span;
+export interface AttentionPrefixBuffers extends AttentionKeysBuffers {
+  /** Scratch of `partialBytes(n)` each. */
+  partial: { k: GPUBuffer; v: GPUBuffer };
 }
 
 export interface AttentionBackwardKernel {
@@ -96,18 +85,19 @@ export interface AttentionBackwardKernel {
   bindStats(buffers: AttentionStatsBuffers): Op;
   bindQuery(buffers: AttentionQueryBuffers): Op;
   /** dK and dV of ordinary keys. */
-  bindText(buffers: AttentionTextBuffers): Op;
+  bindText(buffers: AttentionKeysBuffers): Op;
   /** dK and dV of the shared prefix keys: partial sums, then their reduction, to be run in order. */
   bindPrefix(buffers: AttentionPrefixBuffers): readonly [Op, Op];
-  /** Bytes of `partial` for a prefix of n rows. */
+  /** Bytes of each of `partial` for a prefix of n rows. */
   partialBytes(n: number): number;
+  /** Frees what the kernel owns. */
+  release(): void;
 }
 
 /** How much one lane and one workgroup do. */
 export interface AttentionBackwardTile {
   query: AttentionTile;
-  text: AttentionKeysTile;
-  prefix: AttentionKeysTile;
+  keys: AttentionKeysTile;
 }
 
 /** For dK and dV. */
@@ -129,11 +119,8 @@ export function attentionBackwardTile(
   // A second row would save dQ a twentieth of its time and double what it takes to compile.
   const query = { ...attentionTile(shape, software), rows: 1, keys: 1 };
   const { workgroup, rolled } = query;
-  const keys = { workgroup, keys: 1, queries: 1, heads: 1, rolled };
-  const wide = { ...keys, keys: 2, queries: 2 };
-  return software && shape.headDim <= 32
-    ? { query, text: wide, prefix: wide }
-    : { query, text: keys, prefix: keys };
+  const each = software && shape.headDim <= 32 ? 2 : 1;
+  return { query, keys: { workgroup, keys: each, queries: each, heads: 1, rolled } };
 }
 
 const SMALL_WORKGROUP = 64;
@@ -174,42 +161,36 @@ export async function createAttentionBackward(
     KEYS: tile.query.keys,
     SLICES: slices,
   };
-  const ofKeys = ({ workgroup, keys, queries, heads: most }: AttentionKeysTile) => ({
+  const { workgroup, keys, queries, heads: most } = tile.keys;
+  const ofKeys = {
     ...constants,
-    WORKGROUP: workgroup,
-    KEYS: keys,
-    QUERIES: queries,
-    HEADS: divisorUpTo(group, most),
-  });
-  const make = (
-    label: string,
-    source: string,
-    values: Constants,
-    { PREFIX = false, ROLLED = false } = {},
-  ) => {
-    const chosen = { QUADS: quads, PREFIX, ROLLED, ...flags };
-    const code = unroll(specialise(source, values, chosen), values);
+    ...{ WORKGROUP: workgroup, KEYS: keys, QUERIES: queries, HEADS: divisorUpTo(group, most) },
+  };
+  const make = (label: string, source: string, values: Constants, ROLLED = false) => {
+    const code = unroll(specialise(source, values, { QUADS: quads, ROLLED, ...flags }), values);
     return gpu.pipeline(label, enableQuads(code, quads));
   };
-  const [statsPipeline, queryPipeline, textPipeline, prefixPipeline, reducePipeline] =
-    await Promise.all([
-      make('attention stats', statsSource, small),
-      make('attention dQ', walk + querySource, query, { ROLLED: tile.query.rolled }),
-      make('attention dK dV', keysSource, ofKeys(tile.text), { ROLLED: tile.text.rolled }),
-      make(
-        'attention prefix dK dV',
-        keysSource,
-        { ...ofKeys(tile.prefix), PARTITIONS: partitions },
-        { PREFIX: true, ROLLED: tile.prefix.rolled },
-      ),
-      make('attention prefix reduction', reduceSource, { ...small, PARTITIONS: partitions }),
-    ]);
+  const [statsPipeline, queryPipeline, keysPipeline, reducePipeline] = await Promise.all([
+    make('attention stats', statsSource, small),
+    make('attention dQ', walk + querySource, query, tile.query.rolled),
+    make('attention dK dV', keysSource, ofKeys, tile.keys.rolled),
+    make('attention prefix reduction', reduceSource, small),
+  ]);
+  // Text keys have all their queries at once and go to their places; a pipeline of their own would take
+  // as long to make as both together.
+  const cutOf = (label: string, parts: number, place: number) => {
+    const uniform = gpu.uniform(label, 16);
+    gpu.write(uniform, new Uint32Array([parts, place, 0, 0]));
+    return uniform;
+  };
+  const uncut = cutOf('attention text', 1, 1);
+  const cut = cutOf('attention prefix', partitions, 0);
   const blocks = (rows: number, { workgroup }: { workgroup: number }, each: number) =>
     Math.ceil(rows / (workgroup * each));
   const threads = (count: number) => spread(Math.ceil(count / SMALL_WORKGROUP));
 
   return {
-    partialBytes: (n) => partitions * 2 * n * kvHeads * headDim * 4,
+    partialBytes: (n) => partitions * n * kvHeads * headDim * 4,
 
     bindStats: (b) =>
       bind(gpu, 'attention stats', statsPipeline, [b.span.buffer, b.o, b.dO, b.lse, b.stats], () =>
@@ -229,29 +210,31 @@ export async function createAttentionBackward(
       bind(
         gpu,
         'attention dK dV',
-        textPipeline,
-        [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.seen, b.dK, b.dV],
-        () => spread(blocks(b.span.rows, tile.text, tile.text.keys) * kvHeads),
+        keysPipeline,
+        [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.seen, b.dK, b.dV, uncut],
+        () => spread(blocks(b.span.rows, tile.keys, keys) * kvHeads),
       ),
 
     bindPrefix(b) {
-      const inputs = [b.q, b.k, b.v, b.dO, b.stats, b.keys, b.self, b.partial];
+      const { k, v } = b.partial;
       return [
         bind(
           gpu,
           'attention prefix dK dV',
-          prefixPipeline,
-          [b.span.buffer, ...inputs, b.queries.buffer],
-          () => spread(partitions * blocks(b.span.rows, tile.prefix, tile.prefix.keys) * kvHeads),
+          keysPipeline,
+          [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.seen, k, v, cut],
+          () => spread(partitions * blocks(b.span.rows, tile.keys, keys) * kvHeads),
         ),
         bind(
           gpu,
           'attention prefix reduction',
           reducePipeline,
-          [b.span.buffer, b.partial, b.dK, b.dV],
+          [b.span.buffer, k, v, b.dK, b.dV, cut],
           () => threads((b.span.rows * kvHeads * headDim) / 4),
         ),
       ];
     },
+
+    release: () => gpu.release(uncut, cut),
   };
 }

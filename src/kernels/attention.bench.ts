@@ -70,7 +70,8 @@ export async function benchAttention(
         i % 4 === 1 ? batch.queryEnd[i >> 2]! : i >> 2,
       ),
     ),
-    partial: gpu.storage('partial', backward.partialBytes(prefix)),
+    partialK: gpu.storage('partial', backward.partialBytes(prefix)),
+    partialV: gpu.storage('partial', backward.partialBytes(prefix)),
     dQ: floats(7, heads * headDim),
     dK: floats(8, kvHeads * headDim),
     dV: floats(9, kvHeads * headDim),
@@ -92,13 +93,14 @@ export async function benchAttention(
     decode: span(0, 64),
   };
   const decoding = { ...b, keys: b.decodeKeys, self: b.decodeSelf, span: spans.decode };
+  const partial = { k: b.partialK, v: b.partialV };
   const timed: [string, Op[]][] = [
     ['forward', [forward.bind({ ...b, span: spans.all })]],
     ['decode 64', [forward.bindDecode(decoding)]],
     ['stats', [backward.bindStats({ ...b, span: spans.all })]],
     ['dQ', [backward.bindQuery({ ...b, span: spans.all })]],
     ['dK dV text', [backward.bindText({ ...b, span: spans.text })]],
-    ['dK dV prefix', [...backward.bindPrefix({ ...b, span: spans.prefix, queries: spans.all })]],
+    ['dK dV prefix', [...backward.bindPrefix({ ...b, partial, span: spans.prefix })]],
   ];
   const cells: string[] = [];
   for (const [name, ops] of timed)

@@ -28,7 +28,7 @@ export interface ReduceKernel {
   bindSquares(args: ReduceArgs): Op[];
   /** metrics[slot] = Σ x·y. Two operations, in order. */
   bindDot(args: ReduceArgs & { y: GPUBuffer }): Op[];
-  /** Frees the scratch buffer. */
+  /** Frees what the kernel owns. */
   release(): void;
 }
 
@@ -38,38 +38,27 @@ const PARTIALS = 32;
 /** @throws RangeError on no slots; binding throws it on a slot that is not there. */
 export async function createReduce(gpu: Gpu, { slots }: ReduceShape): Promise<ReduceKernel> {
   if (!Number.isInteger(slots) || slots < 1) throw new RangeError(`${slots} metrics slots.`);
-  const make = (partial: boolean, squares: boolean, slot: number): Promise<GPUComputePipeline> =>
-    gpu.pipeline(
-      'reduce',
-      withLanes(
-        gpu,
-        source,
-        LANES,
-        { PARTIALS, SLOT: slot },
-        { PARTIAL: partial, SQUARES: squares },
-      ),
-    );
-  const [squares, dot, ...finish] = await Promise.all([
-    make(true, true, 0),
-    make(true, false, 0),
-    ...Array.from({ length: slots }, (_, slot) => make(false, false, slot)),
-  ]);
+  const make = (PARTIAL: boolean): Promise<GPUComputePipeline> =>
+    gpu.pipeline('reduce', withLanes(gpu, source, LANES, { PARTIALS }, { PARTIAL }));
+  const [partial, finish] = await Promise.all([make(true), make(false)]);
   // Dispatches of one queue run in order, so all sums share the scratch.
   const partials = gpu.storage('reduce partials', PARTIALS * 4);
-  const last = (metrics: GPUBuffer, slot: number): Op => {
-    const pipeline = finish[slot];
-    if (!pipeline) throw new RangeError(`Metrics slot ${slot} of ${slots}.`);
-    return bind(gpu, 'reduce partials', pipeline, [partials, metrics], () => [1, 1, 1]);
+  const indices = Array.from({ length: slots }, (_, slot) => {
+    const index = gpu.uniform(`reduce slot ${slot}`, 16);
+    gpu.write(index, new Uint32Array([slot, 0, 0, 0]));
+    return index;
+  });
+  const sum = ({ x, y, span, metrics, slot }: ReduceArgs & { y: GPUBuffer }): Op[] => {
+    const index = indices[slot];
+    if (!index) throw new RangeError(`Metrics slot ${slot} of ${slots}.`);
+    return [
+      bind(gpu, 'reduce', partial, [x, partials, span.buffer, y], () => [PARTIALS, 1, 1]),
+      bind(gpu, 'reduce partials', finish, [partials, metrics, index], () => [1, 1, 1]),
+    ];
   };
   return {
-    bindSquares: ({ x, span, metrics, slot }) => [
-      bind(gpu, 'reduce squares', squares, [x, partials, span.buffer], () => [PARTIALS, 1, 1]),
-      last(metrics, slot),
-    ],
-    bindDot: ({ x, y, span, metrics, slot }) => [
-      bind(gpu, 'reduce dot', dot, [x, partials, span.buffer, y], () => [PARTIALS, 1, 1]),
-      last(metrics, slot),
-    ],
-    release: () => gpu.release(partials),
+    bindSquares: (args) => sum({ ...args, y: args.x }),
+    bindDot: sum,
+    release: () => gpu.release(partials, ...indices),
   };
 }

@@ -1,6 +1,6 @@
 // Deterministic sums into slots of a metrics buffer, in two dispatches of fixed shape.
-// PARTIAL  partials[group] = sum over this group's stride of x^2 (SQUARES) or x * y
-// else     metrics[SLOT] = sum over partials
+// PARTIAL  partials[group] = sum over this group's stride of x * y, which may be one buffer
+// else     metrics[slot.x] = sum over partials
 // x, y: elements [span.start, span.start + span.rows) of flat f32 buffers.
 
 struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
@@ -9,12 +9,11 @@ struct Span { start: u32, rows: u32, unused_a: u32, unused_b: u32 }
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(2) var<uniform> span: Span;
-//#if !SQUARES
 @group(0) @binding(3) var<storage, read> y: array<f32>;
-//#end
 //#else
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read_write> metrics: array<f32>;
+@group(0) @binding(2) var<uniform> slot: vec4<u32>;
 //#end
 
 @compute @workgroup_size(LANES)
@@ -25,12 +24,7 @@ fn main(
   var sum = 0.0;
 //#if PARTIAL
   for (var i = group.x * LANES + lane; i < span.rows; i += PARTIALS * LANES) {
-    let value = x[span.start + i];
-//#if SQUARES
-    sum += value * value;
-//#else
-    sum += value * y[span.start + i];
-//#end
+    sum += x[span.start + i] * y[span.start + i];
   }
 //#else
   for (var i = lane; i < PARTIALS; i += LANES) {
@@ -42,7 +36,7 @@ fn main(
 //#if PARTIAL
     partials[group.x] = total;
 //#else
-    metrics[SLOT] = total;
+    metrics[slot.x] = total;
 //#end
   }
 }
