@@ -65,6 +65,10 @@ describe('parseArguments', () => {
     [['--bound', '1.5'], /--bound/],
     [['--prompt', 'x'], /--eval/],
     [['--prepare-only'], /--prepared/],
+    [
+      '--objective reinforce --guard-case response --prepare-only --prepared x'.split(' '),
+      /reinforce learns from the student's own answers, so nothing is prepared/,
+    ],
     [['--sweep', 'a'], /go together/],
     [['--sweep', 'a', '--results', 'b', '--steps', '3'], /steps does not go with it/],
     [['--sweep', 'a', '--results', 'b', '--out', 'c'], /out does not go with it/],

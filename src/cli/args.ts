@@ -3,6 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { ADAPTER_KINDS, ADAPTER_RANGES } from '../distill/adapter-spec';
 import { OBJECTIVE_NAMES } from '../distill/objectives/spec';
 import { parseRecipe, RECIPE_RANGES, DEFAULT_RECIPE, RecipeError } from '../distill/recipe';
+import { learnsFromItself } from '../distill/training-data';
 import type { Label, Recipe } from '../distill/types';
 import { PROMPT_LABELS } from '../formats/datasets/types';
 
@@ -201,6 +202,12 @@ export function parseArguments(argv: readonly string[]): Arguments {
   }
   if (args.prepareOnly && args.prepared === null) {
     throw new UsageError('--prepare-only needs --prepared FILE to write to.');
+  }
+  if (args.prepared !== null && learnsFromItself(args.recipe)) {
+    const { name } = args.recipe.objective;
+    throw new UsageError(
+      `--prepared: ${name} learns from the student's own answers, so nothing is prepared for it.`,
+    );
   }
   if (args.record !== null && args.recipe.adapter.kind !== 'soft-prompt') {
     throw new UsageError('--record needs a soft prompt: a recording carries it as its link.');

@@ -65,7 +65,7 @@ beforeAll(async () => {
     const files = await openSweep(path(`${name}-spec`), path(name));
     await sweep(files, deps(), settings, {}, () => undefined);
   }
-});
+}, 60_000);
 
 describe('--merge', () => {
   it('joins parts to the sweep that one machine would have run, references once', async () => {

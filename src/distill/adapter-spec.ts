@@ -184,7 +184,11 @@ export interface DecoderShape {
 
 /** Values that training changes; 0 where nothing is trained. */
 export function trainedValues(spec: AdapterSpec, shape: DecoderShape): number {
-  if (!isTrained(spec)) return 0;
+  return isTrained(spec) ? storedValues(spec, shape) : 0;
+}
+
+/** Values that an adapter consists of, trained or not; 0 where it is a text. */
+export function storedValues(spec: AdapterSpec, shape: DecoderShape): number {
   switch (spec.kind) {
     case 'soft-prompt':
       return { full: spec.n * shape.dim, rows: spec.n * spec.size, global: spec.size }[spec.form];

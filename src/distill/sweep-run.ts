@@ -158,7 +158,7 @@ async function runCell(
       evaluations,
       limit: spec.limit,
       probeEvery,
-      ...(extras && { extras: { ...extras, trainedValues: valuesOf(recipe, deps) } }),
+      ...(extras && { extras }),
     },
   );
   return outcomeOf(record, deps, answers);

@@ -22,13 +22,20 @@ export function studyCharts(study: Study, items: Items): Map<string, string> {
   const curves = strictnessCurves(study.systems);
   for (const set of SETS) {
     for (const [file, axis] of Object.entries(AXES)) {
-      const points = pointsOf(plain, set, axis.of, best, items);
-      if (points.length > 1) {
+      const all = pointsOf(plain, set, axis.of, best, items);
+      const close = near(all);
+      for (const [suffix, points] of [
+        ['', all],
+        // Base is far below whatever was trained: those that are good are drawn once more.
+        ['-close', close.length < all.length ? close : []],
+      ] as const) {
+        if (points.length < 2) continue;
+        const title = `${axis.title}, ${set}${suffix ? ', the best corner' : ''}`;
         charts.set(
-          `${file}-${set}.svg`,
+          `${file}-${set}${suffix}.svg`,
           chartSvg({
             ...axis,
-            ...{ title: `${axis.title}, ${set}`, yTitle: Y_TITLE, caption: CAPTION },
+            ...{ title, yTitle: Y_TITLE, caption: CAPTION },
             ...{ points, lines: [], legend: legendOf(plain) },
           }),
         );
@@ -67,6 +74,13 @@ const AXES = {
       turned(pooled(system, set, 'overRefusal', items)),
   },
 } as const;
+
+/** Points within 15 points of the best on both axes. */
+function near(points: readonly ChartPoint[]): ChartPoint[] {
+  const best = (axis: 'x' | 'y') => Math.max(...points.map((point) => point[axis].value));
+  const [x, y] = [best('x') - 0.15, best('y') - 0.15];
+  return points.filter((point) => point.x.value >= x && point.y.value >= y);
+}
 
 /** 1 − share. */
 function turned(of: Pooled | null): Pooled | null {

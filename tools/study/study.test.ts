@@ -58,7 +58,7 @@ describe('a study of real sweeps', () => {
       await toySweep({ ...SPEC, adapters: SPEC.adapters.slice(0, 1) }),
       await toySweep({ ...SPEC, adapters: SPEC.adapters.slice(1) }),
     ];
-  });
+  }, 60_000);
 
   it('is the same bytes for the same documents, whole, merged or packed', () => {
     const named = parts.map((part, i) => text(part, `${i}.json`));
@@ -181,7 +181,9 @@ describe('a study of seeded outcomes', () => {
     expect([...files.keys()]).toEqual([
       'tables.md',
       'tradeoff-wording.svg',
+      'tradeoff-wording-close.svg',
       'over-refusal-wording.svg',
+      'over-refusal-wording-close.svg',
       'strictness-wording.svg',
     ]);
     const tokens = readFileSync(

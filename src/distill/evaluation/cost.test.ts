@@ -87,7 +87,7 @@ describe('measureCost', () => {
     const shape = { kind: 'steering', layers: [0] } as const;
     const values = new Float32Array(student.dim);
     const inside = await measureCost(
-      { ...input, adaptation: { kind: 'adapter', shape, values }, trainedValues: 10 },
+      { ...input, adaptation: { kind: 'adapter', shape, values }, storedValues: 10 },
       device().deps,
     );
     expect(inside.adapter!.bytes).toEqual({ f32: 40, f16: 20 });

@@ -18,8 +18,8 @@ export interface CostInput {
   adaptation: Adaptation;
   /** Said to the adapter system in the system role, where it is a written preamble. */
   adapterSystem?: string;
-  /** Trained values, where `adaptation` holds gaps besides. */
-  trainedValues?: number;
+  /** Values that the adapter consists of, where `adaptation` holds gaps or what they unfold to. */
+  storedValues?: number;
   guardCase: GuardCase['kind'];
   /** Bytes of the weights of the student and of the guard's files. */
   studentBytes: number;
@@ -49,7 +49,7 @@ export interface Spread {
 }
 
 export interface SystemCost {
-  /** Beyond the student: trained values in f32 or f16, or the text of a preamble, or the guard. */
+  /** Beyond the student: the adapter's values in f32 or f16, or the text of a preamble, or the guard. */
   bytes: { f32: number; f16: number };
   /** `bytes.f16` as a share of the student's. */
   share: number;
@@ -196,7 +196,7 @@ function bytesOf(name: SystemName, input: CostInput, { domain }: CostDeps): Syst
     case 'adapter': {
       const { adaptation, adapterSystem } = input;
       if (adaptation === null) return text(adapterSystem ?? '');
-      const count = input.trainedValues ?? adaptation.values.length;
+      const count = input.storedValues ?? adaptation.values.length;
       return { f32: 4 * count, f16: 2 * count };
     }
   }

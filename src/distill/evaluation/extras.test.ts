@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { adaptationOf, decoderShape } from '../adaptation';
 import { parseRecipe } from '../recipe';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
 import { measureExtras } from './extras';
@@ -43,5 +44,28 @@ describe('measureExtras', () => {
       { bound: 4, cost: 0 },
     );
     expect(Math.abs(told.bound!.event.gap)).toBeLessThan(Math.abs(untold.bound!.event.gap));
+  });
+
+  it('counts what an adapter consists of, not the gaps of its layout, whether trained or not', async () => {
+    const { dim, layers } = engine.config;
+    const counted = async (adapter: object, values: number) => {
+      const spec = recipe({ adapter, objective: 'nll' });
+      const adaptation = adaptationOf(spec.adapter, new Float32Array(values), engine.config);
+      const { cost } = await measureExtras(spec, adaptation, items, deps, {
+        bound: 0,
+        cost: 1,
+        bytes,
+      });
+      return cost!.adapter!.bytes.f32 / 4;
+    };
+    // A layout as long as the engine's, whose gaps hold nothing.
+    const lora = { kind: 'lora', rank: 1, targets: ['q'] };
+    const { queryDim } = decoderShape(engine.config);
+    expect(await counted(lora, 1000)).toBe(layers * (dim + queryDim));
+    expect(await counted({ kind: 'steering' }, layers * dim)).toBe(layers * dim);
+    const difference = { kind: 'steering', layers: 'one', source: 'difference' };
+    expect(await counted(difference, dim)).toBe(dim);
+    // A small form travels as its few values, whatever it unfolds to.
+    expect(await counted({ kind: 'soft-prompt', n: 2, form: 'rows', size: 3 }, 2 * dim)).toBe(6);
   });
 });

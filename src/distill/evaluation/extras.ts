@@ -1,5 +1,6 @@
 /** What a run may measure besides its scores: its distance to the safe system, and what it costs. */
-import type { Adaptation } from '../adaptation';
+import { decoderShape, type Adaptation } from '../adaptation';
+import { storedValues } from '../adapter-spec';
 import { limitItems } from '../dataset';
 import { EVALUATION_SEED } from '../recipe';
 import type { PromptItem, Recipe, SystemName } from '../types';
@@ -15,8 +16,6 @@ export interface ExtraOptions {
   cost: number;
   /** Bytes of the student's weights and of the guard's files; costs need them. */
   bytes?: { student: number; guard: number };
-  /** Values that were trained, where the adapter's hold gaps besides. */
-  trainedValues?: number;
 }
 
 export interface Extras {
@@ -83,7 +82,7 @@ export async function measureExtras(
         systems: COST_SYSTEMS,
         adaptation,
         ...(recipe.adapter.kind === 'preamble' && { adapterSystem: deps.domain.preamble }),
-        ...(options.trainedValues !== undefined && { trainedValues: options.trainedValues }),
+        storedValues: storedValues(recipe.adapter, decoderShape(deps.engine.config)),
         guardCase: recipe.guardCase.kind,
         studentBytes: options.bytes.student,
         guardBytes: options.bytes.guard,

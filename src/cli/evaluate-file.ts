@@ -1,0 +1,93 @@
+/** `--eval`: a file of prompts, with or without a shared prompt. */
+import { contentHash, limitItems } from '../distill/dataset';
+import { evaluate } from '../distill/evaluate';
+import { measureExtras } from '../distill/evaluation/extras';
+import { type GuardCase, parseGuardCase } from '../distill/guard-case';
+import { fittingPrompts, type ImportedSet } from '../distill/imported-prompts';
+import { clampRecipe } from '../distill/recipe';
+import { SpecError } from '../distill/spec-fields';
+import type { SystemName } from '../distill/types';
+import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
+import { type Arguments, UsageError } from './args';
+import { phaseReporter } from './progress';
+import { answersOf, reported, summary } from './report';
+import { room, type Session } from './session';
+
+/** Evaluates on a file, with or without a shared prompt. */
+export async function evaluateFile(
+  { args, deps, environment, settings, extras, say }: Session,
+  set: ImportedSet,
+): Promise<object> {
+  const { preamble } = deps.domain;
+  const fitting = fittingPrompts(set.items, { ...room(args.recipe, deps), system: preamble });
+  const tooLong = set.items.length - fitting.length;
+  if (tooLong > 0) say(`Left out: ${tooLong} prompts that are too long for this student.`);
+  const items = limitItems(fitting, args.limit);
+  if (items.length === 0) throw new UsageError(`No prompt of ${args.eval!} fits this student.`);
+  const shared = sharedPrompt(args);
+  if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
+    throw new UsageError(`--prompt was trained for another student than ${settings.student}.`);
+  }
+  const systems: SystemName[] = ['base', 'preamble', 'guarded'];
+  if (shared) systems.push('adapter');
+  const { strictness, guardTemperature, guardClip } = shared?.recipe ?? args.recipe;
+  const guardCase = shared ? guardCaseOf(shared) : args.recipe.guardCase;
+  const adaptation = shared && ({ kind: 'soft-prompt', values: shared.values } as const);
+  // A stranger may have written the link's numbers.
+  const teacher = clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip });
+  if (shared) teacher.adapter = { kind: 'soft-prompt', n: shared.n, form: 'full', size: 0 };
+  const start = performance.now();
+  const onProgress = phaseReporter(say);
+  const at = async (temperature: 0 | 1) => {
+    const evaluation = await evaluate(
+      {
+        set: 'custom',
+        items,
+        systems,
+        temperature,
+        seed: args.recipe.seed,
+        maxNewTokens: settings.maxNewTokens,
+        adaptation,
+        guardCase,
+        teacher,
+      },
+      deps,
+      { onProgress: (done, total) => onProgress('evaluate', done, total) },
+    );
+    return { ...reported(evaluation), answers: answersOf(evaluation, items) };
+  };
+  const sampled = await at(1);
+  say(summary(args.eval!, sampled.systems));
+  const greedy = args.greedy ? await at(0) : undefined;
+  const measured = await measureExtras({ ...teacher, guardCase }, adaptation, items, deps, extras);
+  return {
+    imported: { name: set.name, hash: contentHash(set.items), tooLong },
+    ...sampled,
+    ...(greedy && { greedy }),
+    ...measured,
+    settings: { ...settings, evaluationSeed: args.recipe.seed },
+    environment,
+    seconds: { evaluate: (performance.now() - start) / 1000 },
+  };
+}
+
+/** @throws UsageError where the link cannot be opened */
+export function sharedPrompt({ prompt }: Arguments): SharedPrompt | null {
+  if (prompt === null) return null;
+  try {
+    return decodeShare(prompt);
+  } catch (error) {
+    if (error instanceof ShareLinkError) throw new UsageError(`--prompt: ${error.message}`);
+    throw error;
+  }
+}
+
+/** @throws UsageError where the link names a guard case that there is not */
+function guardCaseOf({ recipe }: SharedPrompt): GuardCase {
+  try {
+    return parseGuardCase(recipe.guardCase ?? 'prompt');
+  } catch (error) {
+    if (error instanceof SpecError) throw new UsageError(`--prompt: ${error.message}`);
+    throw error;
+  }
+}
