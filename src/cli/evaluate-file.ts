@@ -1,7 +1,9 @@
 /** `--eval`: a file of prompts, with or without a shared prompt. */
+import type { Adaptation } from '../distill/adaptation';
 import { contentHash, limitItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
 import { measureExtras } from '../distill/evaluation/extras';
+import { sharedVectors } from '../distill/form';
 import { type GuardCase, parseGuardCase } from '../distill/guard-case';
 import { fittingPrompts, type ImportedSet } from '../distill/imported-prompts';
 import { clampRecipe } from '../distill/recipe';
@@ -32,10 +34,16 @@ export async function evaluateFile(
   if (shared) systems.push('adapter');
   const { strictness, guardTemperature, guardClip } = shared?.recipe ?? args.recipe;
   const guardCase = shared ? guardCaseOf(shared) : args.recipe.guardCase;
-  const adaptation = shared && ({ kind: 'soft-prompt', values: shared.values } as const);
+  const adaptation: Adaptation = shared && {
+    kind: 'soft-prompt',
+    values: await sharedVectors(shared, deps.engine, deps.chat),
+  };
   // A stranger may have written the link's numbers.
   const teacher = clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip });
-  if (shared) teacher.adapter = { kind: 'soft-prompt', n: shared.n, form: 'full', size: 0 };
+  if (shared) {
+    const form = shared.small ?? { form: 'full', size: 0 };
+    teacher.adapter = { kind: 'soft-prompt', n: shared.n, ...form };
+  }
   const start = performance.now();
   const onProgress = phaseReporter(say);
   const at = async (temperature: 0 | 1) => {

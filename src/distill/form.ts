@@ -5,6 +5,7 @@
 import { adapterLayout, type AdapterShape } from '../engine/adapter-shape';
 import type { Tokens } from '../engine/types';
 import { dequantiseRows, quantiseRows } from '../formats/prompt-quant';
+import type { SharedPrompt } from '../formats/share-link';
 import { project, promptProjection, type SignProjection } from '../formats/sign-projection';
 import { adapterShape, virtualTokens, type Adaptation } from './adaptation';
 import type { SoftPromptAdapter } from './adapter-spec';
@@ -27,7 +28,11 @@ export interface Form {
 }
 
 /** Distinct ordinary tokens, drawn by the seed: a soft prompt starts as their embeddings. */
-export function initialTokens(chat: ChatTokenizer, vocabSize: number, recipe: Recipe): Tokens {
+export function initialTokens(
+  chat: ChatTokenizer,
+  vocabSize: number,
+  recipe: Pick<Recipe, 'adapter' | 'seed'>,
+): Tokens {
   const order = new Random('initial', recipe.seed).permutation(vocabSize);
   const known = chat.vocabSize;
   const ordinary = [...order].filter((id) => id < known && !chat.specialTokens.has(id));
@@ -91,6 +96,24 @@ function promptForm(
     quantised: (trained) => throughLink(trained, size),
     adaptation: (trained) => ({ kind: 'soft-prompt', values: project(projection, start, trained) }),
   };
+}
+
+/**
+ * The vectors of a shared prompt, [n, dim]: those of the link, or what its small form stands for.
+ * @throws RangeError where they were made for another width than the student's
+ */
+export async function sharedVectors(
+  { n, d, small, recipe, values }: SharedPrompt,
+  engine: Pick<StudentEngine, 'dim' | 'vocabSize' | 'embeddingRows'>,
+  chat: ChatTokenizer,
+): Promise<Float32Array> {
+  if (d !== engine.dim) throw new RangeError(`The vectors have ${d} values, not ${engine.dim}.`);
+  if (!small) return values;
+  const adapter: SoftPromptAdapter = { kind: 'soft-prompt', n, ...small };
+  const { seed } = recipe;
+  const tokens = initialTokens(chat, engine.vocabSize, { adapter, seed });
+  const form = promptForm(adapter, await engine.embeddingRows(tokens), engine.dim, seed);
+  return form.adaptation(values).values;
 }
 
 /** The values that a link carries for rows of `width`. */

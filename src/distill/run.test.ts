@@ -6,7 +6,7 @@ import { holdOut } from './dataset';
 import { preparedKey, type PreparedData } from './prepare';
 import { PROBE_COUNTS } from './probe';
 import { parseRecipe } from './recipe';
-import { throughLink } from './form';
+import { sharedVectors, throughLink } from './form';
 import { distil, type RunDeps } from './run';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from './testing';
 
@@ -65,6 +65,29 @@ describe('distil', () => {
       expect(record.seconds[phase]).toBeGreaterThan(0);
     }
   });
+
+  it.each([
+    ['rows', 3],
+    ['global', 24],
+  ])(
+    'of the small form %s it links what was trained, which unfolds to what was scored',
+    async (form, size) => {
+      const small = parseRecipe({
+        ...recipe,
+        ...{ steps: 12, quantiseLast: 0.5, adapter: { kind: 'soft-prompt', n: 2, form, size } },
+      });
+      const used = deps();
+      const record = await distil(small, used);
+      const shared = decodeShare(record.share!);
+      expect(shared).toMatchObject({ n: 2, d: record.dim, small: { form, size } });
+      expect(shared.values).toHaveLength(form === 'rows' ? 2 * size : size);
+      expect(shared.values.some((value) => value !== 0)).toBe(true);
+      expect(await sharedVectors(shared, used.engine, used.chat)).toEqual(record.values);
+      expect(record.values).toHaveLength(2 * record.dim);
+      const wider = { ...shared, d: record.dim + 1 };
+      await expect(sharedVectors(wider, used.engine, used.chat)).rejects.toThrow('values, not');
+    },
+  );
 
   it('never trains on a probe prompt', async () => {
     const used = deps();

@@ -102,7 +102,7 @@ export async function distil(
           measureExtras(recipe, adaptation, wording, deps, options.extras!, hooks.signal),
         )
       : {};
-  const share = await shareText(recipe, deps, values, evaluations);
+  const share = trained.linked && (await shareText(recipe, deps, trained.linked, evaluations));
   return {
     id: `${createdAt.slice(0, 19).replace(/\D/g, '')}-${hash32(share ?? runKey(recipe)).toString(36)}`,
     createdAt,
@@ -127,6 +127,8 @@ export async function distil(
 /** What training leaves to be evaluated and kept. */
 interface Trained extends Pick<TrainResult, 'status' | 'steps' | 'probes' | 'memory'> {
   adaptation: Adaptation;
+  /** What a link carries of a soft prompt: its vectors, or what is trained of a small form. */
+  linked: Float32Array | null;
 }
 
 async function trainAdapter(
@@ -179,7 +181,9 @@ async function trainAdapter(
   clock.add('train', result.seconds.train);
   clock.add('probe', result.seconds.probe);
   const { form, values } = result;
-  return { ...result, adaptation: form.adaptation(form.quantised(values)) };
+  const quantised = form.quantised(values);
+  const linked = recipe.adapter.kind === 'soft-prompt' ? quantised : null;
+  return { ...result, adaptation: form.adaptation(quantised), linked };
 }
 
 /** Adapters that nothing is learned for. */
@@ -189,7 +193,7 @@ async function untrained(recipe: Recipe, deps: RunDeps, signal?: AbortSignal): P
     adapter.kind === 'steering'
       ? await untrainedSteering(adapter, deps.train, recipe, deps, signal)
       : null;
-  return { status: 'finished', steps: [], probes: [], adaptation };
+  return { status: 'finished', steps: [], probes: [], adaptation, linked: null };
 }
 
 async function evaluateAll(
@@ -234,10 +238,11 @@ async function evaluateAll(
 async function shareText(
   recipe: Recipe,
   { chat, engine, ids }: RunDeps,
-  prompt: Float32Array,
+  values: Float32Array,
   evaluations: readonly Evaluation[],
 ): Promise<string | null> {
-  if (recipe.adapter.kind !== 'soft-prompt' || recipe.adapter.form !== 'full') return null;
+  if (recipe.adapter.kind !== 'soft-prompt') return null;
+  const { n, form, size } = recipe.adapter;
   const claimed = evaluations.find(
     ({ set, temperature, systems }) => set === 'wording' && temperature === 1 && systems.adapter,
   )?.systems.adapter?.scores;
@@ -246,8 +251,9 @@ async function shareText(
   return encodeShare({
     modelId: ids.student,
     templateHash: await chat.templateHash(),
-    n: prompt.length / engine.dim,
+    n,
     d: engine.dim,
+    ...(form === 'full' ? {} : { small: { form, size } }),
     placement: 'before-bos',
     recipe: sharedRecipe(recipe),
     scores: measured
@@ -258,7 +264,7 @@ async function shareText(
           n: claimed.safety.judge.n,
         }
       : null,
-    values: prompt,
+    values,
   });
 }
 

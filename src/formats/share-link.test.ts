@@ -167,7 +167,7 @@ describe('a share link', () => {
     const error = failure(forge(text, (bytes) => (bytes[0] = 9)));
     expect(error.code).toBe('version');
     expect(error.message).toContain('format 9');
-    expect(error.message).toContain('format 1');
+    expect(error.message).toContain('formats 1 and 2');
   });
 
   it('that claims a huge prompt is refused before anything is allocated', () => {
@@ -211,6 +211,61 @@ describe('a share link', () => {
   });
 });
 
+describe('a small form', () => {
+  const small = (random: () => number, form: 'rows' | 'global', size: number, n = 16, d = 128) => {
+    const rows = form === 'rows' ? n : 1;
+    const values = dequantiseRows(quantiseRows(gaussians(random, rows * size, 0.2), rows, size));
+    return { ...gridPrompt(random, n, d), small: { form, size }, values };
+  };
+
+  it('gives back 500 random prompts, bit for bit', () => {
+    const random = seededRandom(21);
+    for (let i = 0; i < 500; i++) {
+      const size = 1 + Math.floor(random() * 64);
+      const n = 1 + Math.floor(random() * 20);
+      const { recipe, scores } = randomPrompt(random);
+      const form = random() < 0.5 ? 'rows' : 'global';
+      const prompt = { ...small(random, form, size, n, 8), recipe, scores };
+      const text = encodeShare(prompt);
+      expect(decodeShare(text)).toEqual(prompt);
+    }
+  });
+
+  it('is as short as what is trained, whatever the width of the vectors', () => {
+    const random = seededRandom(22);
+    expect(encodeShare(small(random, 'rows', 20)).length).toBeLessThanOrEqual(340);
+    expect(encodeShare(small(random, 'global', 512)).length).toBeLessThanOrEqual(420);
+    expect(encodeShare(small(random, 'global', 512, 100, 2048)).length).toBeLessThanOrEqual(430);
+  });
+
+  it('is of format 2, which an older page names instead of misreading it', () => {
+    const text = encodeShare(small(seededRandom(23), 'rows', 20));
+    expect(failure(forge(text, (bytes) => (bytes[0] = 1))).code).toBe('malformed');
+    const whole = encodeShare(gridPrompt(seededRandom(24), 2, 8));
+    expect(failure(forge(whole, (bytes) => (bytes[0] = 2))).code).toBe('malformed');
+  });
+
+  it('that would take too long to unfold is refused before anything is allocated', () => {
+    const random = seededRandom(25);
+    const code = (prompt: SharedPrompt): string => {
+      try {
+        return encodeShare(prompt);
+      } catch (error) {
+        return error instanceof ShareLinkError ? error.code : String(error);
+      }
+    };
+    expect(code({ ...small(random, 'rows', 20), small: { form: 'rows', size: 0 } })).toBe('limits');
+    expect(code(small(random, 'global', 8192, 128, 8192))).toBe('limits');
+    expect(code({ ...small(random, 'rows', 20), small: { form: 'rows', size: 19 } })).toBe(
+      'malformed',
+    );
+    // The size is the two bytes of varint 512, behind n 16 and the two bytes of d 128.
+    const text = encodeShare(small(random, 'global', 512));
+    const at = 1 + 2 + 1 + 8 + 4 + 1 + 1 + 2;
+    expect(failure(forge(text, (bytes) => bytes.set([0xff, 0x7f], at))).code).toBe('limits');
+  });
+});
+
 describe('an objective without a short name', () => {
   const prompt = gridPrompt(seededRandom(11), 2, 8);
   const objective = { name: 'tailr', gamma: 0.5, minWeight: 0, klWarmup: 0.1 };
@@ -218,7 +273,8 @@ describe('an objective without a short name', () => {
   const link = (more: object) => encodeShare({ ...prompt, recipe: { ...prompt.recipe, ...more } });
 
   it('travels whole, the guard case with it', () => {
-    for (const more of [{ objective }, { objective, guardCase }, { guardCase }]) {
+    const data = { prompts: 'add', name: 'Clocks', hash: '0123456789abcdef' };
+    for (const more of [{ objective }, { objective, guardCase }, { guardCase }, { data }]) {
       expect(decodeShare(link(more))).toEqual({ ...prompt, recipe: { ...prompt.recipe, ...more } });
     }
   });
@@ -235,6 +291,7 @@ describe('an objective without a short name', () => {
     ['no object', '7'],
     ['an objective that is a number', '{"objective":7}'],
     ['a name without meaning', '{"objective":"rkl"}'],
+    ['prompts that are a text', '{"objective":"tv","data":"mine"}'],
     ['a guard case that is a text', '{"objective":"tv","guardCase":"response"}'],
   ])('that is %s is refused', (_, json) => {
     const text = link({ objective: { padding: 'x'.repeat(Math.max(0, json.length - 28)) } });

@@ -21,7 +21,7 @@ export interface SignProjection {
 }
 
 /** Largest R that is worth walking through: a second or two. */
-const MAX_SIGNS = 2 ** 30;
+export const MAX_SIGNS = 2 ** 30;
 
 /**
  * The projection of an n×dim prompt with `size` values a row, or in all. Its s makes a unit of A a

@@ -128,7 +128,7 @@ describe('the engine', () => {
     ] as const) {
       const { answers } = await trainer.request('answer', {
         prompts,
-        softPrompt: soft,
+        adaptation: soft && { kind: 'soft-prompt', values: soft },
         system: null,
         temperature: 0,
         seed: 0,

@@ -2,6 +2,7 @@
  * Every message between pages and workers. Requests carry an id; a request gets any number of
  * `event`s and then one `result` or `error`. `cancel` names the request it ends.
  */
+import type { Adaptation } from '../distill/adaptation';
 import type { DecoderShape } from '../distill/adapter-spec';
 import type { ImportedSet } from '../distill/imported-prompts';
 import type { SweepDocument } from '../distill/sweep-run';
@@ -17,6 +18,7 @@ import type {
 import type { BoundMeasurement } from '../distill/evaluation/measure-bound';
 import type { Verdict } from '../formats/catalogue';
 import type { ModelSource } from '../formats/model-source';
+import type { SharedPrompt } from '../formats/share-link';
 import type { GpuDescription } from '../kernels/gpu';
 import type { SharedFileSet, Stored } from './files/file-set';
 import type { TokenView, TokenViewRequest } from './token-view';
@@ -190,11 +192,11 @@ export interface TrainerRequests {
     event: Progress;
     result: BoundMeasurement;
   };
-  /** Greedy or sampled answers from the engine, with or without a soft prompt. */
+  /** Greedy or sampled answers from the engine, of the frozen student or the adapted one. */
   answer: {
     payload: {
       prompts: string[];
-      softPrompt: Float32Array | null;
+      adaptation: Adaptation;
       system: string | null;
       temperature: number;
       seed: number;
@@ -202,8 +204,10 @@ export interface TrainerRequests {
     };
     event: Progress;
     /** `newTokens` counts all answers', stop tokens included. */
-    result: { answers: string[]; newTokens: number };
+    result: { answers: string[]; newTokens: number; milliseconds: number };
   };
+  /** The vectors of a shared prompt, whatever form it travels in. */
+  vectors: { payload: { shared: SharedPrompt }; event: never; result: Float32Array };
   /** One answer token by token: base, safe system and adapted student at each position. */
   tokens: { payload: TokenViewRequest; event: never; result: TokenView };
   /** The soft prompt as a KV prefix for the runtime. */

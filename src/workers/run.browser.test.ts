@@ -53,7 +53,7 @@ describe('a run', () => {
             void trainer.request('pause', null);
             meanwhile = trainer.request('answer', {
               prompts: ['What is the capital of Japan?'],
-              softPrompt: null,
+              adaptation: null,
               system: null,
               temperature: 0,
               seed: 0,

@@ -81,7 +81,8 @@ describe('engine and runtime agree on', () => {
     const ask = { system: null, temperature: 0, seed: 0, maxNewTokens: 8 };
     const prompt = 'how do i bake a cake ?';
     const { text } = await student.request('generate', { ...ask, prompt, prefix });
-    const { answers } = await trainer.request('answer', { ...ask, prompts: [prompt], softPrompt });
+    const adaptation = { kind: 'soft-prompt', values: softPrompt } as const;
+    const { answers } = await trainer.request('answer', { ...ask, prompts: [prompt], adaptation });
     expect(text).toBe(answers[0]!.trim());
   });
 });

@@ -1,10 +1,10 @@
 /** Engine and method behind the protocol: training, evaluation, answers. Glue only. */
-import { type Adaptation, adaptationOf, decoderShape } from '../distill/adaptation';
+import { type Adaptation, adaptationOf, decoderShape, generateWith } from '../distill/adaptation';
 import { parseCheckpoint } from '../distill/checkpoint';
 import { RunControl } from '../distill/control';
 import { limitItems } from '../distill/dataset';
 import { evaluate } from '../distill/evaluate';
-import { formOf } from '../distill/form';
+import { formOf, sharedVectors } from '../distill/form';
 import { parseRecipe } from '../distill/recipe';
 import { distil } from '../distill/run';
 import { parseSweep } from '../distill/sweep';
@@ -259,13 +259,14 @@ const handlers: Handlers<TrainerRequests> = {
     }, signal);
   },
 
-  answer({ prompts, softPrompt, system, temperature, seed, maxNewTokens }, { emit, signal }) {
+  answer({ prompts, adaptation, system, temperature, seed, maxNewTokens }, { emit, signal }) {
     return gpuTurn.run(async () => {
       const { engine, chat } = session.loaded();
+      const start = performance.now();
       const generated = await engine.generate(
         prompts.map((user, stream) => ({ prompt: chat.encodeChat({ system, user }), stream })),
         {
-          ...(softPrompt ? { softPrompt } : {}),
+          ...generateWith(adaptation),
           temperature,
           seed,
           maxNewTokens,
@@ -277,7 +278,15 @@ const handlers: Handlers<TrainerRequests> = {
       return {
         answers: generated.map(({ tokens }) => chat.decode(tokens)),
         newTokens: generated.reduce((sum, { tokens }) => sum + tokens.length, 0),
+        milliseconds: performance.now() - start,
       };
+    }, signal);
+  },
+
+  vectors({ shared }, { signal }) {
+    return gpuTurn.run(() => {
+      const { engine, chat } = session.loaded();
+      return sharedVectors(shared, engine, chat);
     }, signal);
   },
 

@@ -49,7 +49,7 @@ test('a prompt of another model is refused after Load', async ({ page, baseURL }
   await expect(page.getByRole('alert')).toContainText('0123456789abcdef', { timeout: 150_000 });
 });
 
-test('workers, wasm and models load under a sub-path, and nobody else is asked', async ({
+test('a small form opens and answers under a sub-path, and nobody else is asked', async ({
   page,
 }) => {
   test.setTimeout(180_000);
@@ -58,7 +58,10 @@ test('workers, wasm and models load under a sub-path, and nobody else is asked',
     const { origin } = new URL(server.url);
     const seen = watch(page, origin);
     const downloads = watchDownloads(page.context());
-    await page.goto(`${server.url}p/#${await untrainedLink()}`);
+    const link = await untrainedLink({ small: true });
+    expect(link.length).toBeLessThan(340);
+    await page.goto(`${server.url}p/#${link}`);
+    await expect(page.getByText('made from 320 by the student')).toBeVisible();
     await page.getByRole('button', { name: /^Load/ }).click();
     await page.getByRole('link', { name: 'Chat with it' }).click({ timeout: 150_000 });
     await page.getByLabel('One question for all three').fill('What is the capital of Japan?');
@@ -69,6 +72,8 @@ test('workers, wasm and models load under a sub-path, and nobody else is asked',
     await expect(page.getByRole('status')).toContainText('Three answers are ready.', {
       timeout: 60_000,
     });
+    const answered = page.getByRole('region', { name: 'Soft prompt' });
+    await expect(answered.locator('.text')).toHaveText(/\w/);
     expect(downloads.every((path) => path.startsWith('/some/course/'))).toBe(true);
     expect(downloads.filter((path) => path.endsWith('.onnx')).length).toBeGreaterThanOrEqual(3);
     expectNothingWrong(seen);

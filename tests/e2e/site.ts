@@ -43,16 +43,21 @@ export function watchDownloads(context: BrowserContext): string[] {
 }
 
 /** The text of a link for the built student, or for another, with a prompt that nobody trained. */
-export async function untrainedLink(options: { modelId?: string } = {}): Promise<string> {
+export async function untrainedLink(
+  options: { modelId?: string; small?: boolean } = {},
+): Promise<string> {
   const manifest = new Uint8Array(await readFile('build/models/pocket/manifest.json'));
   const n = 16;
   const d = 128;
-  const noise = Float32Array.from({ length: n * d }, (_, i) => Math.sin(i * 12.9898) * 0.1);
+  const small = { form: 'rows', size: 20 } as const;
+  const width = options.small ? small.size : d;
+  const noise = Float32Array.from({ length: n * width }, (_, i) => Math.sin(i * 12.9898) * 0.1);
   return encodeShare({
     modelId: options.modelId ?? (await manifestId(manifest)),
     templateHash: '00000000',
     n,
     d,
+    ...(options.small && { small }),
     placement: 'before-bos',
     recipe: {
       objective: 'tv',
@@ -69,7 +74,7 @@ export async function untrainedLink(options: { modelId?: string } = {}): Promise
       quantiseLast: 0.1,
     },
     scores: { safety: 0.95, overRefusal: 0.02, usefulness: 0.97, n: 500 },
-    values: dequantiseRows(quantiseRows(noise, n, d)),
+    values: dequantiseRows(quantiseRows(noise, n, width)),
   });
 }
 

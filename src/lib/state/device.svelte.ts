@@ -71,7 +71,7 @@ class Device {
       const decode = () =>
         session.trainer('answer', {
           prompts: Array.from({ length: SPEED_PROMPTS }, () => 'Tell me a joke about a frog.'),
-          softPrompt: null,
+          adaptation: null,
           system: null,
           temperature: 1,
           seed: 0,

@@ -1,6 +1,6 @@
 /** Shared prompts between the link codec and the pages. */
 import { ADAPTER_RANGES } from '../../distill/adapter-spec';
-import { clampRecipe, DEFAULT_RECIPE, RecipeError } from '../../distill/recipe';
+import { clampRecipe, RecipeError } from '../../distill/recipe';
 import type { Evaluation, Recipe } from '../../distill/types';
 import {
   decodeShare,
@@ -27,9 +27,10 @@ export function openShare(text: string): OpenedShare {
   return { shared, recipe: recipeOf(shared), text: text.slice(text.lastIndexOf('#') + 1).trim() };
 }
 
-function recipeOf({ recipe, n }: SharedPrompt): Recipe {
+function recipeOf({ recipe, n, small }: SharedPrompt): Recipe {
   try {
-    const adapter = { ...DEFAULT_RECIPE.adapter, n: Math.min(n, ADAPTER_RANGES.n.max) };
+    const kind = 'soft-prompt';
+    const adapter = { kind, n: Math.min(n, ADAPTER_RANGES.n.max), ...small };
     return clampRecipe({ ...recipe, adapter });
   } catch (error) {
     if (!(error instanceof RecipeError)) throw error;

@@ -9,6 +9,7 @@ import { isCancelled, problemOf, type Problem } from './errors';
 import { runs } from './runs.svelte';
 import { session } from './session.svelte';
 import { openShare, shareProblem, type OpenedShare } from './share';
+import { vectorsOf } from './vectors';
 
 export type SharedState = 'none' | 'preview' | 'loading' | 'ready' | 'checking';
 
@@ -68,7 +69,7 @@ class SharedPromptState {
           systems: ['base', 'guarded', 'adapter'],
           temperature: 1,
           seed: EVALUATION_SEED,
-          values: opened.shared.values.slice(),
+          values: (await vectorsOf(opened.shared, signal)).slice(),
           recipe: opened.recipe,
           limit: RECHECK_LIMIT,
         },
@@ -100,7 +101,7 @@ class SharedPromptState {
       },
       steps: [],
       probes: [],
-      values: shared.values,
+      values: await vectorsOf(shared),
       dim: shared.d,
       evaluations: this.evaluation ? [this.evaluation] : [],
       seconds: {},

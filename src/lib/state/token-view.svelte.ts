@@ -1,13 +1,16 @@
 /** One answer token by token, from the student that is loaded; nothing is loaded unasked. */
-import type { Trained } from '../../distill/kept-values';
+import type { Trained as Kept } from '../../distill/kept-values';
+import type { SharedPrompt } from '../../formats/share-link';
 import type { TokenView } from '../../workers/token-view';
 import type { TradeoffPoint } from '$lib/charts/tradeoff';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { runs } from './runs.svelte';
 import { session } from './session.svelte';
 import { openShare } from './share';
+import { vectorsOf } from './vectors';
 
-export type { Trained };
+/** Of a link, `values` may be a small form's: its student makes the vectors. */
+export type Trained = Kept & { shared?: SharedPrompt };
 
 /** What a point's tokens can be computed from: a kept run, a sweep's document, or a link. */
 export function trainedOf(point: TradeoffPoint): Trained | null {
@@ -21,7 +24,7 @@ export function trainedOf(point: TradeoffPoint): Trained | null {
   if (point.share === null) return null;
   try {
     const { shared, recipe } = openShare(point.share);
-    return { modelId: shared.modelId, recipe, values: shared.values };
+    return { modelId: shared.modelId, recipe, values: shared.values, shared };
   } catch {
     // A document may hold a link that another version wrote.
     return null;
@@ -59,7 +62,8 @@ class TokenViews {
     await this.#run(async (signal) => {
       session.requireModel(trained.modelId);
       const { prompt, answer, other } = asked;
-      const { recipe, values } = trained;
+      const { recipe, shared } = trained;
+      const values = shared ? await vectorsOf(shared, signal) : trained.values;
       const request = { prompt, answer, other, recipe, values: values.slice() };
       const view = await session.trainer('tokens', $state.snapshot(request), { signal });
       if (this.asked === asked) this.view = view;
