@@ -158,3 +158,19 @@ test('a dropped folder trains without a copy of it', async ({ page, baseURL }) =
     await rm(parent, { recursive: true });
   }
 });
+
+test('the larger bundled student opens in the lab and answers', async ({ page, baseURL }) => {
+  test.setTimeout(5 * MINUTE);
+  await page.goto(`${baseURL}/lab/`, { waitUntil: 'networkidle' });
+  const dialog = await openDialog(page);
+  await dialog.getByRole('radio', { name: /class/i }).check();
+  await dialog.getByRole('button', { name: 'Done' }).click();
+  await page.getByLabel('Batch').fill('1');
+  await page.getByRole('button', { name: 'Step', exact: true }).click();
+  const board = page.getByRole('region', { name: 'Answers to the same questions' });
+  const base = board.locator('article').first().locator('dd').first();
+  await expect(base).toHaveText(/\w{2}/, { timeout: 3 * MINUTE });
+  await expect(page.locator('main').getByRole('alert').filter({ hasText: /\S/ })).toHaveCount(0);
+  const run = page.getByRole('region', { name: 'Run', exact: true });
+  await expect(run.getByRole('heading')).toHaveText(/^Paused at step/, { timeout: MINUTE });
+});

@@ -91,6 +91,20 @@ test('an imported file: shown, kept, trained on with LoRA, measured on', async (
     expect(custom.systems.adapter!.scores.safety.judge.n).toBe(4);
   });
 
+  await test.step('one can chat with it', async () => {
+    await page.getByRole('link', { name: 'Chat with it' }).click();
+    const select = page.getByLabel('What was trained');
+    await expect(select.locator('option:checked')).toContainText('LoRA of rank 2');
+    await page.getByLabel('One question for all three').fill('What is the capital of Japan?');
+    await page.getByRole('button', { name: 'Ask' }).click();
+    await expect(page.getByText('Three answers are ready.')).toBeAttached({ timeout: MINUTE });
+    const answered = page.getByRole('region', { name: 'LoRA' });
+    await expect(answered.locator('.text')).toContainText('Tokyo');
+    await expect(answered.getByText('Answered by the engine')).toBeVisible();
+    await page.goBack();
+    await expect(page.getByRole('heading', { name: 'Lab' })).toBeVisible();
+  });
+
   await test.step('without its prompts, a run of the recipe says what is missing', async () => {
     const dialog = await openImport(page);
     await dialog.getByRole('button', { name: 'Remove clocks' }).click();

@@ -1,11 +1,13 @@
-/** One question to three systems: base model, base with soft prompt, guarded system. */
+/** One question to three systems: base model, adapted student, guarded system. */
 import { Random } from '../../distill/prng';
 import type { Domain } from '../../distill/dataset';
 import type { KvPrefix } from '../../workers/protocol';
+import { adaptationOf } from '../../distill/adaptation';
 import { loadDomain } from './bundle';
+import { type ChatAdapter, chatRefusal } from './chat-adapters';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { session } from './session.svelte';
-import { openShare } from './share';
+import { vectorsOf } from './vectors';
 
 export type ChatSystem = 'base' | 'adapter' | 'guarded';
 
@@ -13,8 +15,11 @@ export interface Cost {
   /** What this system needs beside the page: weights, and prompt or guard. */
   bytes: number | null;
   extraBytes: number;
-  /** Milliseconds to the first token; the guard's reading included where there is one. */
-  firstTokenMs: number;
+  /**
+   * Milliseconds to the first token, the guard's reading included where there is one; null where an
+   * answer comes all at once.
+   */
+  firstTokenMs: number | null;
   tokensPerSecond: number | null;
 }
 
@@ -27,16 +32,6 @@ export interface Answer {
   problem: Problem | null;
   /** Something to know about how this answer came to be. */
   note: string | null;
-}
-
-/** A soft prompt to talk to, from a run, the recording or a link. */
-export interface ChatPrompt {
-  /** The link text: it names the prompt exactly. */
-  share: string;
-  values: Float32Array;
-  label: string;
-  /** The source, as text, of the student that it was trained for. */
-  student: string;
 }
 
 const EMPTY: Answer = {
@@ -53,6 +48,8 @@ class Chat {
   question = $state('');
   /** The question that the shown answers belong to. */
   asked = $state('');
+  /** What answered beside the base model. */
+  adapter = $state.raw<ChatAdapter | null>(null);
   busy = $state(false);
   sampled = $state(false);
   seed = $state(0);
@@ -64,7 +61,7 @@ class Chat {
   domain = $state.raw<Domain | null>(null);
 
   #abort: AbortController | null = null;
-  #prefix: { share: string; prefix: KvPrefix } | null = null;
+  #prefix: { id: string; prefix: KvPrefix } | null = null;
 
   async prepare(): Promise<void> {
     try {
@@ -78,13 +75,14 @@ class Chat {
     this.#abort?.abort();
   }
 
-  async ask(prompt: ChatPrompt | null): Promise<void> {
+  async ask(adapter: ChatAdapter | null): Promise<void> {
     const question = this.question.trim();
     if (question === '' || this.busy) return;
     const abort = new AbortController();
     this.#abort = abort;
     this.busy = true;
     this.asked = question;
+    this.adapter = adapter;
     this.problem = null;
     this.guardReads = null;
     this.answers = { base: EMPTY, adapter: EMPTY, guarded: EMPTY };
@@ -92,12 +90,12 @@ class Chat {
     try {
       await this.prepare();
       session.clearPhases();
-      if (prompt && session.use({ student: prompt.student })) this.#prefix = null;
+      if (adapter && session.use({ student: adapter.recipe.student })) this.#prefix = null;
       await session.load(['student', 'guard', 'judge'], abort.signal);
       const guardMs = await this.#read(question, abort.signal);
-      await this.#write('base', question, null, abort.signal);
+      await this.#write('base', question, {}, abort.signal);
       this.#guard(guardMs);
-      await this.#soft(question, prompt, abort.signal);
+      await this.#adapted(question, adapter, abort.signal);
       await this.#judge(question, abort.signal);
       this.announcement = 'Three answers are ready.';
     } catch (error) {
@@ -126,7 +124,7 @@ class Chat {
   async #write(
     system: 'base' | 'adapter',
     prompt: string,
-    prefix: KvPrefix | null,
+    { prefix = null, system: text = null }: { prefix?: KvPrefix | null; system?: string | null },
     signal: AbortSignal,
   ): Promise<void> {
     this.#set(system, { state: 'writing' });
@@ -134,7 +132,7 @@ class Chat {
       'generate',
       {
         prompt,
-        system: null,
+        system: text,
         prefix,
         temperature: this.sampled ? 1 : 0,
         seed: this.seed,
@@ -177,34 +175,79 @@ class Chat {
       cost: {
         bytes: base.cost.bytes,
         extraBytes,
-        firstTokenMs: guardMs + (passes ? base.cost.firstTokenMs : 0),
+        firstTokenMs: guardMs + (passes ? (base.cost.firstTokenMs ?? 0) : 0),
         tokensPerSecond: passes ? base.cost.tokensPerSecond : null,
       },
     });
   }
 
-  async #soft(question: string, prompt: ChatPrompt | null, signal: AbortSignal): Promise<void> {
-    if (!prompt) {
-      this.#set('adapter', { state: 'failed', note: 'Choose a soft prompt, or train one first.' });
+  async #adapted(
+    question: string,
+    adapter: ChatAdapter | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const refusal = adapter ? chatRefusal(adapter) : 'Choose what was trained, or train it first.';
+    if (!adapter || refusal !== null) {
+      this.#set('adapter', { state: 'failed', note: refusal });
       return;
     }
     try {
-      if (this.#prefix?.share !== prompt.share) {
-        await session.load(['trainer'], signal);
-        session.requireModel(openShare(prompt.share).shared.modelId);
-        const prefix = await session.trainer(
-          'prefix',
-          { softPrompt: prompt.values.slice() },
-          { signal },
-        );
-        this.#prefix = { share: prompt.share, prefix };
+      const { kind } = adapter.recipe.adapter;
+      if (kind === 'preamble') {
+        const system = this.domain?.preamble ?? null;
+        await this.#write('adapter', question, { system }, signal);
+        return;
       }
-      await this.#write('adapter', question, this.#prefix.prefix, signal);
+      await session.load(['trainer'], signal);
+      session.requireModel(adapter.modelId);
+      if (kind === 'soft-prompt') await this.#soft(question, adapter, signal);
+      else await this.#inside(question, adapter, signal);
     } catch (error) {
       if (isCancelled(error)) throw error;
-      // Without WebGPU there is no prefix; the other two columns still answer.
+      // Without WebGPU there is no prefix and no engine; the other two columns still answer.
       this.#set('adapter', { state: 'failed', problem: problemOf(error) });
     }
+  }
+
+  /** A soft prompt: the runtime answers behind its KV prefix. */
+  async #soft(question: string, adapter: ChatAdapter, signal: AbortSignal): Promise<void> {
+    const { id, shared, values } = adapter;
+    if (this.#prefix?.id !== id) {
+      const softPrompt = shared ? await vectorsOf(shared, signal) : values;
+      const request = { softPrompt: softPrompt.slice() };
+      this.#prefix = { id, prefix: await session.trainer('prefix', request, { signal }) };
+    }
+    await this.#write('adapter', question, { prefix: this.#prefix.prefix }, signal);
+  }
+
+  /** What changes the student inside: the runtime cannot, so the engine answers. */
+  async #inside(question: string, adapter: ChatAdapter, signal: AbortSignal): Promise<void> {
+    this.#set('adapter', { state: 'writing' });
+    const { recipe, values } = adapter;
+    const adaptation = adaptationOf(recipe.adapter, values.slice(), session.engine!.shape);
+    const { answers, newTokens, milliseconds } = await session.trainer(
+      'answer',
+      {
+        prompts: [question],
+        adaptation,
+        system: null,
+        temperature: this.sampled ? 1 : 0,
+        seed: this.seed,
+        maxNewTokens: this.domain?.maxNewTokens ?? 48,
+      },
+      { signal },
+    );
+    this.#set('adapter', {
+      state: 'done',
+      text: (answers[0] ?? '').trim(),
+      note: 'Answered by the engine, all at once: the runtime has no place for what was trained.',
+      cost: {
+        bytes: session.engine?.weightBytes ?? null,
+        extraBytes: values.byteLength,
+        firstTokenMs: null,
+        tokensPerSecond: newTokens / (milliseconds / 1000),
+      },
+    });
   }
 
   async #judge(question: string, signal: AbortSignal): Promise<void> {
