@@ -5,6 +5,7 @@ import { relativeError, testGpu } from '../kernels/testing';
 import { Engine } from './engine';
 import { CancelledError, MemoryPlanError } from './errors';
 import { exampleLossRows, exampleRows } from './pack';
+import { headWork, layersWork } from './plan-work';
 import { type Family, familyExamples, loadFamily } from './testing';
 import { tokenInput } from './token-rows';
 import type { PromptTrainer, TrainerOptions } from './trainer';
@@ -50,10 +51,34 @@ async function gradientOf(trainer: PromptTrainer, family: Family) {
   return { loss, gradient, teacher };
 }
 
+it.each(['gemma2-packed', 'qwen3-packed', 'llama-shared-table'])(
+  'counts the products of a step of %s as they are run',
+  async (name) => {
+    const { family, engine } = await load(name);
+    const { options, examples, inputs } = batchOf(family);
+    for (const keep of ['layers', 'inputs'] as const) {
+      const trainer = await engine.createTrainer({ ...options, keep });
+      const teacher = await trainer.teach(inputs);
+      trainer.setValues(family.array('soft'));
+      const run = vi.spyOn(engine.submitter, 'run');
+      let counted = 0;
+      run.mockImplementation((ops) => {
+        for (const op of ops) if (op.label.startsWith('linear')) counted += op.work?.() ?? 0;
+      });
+      await trainer.gradient(examples, teacher);
+      run.mockRestore();
+      trainer.destroy();
+      const { maxRows, maxLossRows: lossRows, virtualTokens: promptRows } = options;
+      const pass = { rows: maxRows + promptRows, lossRows, promptRows, keep };
+      expect(counted).toBe(layersWork(engine.config, pass) + headWork(engine.config, lossRows));
+    }
+  },
+);
+
 it('compiles ahead what a trainer needs, but for what depends on its length', async () => {
-  const { family, engine } = await load('llama-shared-table');
+  const gpu = await Gpu.create(navigator.gpu);
+  const { family, engine } = await load('llama-shared-table', gpu);
   const { options } = batchOf(family);
-  const { gpu } = engine;
   const loaded = gpu.pipelineCount;
   await engine.prepareTraining(options.objective);
   const prepared = gpu.pipelineCount;

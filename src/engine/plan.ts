@@ -9,6 +9,7 @@
  */
 import type { DecoderConfig } from '../formats/onnx/decoder';
 import { MemoryPlanError } from './errors';
+import { headWork, layersWork } from './plan-work';
 import type { EngineObjective } from './types';
 import {
   type ActivationName,
@@ -93,14 +94,6 @@ export interface MemoryPlan {
 
 /** As `Gpu.storage` rounds. */
 const padded = (bytes: number) => Math.max(16, Math.ceil(bytes / 16) * 16);
-
-/** Floating-point operations of all layers' linears for one row, forward. */
-export function layerWork(config: DecoderConfig): { all: number; down: number } {
-  const { dim, heads, kvHeads, headDim, ffnDim, layers } = config;
-  const attention = dim * headDim * (2 * heads + 2 * kvHeads);
-  const down = 2 * dim * ffnDim * layers;
-  return { all: 2 * layers * (attention + 3 * dim * ffnDim), down };
-}
 
 /**
  * The least that activations, logits tile, optimiser and the soft prompt's keys and values take: the
@@ -192,15 +185,17 @@ function* choices(request: PlanRequest): Iterable<Choice> {
 
 /** Floating-point operations of a step, with what small passes and tiles waste. */
 function costOf(request: PlanRequest, choice: Choice): number {
-  const { config, rows, lossRows, family, virtualTokens: n } = request;
-  const work = layerWork(config);
-  const again = choice.keep === 'inputs' ? work.all - work.down : 0;
-  // A pass runs the soft prompt and, like a tile, fills its last kernels only in part.
-  const passRows = rows + choice.passes * (n + 32);
-  const tiles = Math.ceil(lossRows / choice.logitsRows);
-  const products = family === 'token' ? 2 : 3;
-  const head = 2 * config.dim * config.vocabSize * products * (lossRows + 8 * tiles);
-  return passRows * (2 * work.all + again) + head;
+  const { config, rows, lossRows, family, virtualTokens: n, adapter } = request;
+  const { keep, passes, logitsRows } = choice;
+  // Every pass runs the soft prompt and, like a tile, fills its last kernels only in part.
+  const layers = layersWork(config, {
+    rows: rows + passes * (n + 32),
+    lossRows: lossRows + passes * 8,
+    promptRows: adapter ? null : passes * (n + 8),
+    keep,
+  });
+  const tiles = Math.ceil(lossRows / logitsRows);
+  return layers + headWork(config, lossRows + 8 * tiles, family);
 }
 
 /** Copies of a row's logits: student, teacher, and capped ones where something caps them. */
