@@ -92,8 +92,14 @@ export interface PromptTrainer {
   readValues(): Promise<Float32Array>;
   /** The frozen student, without what is trained, along all paths: [examples][paths]. */
   teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]>;
-  /** The student with its present values along all paths: log q and final hidden states. */
-  along(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]>;
+  /**
+   * The student with its present values along all paths: log q and final hidden states. A soft
+   * prompt as a step with `fakeQuantise` sees it, where that is asked for.
+   */
+  along(
+    examples: readonly PathsOfPrompt[],
+    options?: { fakeQuantise?: boolean },
+  ): Promise<TeacherPath[][]>;
   /**
    * One optimiser step of a divergence; `teacher[i][j]` belongs to `examples[i].paths[j]`.
    * @throws RangeError where the trainer's objective is on tokens, or a target lacks its teacher

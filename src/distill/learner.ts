@@ -69,8 +69,7 @@ class GpuLearner implements Learner {
   }
 
   step(work: StepWork, { learningRate, quantise, warmUp }: LearnerOptions): Promise<StepMetrics> {
-    // A link carries soft prompts only.
-    const fakeQuantise = quantise && this.form.shape === null;
+    const fakeQuantise = this.fakeQuantise(quantise);
     return run(this.trainer, work, { learningRate, fakeQuantise, warmUp });
   }
 
@@ -78,8 +77,13 @@ class GpuLearner implements Learner {
     return this.trainer.teach(examples);
   }
 
-  along(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
-    return this.trainer.along(examples);
+  along(examples: readonly PathsOfPrompt[], quantise: boolean): Promise<TeacherPath[][]> {
+    return this.trainer.along(examples, { fakeQuantise: this.fakeQuantise(quantise) });
+  }
+
+  /** A link carries soft prompts only. */
+  private fakeQuantise(quantise: boolean): boolean {
+    return quantise && this.form.shape === null;
   }
 
   async adaptation(quantise: boolean): Promise<Exclude<Adaptation, null>> {

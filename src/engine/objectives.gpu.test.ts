@@ -1,5 +1,6 @@
 /** Every objective against PyTorch (float64): tests/fixtures/pocket/README.md, objectives.json. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { dequantiseRows, quantiseRows } from '../formats/prompt-quant';
 import { GPU_VARIANTS, normals, relativeError } from '../kernels/testing';
 import type { AdapterShape } from './adapter-shape';
 import type { Engine } from './engine';
@@ -121,6 +122,22 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
       expect(relativeError(along[0]![0]!.hidden, zero!.hidden)).toBeGreaterThan(1e-3);
       trainer.destroy();
     });
+  });
+
+  it('says along paths what the values that a link carries say, where it is told to', async () => {
+    const trainer = await make('soft', LIKELIHOOD);
+    const values = await trainer.readValues();
+    const plain = (await trainer.along(pathsOf(examples))).flat();
+    const told = (await trainer.along(pathsOf(examples), { fakeQuantise: true })).flat();
+    const { n } = golden;
+    trainer.setValues(dequantiseRows(quantiseRows(values, n, values.length / n)));
+    const carried = (await trainer.along(pathsOf(examples))).flat();
+    for (const [i, { hidden, logProbs }] of told.entries()) {
+      expect(relativeError(hidden, carried[i]!.hidden)).toBeLessThan(1e-5);
+      expect(relativeError(logProbs, carried[i]!.logProbs)).toBeLessThan(1e-5);
+      expect(relativeError(hidden, plain[i]!.hidden)).toBeGreaterThan(1e-4);
+    }
+    trainer.destroy();
   });
 
   it('adds up targets with and without a teacher', async () => {

@@ -206,10 +206,14 @@ export class PromptTrainer {
     }
   }
 
-  /** What the model says along all paths with the present values, not quantised. */
-  along(examples: readonly PackInput[], signal?: AbortSignal): Promise<TeacherPath[][]> {
+  /** What the model says along all paths with the present values, quantised as in steps or not. */
+  along(
+    examples: readonly PackInput[],
+    { fakeQuantise = false, signal }: { fakeQuantise?: boolean; signal?: AbortSignal } = {},
+  ): Promise<TeacherPath[][]> {
     const { prompt, options } = this;
-    const resident = prompt ? { rows: options.virtualTokens, place: prompt.plain } : undefined;
+    const place = prompt && (fakeQuantise ? prompt.quantised : prompt.plain);
+    const resident = place ? { rows: options.virtualTokens, place } : undefined;
     return this.forcing.paths(examples, { resident, hidden: true, signal });
   }
 
