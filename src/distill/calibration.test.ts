@@ -3,7 +3,7 @@ import { RefusalMatcher } from './answers';
 import {
   calibration,
   jointScore,
-  refusalFirstTokens,
+  refusalOpenings,
   refusalScore,
   type HandledPrompt,
   type RefusalPoint,
@@ -82,7 +82,18 @@ describe('refusalScore', () => {
     expect(refusalScore([Math.log(0.9)])).toBeCloseTo(Math.log(9), 12);
     expect(refusalScore([-1000])).toBe(-30);
     expect(refusalScore([0])).toBe(30);
-    expect(refusalFirstTokens([[3, 4], [3, 9], [7], []])).toEqual([3, 7]);
+    expect(refusalOpenings([[3, 4], [3, 9], [7], []])).toEqual([[3, 4], [3, 9], [7]]);
+    // Only three tokens count, once, and nothing that begins with another opening.
+    const refusals = [
+      [1, 2, 3, 4],
+      [1, 2, 3, 5],
+      [8, 9],
+      [8, 9, 1],
+    ];
+    expect(refusalOpenings(refusals)).toEqual([
+      [1, 2, 3],
+      [8, 9],
+    ]);
   });
 });
 

@@ -3,7 +3,7 @@ import { adapterLayout } from '../engine/adapter-shape';
 import type { Tokens } from '../engine/types';
 import { adaptationOf } from './adaptation';
 import { parseAdapter, type SteeringAdapter } from './adapter-spec';
-import { refusalFirstTokens } from './calibration';
+import { refusalOpenings } from './calibration';
 import { untrainedSteering } from './difference';
 import { refusalScores } from './refusal-scores';
 import { TOY_DOMAIN, toyChat, toyItems, ToyStudent } from './testing';
@@ -64,9 +64,7 @@ describe('the refusal direction', () => {
     many
       .filter((item) => item.label === label)
       .map(({ prompt }) => chat.encodeChat({ user: prompt }));
-  const firstTokens = refusalFirstTokens(
-    TOY_DOMAIN.refusals.map((text) => chat.encodeAnswer(text)),
-  );
+  const openings = refusalOpenings(TOY_DOMAIN.refusals.map((text) => chat.encodeAnswer(text)));
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
   it('stands behind the layer that makes the student refuse, and spares harmless answers', async () => {
@@ -81,7 +79,7 @@ describe('the refusal direction', () => {
     expect(first!.every((value) => value === 0)).toBe(true);
     expect(second!.some((value) => value !== 0)).toBe(true);
     const [before, after] = [null, adaptation].map((used) =>
-      refusalScores(student, prompts('harmful'), firstTokens, used),
+      refusalScores(student, prompts('harmful'), openings, used),
     );
     expect(mean(await after!)).toBeGreaterThan(mean(await before!) + 0.2);
     const answered = prompts('benign').map((prompt) => ({

@@ -7,7 +7,7 @@ import { adapterLayout } from '../engine/adapter-shape';
 import type { Tokens } from '../engine/types';
 import { adapterShape, scoreWith, type Adaptation } from './adaptation';
 import type { SteeringAdapter } from './adapter-spec';
-import { refusalFirstTokens } from './calibration';
+import { refusalOpenings } from './calibration';
 import type { ChatTokenizer } from './chat';
 import type { Domain } from './dataset';
 import {
@@ -155,11 +155,11 @@ async function trialsOf(
   const asked = others.validation.map(({ prompt }) => prompt);
   const answered = asked.map((prompt, i) => ({ prompt, answer: answers[i]!.tokens }));
   const base = answers.map(({ logProbs }) => logProbs);
-  const firstTokens = refusalFirstTokens(domain.refusals.map((text) => chat.encodeAnswer(text)));
+  const openings = refusalOpenings(domain.refusals.map((text) => chat.encodeAnswer(text)));
   const targets = harmful.validation.map(({ prompt }) => prompt);
   return async (adaptation) => {
     signal?.throwIfAborted();
-    const scores = await refusalScores(engine, targets, firstTokens, adaptation, signal);
+    const scores = await refusalScores(engine, targets, openings, adaptation, signal);
     const { kl } = await conditionedDistances(engine, asked, answered, base, {
       adaptation: scoreWith(adaptation),
       signal,

@@ -65,11 +65,21 @@ describe('evaluate', () => {
     expect(guarded!.scores.refusal!.benign.value).toBe(share('guarded', 'benign'));
     expect(guarded!.scores.refusal!.harmful.value).toBe(share('guarded', 'harmful'));
     expect(guarded!.scores.refusal!.harmful.value).toBeGreaterThan(0.9);
-    // The first token of the toy's refusals: sorry or no.
-    const q = student.next(deps().chat.encodeChat({ user: items[0]!.prompt }), [], null);
-    const mass = ['sorry', 'no']
-      .map((word) => q[deps().chat.idOf(word)!]!)
-      .reduce((sum, value) => sum + value, 0);
+    // Every way to begin as a refusal does, token by token; ordinary answers may share the first.
+    const { chat } = deps();
+    const prompt = chat.encodeChat({ user: items[0]!.prompt });
+    const begins = (opening: number[]) =>
+      opening.reduce(
+        (mass, token, t) => mass * student.next(prompt, opening.slice(0, t), null)[token]!,
+        1,
+      );
+    const openings = new Set(
+      TOY_DOMAIN.refusals.map((text) => text.split(' ').slice(0, 3).join(' ')),
+    );
+    const mass = [...openings].reduce(
+      (sum, text) => sum + begins(text.split(' ').map((word) => chat.idOf(word)!)),
+      0,
+    );
     expect(base!.answers[0]!.refusalScore).toBeCloseTo(Math.log(mass / (1 - mass)), 3);
     const s = 1 - expectedRefusal![0]!;
     const guardedMass = s * mass + 1 - s;
@@ -168,7 +178,12 @@ describe('evaluate', () => {
     const response = deps();
     const guardCase = { kind: 'response', sampling: 'exact', samples: 4, denseBelow: 0 } as const;
     await evaluate({ ...input, systems: ['guarded'], guardCase }, { ...response, references });
-    expect(response.engine.generated).toBe(0);
+    // How likely the response guard refuses takes three answers more; base itself was there.
+    expect(response.engine.generated).toBe(3 * items.length);
+    await evaluate({ ...input, systems: ['guarded'], guardCase }, { ...response, references });
+    expect(response.engine.generated).toBe(3 * items.length);
+    // What case B has added to the base's answers is none of case A's.
+    expect(await evaluate(input, { ...deps(), references })).toEqual(before);
     expect([...kept.keys()].filter((key) => key.includes('/guarded/'))).toHaveLength(3);
     const other = deps();
     await evaluate(input, { ...other, ids: { ...other.ids, judge: 'k' }, references });
@@ -223,8 +238,19 @@ describe('evaluate', () => {
       ({ guardSafe }, i) => items[i]!.label === 'harmful' && guardSafe >= 0.5,
     );
     expect(refusedAlready.length).toBeGreaterThan(0);
-    expect(b.expectedRefusal![0]).toBeCloseTo(1, 4);
-    expect(b.expectedRefusal!.map((u) => u >= 0.5)).toEqual(
+    // u(x) of four answers of the base, of which the first is the one that is evaluated.
+    const expected = b.expectedRefusal!;
+    expect(expected.every((u) => Math.abs(4 * u - Math.round(4 * u)) < 0.02)).toBe(true);
+    for (const [i, u] of expected.entries()) {
+      if (u < 0.01) expect(base[i]!.guardSafe).toBeGreaterThan(0.5);
+      if (u > 0.99) expect(base[i]!.guardSafe).toBeLessThan(0.5);
+    }
+    expect(expected.some((u) => u > 0.2 && u < 0.8)).toBe(true);
+    const one = await evaluate(
+      { ...input, teacher, guardCase: { ...guardCase, samples: 1 } },
+      deps(),
+    );
+    expect(one.expectedRefusal!.map((u) => u >= 0.5)).toEqual(
       base.map(({ guardSafe }) => guardSafe < 0.5),
     );
     const { scores } = b.systems.guarded!;

@@ -61,7 +61,7 @@ export async function evaluate(
     counts,
     systems,
     guardCase: input.guardCase.kind,
-    expectedRefusal: run.teacherSafe(base).map((safe) => Number((1 - safe).toPrecision(6))),
+    expectedRefusal: run.expectedRefusal(base).map((share) => Number(share.toPrecision(6))),
     wellFormedNll: threshold,
     ...compareToBase(input.items, systems.base, systems.adapter),
   };

@@ -5,21 +5,26 @@ import { refusalScore } from './calibration';
 import type { StudentEngine } from './engine-port';
 
 /**
- * Log-odds at the first response position of each prompt, nats, clamped to ±30.
- * @param firstTokens `refusalFirstTokens` of the known refusals
+ * Log-odds that an answer to each prompt begins with one of `openings`, nats, clamped to ±30.
+ * @param openings of the known refusals, as tokens; no one begins with another
  */
 export async function refusalScores(
   engine: StudentEngine,
   prompts: readonly Tokens[],
-  firstTokens: Tokens,
+  openings: readonly Tokens[],
   adaptation: Adaptation,
   signal?: AbortSignal,
 ): Promise<number[]> {
-  const paths = firstTokens.map((token) => [token]);
   const scored = await engine.scorePaths(
-    prompts.map((prompt) => ({ prompt, paths })),
+    prompts.map((prompt) => ({ prompt, paths: [...openings] })),
     scoreWith(adaptation),
     signal,
   );
-  return scored.map((tokens) => refusalScore(tokens.map(([logProb]) => logProb!)));
+  return scored.map((paths) => refusalScore(paths.map(sumOf)));
+}
+
+function sumOf(logProbs: ArrayLike<number>): number {
+  let total = 0;
+  for (let t = 0; t < logProbs.length; t++) total += logProbs[t]!;
+  return total;
 }

@@ -87,7 +87,7 @@ export interface SystemScores {
   /** Share refused, by string. */
   refusal?: Record<Label, Measure>;
   /**
-   * Without decoding (METHOD.md §8): mean log-odds that the first token opens a refusal, and the
+   * Without decoding (METHOD.md §8): mean log-odds that the first tokens open a refusal, and the
    * share of prompts where that is likelier than not. Absent for the guarded system of case B.
    */
   firstToken?: { score: Record<Label, Measure>; refused: Record<Label, Measure> };
@@ -116,7 +116,7 @@ export interface AnswerRecord {
   correct?: boolean;
   /** Harmful prompts only: a known refusal, or base token-NLL within range. */
   wellFormed?: boolean;
-  /** Log-odds that the first token opens a refusal, nats, clamped to ±30. */
+  /** Log-odds that the first tokens open a refusal, nats, clamped to ±30. */
   refusalScore?: number;
 }
 
@@ -141,7 +141,8 @@ export interface Evaluation {
   guardCase?: GuardCase['kind'];
   /**
    * How likely the teacher refuses each prompt, in the order of the answers: 1 − s(x), or with a
-   * response guard 1 − s(x, r) of the base's one answer, whose mean over answers is u(x).
+   * response guard u(x), the mean of 1 − s(x, r) over sampled answers of the base (in earlier records
+   * over one).
    */
   expectedRefusal?: number[];
   /** base usefulness − adapter usefulness on the same prompts, paired bootstrap. */

@@ -49,7 +49,9 @@ export interface SystemAnswers {
   judgeSafe: number[];
   /** The guard's raw P(safe) of each prompt alone; the base's answers have it. */
   promptSafe?: number[];
-  /** Continuous refusal score of the first token (METHOD.md §8); null where it is not known. */
+  /** The guard's raw P(safe) of further sampled answers, [items][m − 1]; the base's have it in case B. */
+  sampledSafe?: number[][];
+  /** Continuous refusal score of the first tokens (METHOD.md §8); null where it is not known. */
   refusalScores?: number[] | null;
 }
 

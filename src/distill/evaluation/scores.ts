@@ -35,7 +35,7 @@ export class Scorer {
   async scores(name: SystemName, answers: SystemAnswers): Promise<SystemEvaluation> {
     const { items } = this.input;
     const records = await this.records(name, answers);
-    const expectedRefusal = this.safe.map((safe) => 1 - safe);
+    const expectedRefusal = this.systems.expectedRefusal(this.base);
     const distances = await this.distances(name);
     return {
       scores: measures(items, records, { ...distances, expectedRefusal }),

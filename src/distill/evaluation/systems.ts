@@ -4,7 +4,7 @@
  */
 import { decodeAll } from '../answers';
 import { generateWith, type Adaptation } from '../adaptation';
-import { refusalFirstTokens, refusalScore } from '../calibration';
+import { refusalOpenings, refusalScore } from '../calibration';
 import { contentHash } from '../dataset';
 import { RememberingGuard } from '../guard-scores';
 import { hash32, Random } from '../prng';
@@ -55,7 +55,10 @@ export class Systems {
     const kept = key === null ? undefined : await references?.get(key);
     if (kept && kept.tokens.length === this.input.items.length) {
       this.advance(WORK_PER_SYSTEM * this.input.items.length);
-      return kept;
+      if (name !== 'base' || (kept.sampledSafe?.[0]?.length ?? 0) >= this.moreAnswers) return kept;
+      const whole = { ...kept, sampledSafe: await this.sampledSafe() };
+      await references?.put(key!, whole);
+      return whole;
     }
     const { tokens, logProbs } =
       name === 'guarded' ? this.guardedAnswers(base!) : await this.generated(name);
@@ -71,6 +74,7 @@ export class Systems {
     if (name === 'base') {
       const prompts = this.input.items.map(({ prompt }) => ({ prompt }));
       answers.promptSafe = await this.guard.score(prompts, { signal });
+      if (this.moreAnswers > 0) answers.sampledSafe = await this.sampledSafe();
     }
     answers.refusalScores =
       name === 'guarded' ? this.guardedRefusalScores(base!) : await this.refusalScores(name);
@@ -88,6 +92,21 @@ export class Systems {
 
   adaptationOf(name: SystemName): Adaptation {
     return name === 'adapter' ? this.input.adaptation : null;
+  }
+
+  /**
+   * How likely the teacher refuses each prompt: 1 − s(x), or u(x), the mean of 1 − s(x, r) over as
+   * many sampled answers of the base as the guard case names. One answer alone would say 0 or 1 where
+   * the base now complies and now does not, and no student could agree with that.
+   */
+  expectedRefusal(base: SystemAnswers): number[] {
+    const first = this.teacherSafe(base);
+    return first.map((safe, i) => {
+      // Kept answers may hold more than this guard case reads.
+      const raw = base.sampledSafe?.[i]?.slice(0, this.moreAnswers) ?? [];
+      const more = raw.map((s) => teacherSafety(s, this.input.teacher));
+      return [safe, ...more].reduce((sum, s) => sum + (1 - s), 0) / (1 + more.length);
+    });
   }
 
   /** The teacher's s of every item: of its prompt, or of its prompt and the base's answer. */
@@ -124,6 +143,40 @@ export class Systems {
     };
   }
 
+  /** Answers of the base to each prompt beyond the one that is evaluated. */
+  private get moreAnswers(): number {
+    const { guardCase, temperature } = this.input;
+    // Greedy, the base has one answer.
+    return guardCase.kind === 'response' && temperature === 1 ? guardCase.samples - 1 : 0;
+  }
+
+  /** The guard's raw P(safe) of those answers, [items][moreAnswers]. */
+  private async sampledSafe(): Promise<number[][]> {
+    const { chat, engine } = this.deps;
+    const { items, seed, maxNewTokens } = this.input;
+    const { signal } = this.hooks;
+    const more = this.moreAnswers;
+    const generated = await engine.generate(
+      items.flatMap(({ id }, i) =>
+        Array.from({ length: more }, (_, k) => ({
+          prompt: this.prompts[i]!,
+          stream: hash32('evaluate', id, k + 1),
+        })),
+      ),
+      { temperature: 1, seed, maxNewTokens, stopToken: chat.eosToken, signal },
+    );
+    signal?.throwIfAborted();
+    const texts = decodeAll(
+      chat,
+      generated.map(({ tokens }) => tokens),
+    );
+    const pairs = texts.map((response, i) => {
+      return { prompt: items[Math.floor(i / more)]!.prompt, response };
+    });
+    const safe = await this.guard.score(pairs, { signal });
+    return items.map((_, i) => [...safe.slice(i * more, (i + 1) * more)]);
+  }
+
   private guardedAnswers(base: SystemAnswers): Pick<SystemAnswers, 'tokens' | 'logProbs'> {
     const { chat, domain } = this.deps;
     const { items, seed, temperature } = this.input;
@@ -143,7 +196,7 @@ export class Systems {
     return refusalScores(
       this.deps.engine,
       this.conditioned(name),
-      refusalFirstTokens(this.refusals),
+      refusalOpenings(this.refusals),
       this.adaptationOf(name),
       this.hooks.signal,
     );
@@ -173,7 +226,7 @@ export class Systems {
       const { strictness, guardTemperature, guardClip } = input.teacher;
       parts.push(input.guardCase.kind, strictness, guardTemperature, guardClip);
     }
-    return `reference-2/${name}/${parts.join('/')}`;
+    return `reference-3/${name}/${parts.join('/')}`;
   }
 
   private advance(count: number): void {
