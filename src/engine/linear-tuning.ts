@@ -32,10 +32,11 @@ const TRIAL_ROWS = 256;
 const TRIAL_WORK = 2e9;
 
 const HARDWARE_TILES: readonly Tile[] = [
-  { rows: 8, columns: 8, lanes: 64, quads: false },
-  { rows: 4, columns: 8, lanes: 32, quads: false },
-  { rows: 8, columns: 16, lanes: 32, quads: false },
-  { rows: 16, columns: 8, lanes: 32, quads: false },
+  { rows: 8, columns: 8, splits: 1, shared: true },
+  { rows: 4, columns: 8, splits: 1, shared: true },
+  { rows: 4, columns: 4, splits: 1, shared: true },
+  { rows: 4, columns: 4, splits: 4, shared: true },
+  { rows: 8, columns: 8, lanes: 32, quads: false },
 ];
 const SOFTWARE_TILES: readonly Tile[] = [
   { rows: 4, columns: 8, lanes: 8, quads: false },
@@ -59,8 +60,14 @@ function fewTile(gpu: Gpu, rows: number): FewTile {
   return { kind: 'tile', tile: { rows, columns, lanes: 64 / columns, quads: gpu.subgroups } };
 }
 
-function nameOf({ rows, columns, lanes }: Tile | RowsTile): string {
-  return `${rows}x${columns}x${lanes}`;
+function nameOf(tile: Tile | RowsTile): string {
+  const { rows, columns } = tile;
+  return `${rows}x${columns}x${'lanes' in tile ? tile.lanes : `shared${tile.splits}`}`;
+}
+
+/** Rows of a workgroup. */
+function rowsOf(tile: Tile): number {
+  return tile.shared ? 8 * tile.rows : tile.rows;
 }
 
 export class LinearTuner {
@@ -80,7 +87,7 @@ export class LinearTuner {
     const kind = variant.startsWith('backward') ? 'backward' : 'forward';
     const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile);
     // A tile higher than the trial would look worse than it is.
-    const fair = [...this.tiles].filter(([, { rows }]) => rows <= this.rowsFor(shape));
+    const fair = [...this.tiles].filter(([, tile]) => rowsOf(tile) <= this.rowsFor(shape));
     const candidates: Candidates = {
       [USUAL]: trial(),
       ...Object.fromEntries(fair.map(([name, tile]) => [name, trial(tile)])),
@@ -94,6 +101,8 @@ export class LinearTuner {
     const software = this.gpu.description.isFallbackAdapter;
     const made = await Promise.all(
       (software ? FEW_SOFTWARE : FEW_HARDWARE).map(async (rows) => {
+        // Rows that cannot be bound are not run either.
+        if (rows > this.boundRows(shape)) return null;
         const few = fewTile(this.gpu, rows);
         const candidates: Candidates = {
           [nameOf(few.tile)]: () => this.fewTrial(shape, weight, rows, few),
@@ -160,11 +169,17 @@ export class LinearTuner {
     return { x, y, span, release: () => (gpu.release(x, y), span.release()) };
   }
 
-  private rowsFor({ inFeatures, outFeatures, slice }: Shape): number {
-    const byWork = Math.max(LEAST_TRIAL_ROWS, TRIAL_WORK / (2 * inFeatures * outFeatures));
-    const widest = 4 * Math.max(inFeatures, slice?.of ?? outFeatures);
-    const fitting = Math.min(byWork, this.gpu.bindingBytes / widest, TRIAL_ROWS);
-    return Math.max(1, Math.floor(fitting));
+  private rowsFor(shape: Shape): number {
+    const byWork = Math.max(
+      LEAST_TRIAL_ROWS,
+      TRIAL_WORK / (2 * shape.inFeatures * shape.outFeatures),
+    );
+    return Math.max(1, Math.floor(Math.min(byWork, this.boundRows(shape), TRIAL_ROWS)));
+  }
+
+  /** Rows of x and y that a binding holds. */
+  private boundRows({ inFeatures, outFeatures, slice }: Shape): number {
+    return Math.floor(this.gpu.bindingBytes / (4 * Math.max(inFeatures, slice?.of ?? outFeatures)));
   }
 }
 

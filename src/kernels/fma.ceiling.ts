@@ -9,7 +9,7 @@
  *   could do were loads, dequantising and sharing between lanes free.
  */
 import { bind, type Gpu, type Op } from './gpu';
-import { UNROLL, type Tile } from './linear.tile';
+import { UNROLL, type RegisterTile } from './linear.tile';
 import { unroll } from './linear.unroll';
 import { normals } from './testing';
 
@@ -46,7 +46,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 async function chains(gpu: Gpu, count: number, unrolled: number, turns: number): Promise<Ceiling> {
   const text = unroll(CHAINS, { CHAINS: count, UNROLL: unrolled }).replace('TURNS', String(turns));
   const pipeline = await gpu.pipeline(`fma ceiling ${count} x ${unrolled}`, text);
-  const groups = 32;
+  // A card needs waves enough for all of its cores; a software adapter has two.
+  const groups = gpu.description.isFallbackAdapter ? 32 : 4096;
   const y = gpu.upload('fma ceiling', new Float32Array(groups * 64).fill(0.5));
   return {
     op: bind(gpu, 'fma ceiling', pipeline, [y], () => [groups, 1, 1]),
@@ -105,7 +106,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   );
 }`;
 
-export async function createTileCeiling(gpu: Gpu, tile: Tile): Promise<Ceiling> {
+export async function createTileCeiling(gpu: Gpu, tile: RegisterTile): Promise<Ceiling> {
   const { rows, columns, lanes } = tile;
   const [turns, groups] = [64, Math.max(4, 64 / lanes)];
   const counts = { ROWS: rows, GROUPS: columns / 4, STEPS: UNROLL / 4 };

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { float16ToFloat32, float32ToFloat16 } from '../formats/float16';
 import { Span, type Gpu } from './gpu';
 import { createLinearDense, type DenseLayout, type DenseWeight } from './linear-dense';
-import type { LinearTuning } from './linear.tile';
+import type { LinearTuning, Tile } from './linear.tile';
 import { linearGradientReference, linearReference } from './linear.reference';
 import { GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
 
@@ -31,7 +31,7 @@ async function agrees(
   k: number,
   n: number,
   layout: DenseLayout,
-  options: { tuning?: LinearTuning; stored?: 'f16' } = {},
+  options: { tuning?: LinearTuning; tile?: Tile; stored?: 'f16' | 'f32' } = {},
 ) {
   const start = 3;
   const total = rows + start + 2;
@@ -129,6 +129,20 @@ describe.each(GPU_VARIANTS)('dense linear with $name', ({ subgroups }) => {
   it('agrees with f64 with the tile for graphics hardware', async () => {
     await agrees(await testGpu(subgroups), 9, 256, 66, 'out_in', { tuning: 'hardware' });
   });
+
+  it.each([
+    [9, 256, 66, 'out_in', 'f32'],
+    [70, 37, 131, 'in_out', 'f32'],
+    [33, 130, 50, 'out_in', 'f32'],
+    [40, 36, 68, 'out_in', 'f16'],
+    [40, 36, 68, 'in_out', 'f16'],
+  ] as const)(
+    'agrees with f64 with lanes that share tiles: %i rows, %i inputs, %i outputs, %s in %s',
+    async (rows, k, n, layout, stored) => {
+      const tile = { rows: 4, columns: 4, splits: rows % 2 === 0 ? 1 : 4, shared: true } as const;
+      await agrees(await testGpu(subgroups), rows, k, n, layout, { tile, stored });
+    },
+  );
 
   it('refuses sizes that are no positive integers, and a bias it was not made for', async () => {
     const gpu = await testGpu(subgroups);

@@ -1,5 +1,6 @@
 /** Linear layer with frozen f32 or f16 weights: forward and the gradient of its input. */
 import type { Gpu, Op, Span } from './gpu';
+import fill from './linear-dense.fill.wgsl?raw';
 import source from './linear-dense.wgsl?raw';
 import {
   chooseTile,
@@ -111,6 +112,7 @@ export async function createLinearDense(
     const product = await Product.create(gpu, {
       label: `linear-dense ${variant} ${layout} ${inFeatures}x${outFeatures}`,
       source,
+      fill,
       shape: size,
       tile: shape.tile ?? chooseTile(gpu, size, WIDE_TILE, shape.tuning),
       accumulate: variant === 'backward-accumulate',

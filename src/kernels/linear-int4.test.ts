@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Span, type Gpu } from './gpu';
 import { createLinearInt4, type Int4Weight } from './linear-int4';
-import type { LinearTuning } from './linear.tile';
+import type { LinearTuning, Tile } from './linear.tile';
 import { dequantise, linearGradientReference, linearReference } from './linear.reference';
 import {
   centralDifferences,
@@ -30,6 +30,12 @@ const HARDWARE_SIZES: typeof SIZES = [
   [65, 64, 256],
   [9, 128, 517],
 ];
+const SHARED_TILES: readonly Tile[] = [
+  { rows: 8, columns: 8, splits: 1, shared: true },
+  { rows: 4, columns: 8, splits: 1, shared: true },
+  { rows: 4, columns: 4, splits: 1, shared: true },
+  { rows: 4, columns: 4, splits: 4, shared: true },
+];
 
 function int4(gpu: Gpu, k: number, n: number, withZeroPoints: boolean) {
   const next = random(11);
@@ -54,7 +60,7 @@ async function agrees(
   k: number,
   n: number,
   zeroPoints: boolean,
-  tuning?: LinearTuning,
+  choice: { tuning?: LinearTuning; tile?: Tile } = {},
 ) {
   const start = 3;
   const total = rows + start + 2;
@@ -70,7 +76,7 @@ async function agrees(
     outFeatures: n,
     zeroPoints,
     bias: zeroPoints,
-    ...(tuning ? { tuning } : {}),
+    ...choice,
   });
   if (zeroPoints) weight.bias = gpu.upload('bias', bias);
   const span = new Span(gpu, 'test');
@@ -139,7 +145,14 @@ describe.each(GPU_VARIANTS)('int4 linear with $name', ({ subgroups }) => {
   it.each(HARDWARE_SIZES)(
     'agrees with f64 with the tile for graphics hardware: %i rows, %i inputs, %i outputs',
     async (rows, k, n) => {
-      await agrees(await testGpu(subgroups), rows, k, n, false, 'hardware');
+      await agrees(await testGpu(subgroups), rows, k, n, false, { tuning: 'hardware' });
+    },
+  );
+
+  it.each(SHARED_TILES)(
+    'agrees with f64 with lanes that share $rows x $columns outputs each, split in $splits',
+    async (tile) => {
+      await agrees(await testGpu(subgroups), 70, 160, 131, true, { tile });
     },
   );
 

@@ -1,5 +1,6 @@
 /** Linear layer with frozen int4 weights: forward and the gradient of its input. */
 import type { Gpu, Op, Span } from './gpu';
+import fill from './linear-int4.fill.wgsl?raw';
 import source from './linear-int4.wgsl?raw';
 import {
   chooseTile,
@@ -103,6 +104,7 @@ export async function createLinearInt4(
     const product = await Product.create(gpu, {
       label: `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
       source,
+      fill,
       shape: size,
       tile: shape.tile ?? chooseTile(gpu, size, WIDE_TILE, shape.tuning),
       accumulate: variant === 'backward-accumulate',

@@ -1,7 +1,9 @@
 /** What the linear kernels share: the register tile, pipelines of a shader, binding. */
 import { bind, type Gpu, type Op, type Span } from './gpu';
 import inputs from './linear.inputs.wgsl?raw';
+import operands from './linear.operands.wgsl?raw';
 import outputs from './linear.outputs.wgsl?raw';
+import shared from './linear.shared.wgsl?raw';
 import start from './linear.start.wgsl?raw';
 import turn from './linear.turn.wgsl?raw';
 import { unroll } from './linear.unroll';
@@ -17,7 +19,7 @@ export const LINEAR_VARIANTS: readonly LinearVariant[] = [
   'backward-accumulate',
 ];
 
-/** Which register tile to use: the one for software adapters, or the one for graphics hardware. */
+/** Which tile to use: the one for software adapters, or the one for graphics hardware. */
 export type LinearTuning = 'software' | 'hardware';
 
 /** y[rows, width] = x[rows, depth] · B[depth, width]. */
@@ -36,7 +38,8 @@ export interface ColumnSlice {
   of: number;
 }
 
-export interface Tile {
+/** What a lane holds in registers, reading x and B from storage: for software adapters. */
+export interface RegisterTile {
   /** Rows of the output that a lane holds. */
   rows: number;
   /** Columns of the output that a lane holds, a multiple of 8. */
@@ -45,13 +48,33 @@ export interface Tile {
   lanes: number;
   /** The lanes of a quad share loads of x; a graphics card serves equal loads at once by itself. */
   quads: boolean;
+  shared?: false;
 }
 
+/** 8 × 8 lanes that share parts of x and B in workgroup memory: for graphics hardware. */
+export interface SharedTile {
+  /** Rows of the output that a lane holds: 4 or 8. */
+  rows: number;
+  /** Columns of the output that a lane holds: 4 or 8. */
+  columns: number;
+  /** Parties of 8 × 8 lanes that share out the reduction: 1, or 4 with 4 × 4 outputs a lane. */
+  splits: number;
+  shared: true;
+}
+
+export type Tile = RegisterTile | SharedTile;
+
 /** Text that the linear kernels share, put in the place of `//#include <name>`. */
-const PARTS: Readonly<Record<string, string>> = { start, inputs, turn, outputs };
+const PARTS: Readonly<Record<string, string>> = { operands, start, inputs, turn, outputs };
 
 /** Steps of the reduction that the main loop takes at a time: a vec4 for each lane of a quad. */
 export const UNROLL = 16;
+
+/** Lanes of a shared tile on each side. */
+const SHARED_LANES = 8;
+/** Bytes of workgroup memory that every device has, and steps of the reduction that go there at most. */
+const SHARED_BYTES = 16_384;
+const SHARED_DEPTH = 32;
 
 /** Output columns of a workgroup on software; widths need not be multiples of it. */
 const SOFTWARE_COLUMNS = 64;
@@ -64,7 +87,7 @@ const SOFTWARE_COLUMNS = 64;
 export function chooseTile(
   gpu: Gpu,
   { depth, width, ySlice }: ProductShape,
-  wide: Pick<Tile, 'rows' | 'columns'>,
+  wide: Pick<RegisterTile, 'rows' | 'columns'>,
   tuning: LinearTuning = gpu.description.isFallbackAdapter ? 'software' : 'hardware',
 ): Tile {
   if (tuning === 'hardware') {
@@ -82,7 +105,10 @@ export function chooseTile(
 
 export interface ProductOptions {
   label: string;
+  /** The kernel of a register tile. */
   source: string;
+  /** How the kernel of a shared tile fills its part of B. */
+  fill: string;
   shape: ProductShape;
   tile: Tile;
   /** Add to the output instead of overwriting it; read where the flag BACKWARD is set. */
@@ -112,24 +138,27 @@ export class Product {
   ) {}
 
   static async create(gpu: Gpu, options: ProductOptions): Promise<Product> {
-    const { label, source, shape, tile, accumulate, bindings, flags } = options;
-    const { rows, columns, lanes, quads } = tile;
+    const { label, shape, tile, accumulate, bindings, flags } = options;
+    const { rows, columns } = tile;
     const { xSlice = { first: 0, of: shape.depth }, ySlice = { first: 0, of: shape.width } } =
       shape;
     const sizes = {
       TILE_ROWS: rows,
       COLUMNS: columns,
       GROUPS: columns / 4,
-      WORDS: columns / 8,
-      LANES: lanes,
-      UNROLL,
+      ...(tile.shared
+        ? { HALF_ROWS: rows / 4, SPLITS: tile.splits, SHARED_DEPTH: sharedDepth(tile) }
+        : { WORDS: columns / 8, LANES: tile.lanes, UNROLL }),
     };
+    const quads = !tile.shared && tile.quads;
+    const source = tile.shared ? shared : options.source;
     const specialised = specialise(
-      source.replace(/^ *\/\/#include (\w+)$/gm, (_, part: string) => PARTS[part]!),
+      included(source, { ...PARTS, fill: options.fill }),
       { ...sizes, ...bindings },
       {
         ...flags,
         QUADS: quads,
+        SPLIT: tile.shared === true && tile.splits > 1,
         EVEN: multiplesOf4(ySlice) && shape.width % 4 === 0,
         PAIRS: !flags.BACKWARD || columns === 16,
         VECTORS: multiplesOf4(xSlice) && shape.depth % 4 === 0,
@@ -149,8 +178,11 @@ export class Product {
   }
 
   bind({ x, y, rest, span }: ProductOperands): Op {
-    const { rows, columns, lanes } = this.tile;
-    const across = Math.ceil(this.width / (columns * lanes));
+    const { tile } = this;
+    const [rows, columns] = tile.shared
+      ? [SHARED_LANES * tile.rows, SHARED_LANES * tile.columns]
+      : [tile.rows, tile.columns * tile.lanes];
+    const across = Math.ceil(this.width / columns);
     return bind(
       this.gpu,
       this.label,
@@ -163,6 +195,22 @@ export class Product {
   release(): void {
     this.gpu.release(this.shapeUniform);
   }
+}
+
+/** Steps of the reduction whose parts of x and B lie in workgroup memory at once. */
+function sharedDepth({ rows, columns, splits }: SharedTile): number {
+  const bytesOfStep = 4 * SHARED_LANES * (rows + columns) * splits;
+  const fitting = Math.min(SHARED_DEPTH, SHARED_BYTES / bytesOfStep);
+  if (fitting % 8 !== 0)
+    throw new RangeError('A shared tile needs 8 steps at least, in whole eights.');
+  return fitting;
+}
+
+function included(source: string, parts: Readonly<Record<string, string>>): string {
+  const directive = /^ *\/\/#include (\w+)$/gm;
+  // Parts include parts.
+  const once = (text: string) => text.replace(directive, (_, name: string) => parts[name]!);
+  return once(once(source));
 }
 
 /** Rows of the slice can be read and written by vec4. */
