@@ -6,7 +6,17 @@ import { manifestId } from '../../src/formats/manifest';
 import { dequantiseRows, quantiseRows } from '../../src/formats/prompt-quant';
 import { encodeShare } from '../../src/formats/share-link';
 
-export const PAGES = ['', 'lab/', 'tradeoff/', 'chat/', 'p/', 'check/'] as const;
+export const PAGES = [
+  '',
+  'learn/',
+  'lab/',
+  'tradeoff/',
+  'chat/',
+  'p/',
+  'check/',
+  'teach/',
+  'about/',
+] as const;
 
 /** What must stay empty: errors of the page, and requests to anyone but `origin`. */
 export interface Seen {
