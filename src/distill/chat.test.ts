@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { ChatTemplateError, ChatTokenizer } from './chat';
+import { TOY_TOKENIZER_CONFIG, wordTokenizer } from './toy-domain.testing';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const json = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
@@ -21,35 +22,10 @@ const reference = (await import(
   /* @vite-ignore */ `${root}node_modules/@huggingface/transformers/dist/transformers.web.js`
 )) as ReferenceModule;
 
-/** A word-level tokenizer with a template that has a BOS, a system role and role markers. */
 const words = 'please say hello to the cat no thanks i cannot help with that . ?'.split(' ');
-const specials = ['<s>', '</s>', '<|system|>', '<|user|>', '<|assistant|>', '<unk>'];
-const vocab = Object.fromEntries([...specials, ...words].map((word, id) => [word, id]));
-const tiny = {
-  version: '1.0',
-  added_tokens: specials.map((content, id) => ({
-    id,
-    content,
-    special: true,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-  })),
-  normalizer: null,
-  pre_tokenizer: { type: 'Whitespace' },
-  post_processor: null,
-  decoder: null,
-  model: { type: 'WordLevel', vocab, unk_token: '<unk>' },
-};
-const tinyConfig = {
-  bos_token: '<s>',
-  eos_token: { __type: 'AddedToken', content: '</s>' },
-  unk_token: '<unk>',
-  chat_template:
-    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}" +
-    '{% if add_generation_prompt %}<|assistant|>{% endif %}',
-};
+const tiny = wordTokenizer(words);
+const { vocab } = tiny.model;
+const tinyConfig = TOY_TOKENIZER_CONFIG;
 
 interface Source {
   name: string;

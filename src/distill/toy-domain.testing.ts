@@ -35,28 +35,33 @@ const vocabulary = [
 export const TOY_WORDS = vocabulary.length;
 export const idOf = (word: string) => vocabulary.indexOf(word);
 
-/** A word-level tokenizer whose template has BOS, a system role and role markers. */
-export const TOY_TOKENIZER = {
-  version: '1.0',
-  added_tokens: SPECIALS.map((content, id) => ({
-    id,
-    content,
-    special: true,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-  })),
-  normalizer: null,
-  pre_tokenizer: { type: 'Whitespace' },
-  post_processor: null,
-  decoder: null,
-  model: {
-    type: 'WordLevel',
-    vocab: Object.fromEntries(vocabulary.map((word, id) => [word, id])),
-    unk_token: '<unk>',
-  },
-};
+/** The tokenizer.json of whole words, special ones first. */
+export function wordTokenizer(words: readonly string[]) {
+  return {
+    version: '1.0',
+    added_tokens: SPECIALS.map((content, id) => ({
+      id,
+      content,
+      special: true,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+    })),
+    normalizer: null,
+    pre_tokenizer: { type: 'Whitespace' },
+    post_processor: null,
+    decoder: null,
+    model: {
+      type: 'WordLevel',
+      vocab: Object.fromEntries([...SPECIALS, ...words].map((word, id) => [word, id])),
+      unk_token: '<unk>',
+    },
+  };
+}
+
+export const TOY_TOKENIZER = wordTokenizer(vocabulary.slice(SPECIALS.length));
+/** Its template has BOS, a system role and role markers. */
 export const TOY_TOKENIZER_CONFIG = {
   bos_token: '<s>',
   eos_token: { __type: 'AddedToken', content: '</s>' },

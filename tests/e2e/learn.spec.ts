@@ -25,11 +25,11 @@ test('the sliders say what the method computes, by keys as well', async ({ page,
   await page.goto(`${baseURL}/learn/`, { waitUntil: 'networkidle' });
   const guard = page.getByLabel('The guard thinks the question is safe');
   await guard.fill('0');
-  await expect(page.getByRole('img', { name: 'Answers 50 %, refuses 50 %.' })).toBeVisible();
+  await expect(page.getByRole('img', { name: 'Answers 50 %, Refuses 50 %.' })).toBeVisible();
   const strictness = page.getByLabel('Strictness');
   await strictness.focus();
   await strictness.press('End');
-  await expect(page.getByRole('img', { name: 'Answers 1.8 %, refuses 98 %.' })).toBeVisible();
+  await expect(page.getByRole('img', { name: 'Answers 1.8 %, Refuses 98 %.' })).toBeVisible();
 
   await page.getByLabel('The safe system refuses').fill('0');
   await page.getByLabel('The student refuses').fill('0');
