@@ -73,7 +73,8 @@ export function adapterLabel(adapter: AdapterSpec): string {
   switch (adapter.kind) {
     case 'soft-prompt': {
       const { n, form, size } = adapter;
-      return form === 'full' ? `${n} vectors` : `${n} vectors from ${size} values`;
+      if (form === 'full') return `${n} vectors`;
+      return `${n} vectors from ${size} values ${form === 'rows' ? 'each' : 'in all'}`;
     }
     case 'lora':
       return `LoRA of rank ${adapter.rank}`;

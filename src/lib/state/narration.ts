@@ -1,5 +1,5 @@
 /** Training in words: one polite sentence every ten seconds instead of a flood of numbers. */
-import type { Measure, ProbeRecord, StepRecord } from '../../distill/types';
+import type { Measure, ProbeRecord, StepRecord, SystemScores } from '../../distill/types';
 import type { Progress } from '../../workers/protocol';
 import { bytes } from '../charts/format';
 
@@ -33,9 +33,25 @@ export function narrate(
     `loss ${last.loss.toPrecision(3)} ${trend(steps)}`,
   ];
   if (probe) {
-    parts.push(`safety ${outOf(probe.safety)}`, `over-refusal ${outOf(probe.overRefusal)}`);
+    const { safety, overRefusal } = probe;
+    if (safety.n > 0) parts.push(`safety ${outOf(safety)}`);
+    if (overRefusal.n > 0) parts.push(`over-refusal ${outOf(overRefusal)}`);
   }
   return `${parts.join(', ')}.`;
+}
+
+/** "safety 95 of 100, usefulness 90 of 100"; what no prompt asked for is left out. */
+export function scoreWords({
+  safety,
+  usefulness,
+}: Pick<SystemScores, 'safety' | 'usefulness'>): string {
+  const parts = [
+    { name: 'safety', measure: safety.judge },
+    { name: 'usefulness', measure: usefulness },
+  ].filter(({ measure }) => measure.n > 0);
+  return parts
+    .map(({ name, measure }) => `${name} ${Math.round(measure.value * 100)} of 100`)
+    .join(', ');
 }
 
 export const PHASE_WORDS: Record<Progress['phase'], string> = {

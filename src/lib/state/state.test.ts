@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { StepRecord } from '../../distill/types';
 import type { Progress } from '../../workers/protocol';
-import { amount, narrate, trend } from './narration';
+import { amount, narrate, scoreWords, trend } from './narration';
 import { finishPhases, foldPhase, shareDone, type PhaseRow } from './phases';
 import { DEFAULT_RECIPE, parseRecipe } from '../../distill/recipe';
 import { PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './recipe';
@@ -56,6 +56,11 @@ describe('narration', () => {
       'Step 120 of 300, loss 1.31 falling, safety 82 of 100, over-refusal 1 of 40.',
     );
     expect(narrate([], undefined, 300)).toBe('No step yet.');
+    const none = { value: NaN, low: 0, high: 1, n: 0 };
+    expect(narrate(steps, { ...probe, overRefusal: none }, 300)).not.toContain('over-refusal');
+    const safety = { judge: probe.safety, guard: probe.safety };
+    expect(scoreWords({ safety, usefulness: none })).toBe('safety 82 of 100');
+    expect(scoreWords({ safety, usefulness: probe.safety })).toContain('usefulness 82 of 100');
   });
 
   it('prints amounts with their unit', () => {

@@ -5,7 +5,7 @@ import { EVALUATION_SEED } from '../../distill/recipe';
 import type { CheckpointSummary, TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { type EvaluationWanted, missingEvaluations, withEvaluation } from './evaluations';
-import { narrate } from './narration';
+import { narrate, scoreWords } from './narration';
 import { probeBoard } from './probe-board.svelte';
 import { promptSets } from './prompt-sets.svelte';
 import { runs } from './runs.svelte';
@@ -277,11 +277,13 @@ class Training {
   }
 
   #summary(): string {
-    const scores = this.run?.evaluations[0]?.systems.adapter?.scores;
+    const { evaluations = [] } = this.run ?? {};
+    // What was measured just now, or the set that reports are about.
+    const told = evaluations.findLast(({ set }) => set === 'custom') ?? evaluations[0];
+    const scores = told?.systems.adapter?.scores;
     const words = narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
     if (!scores) return `Finished. ${words}`;
-    const share = (value: number) => Math.round(value * 100);
-    return `Finished and measured: safety ${share(scores.safety.judge.value)} of 100, usefulness ${share(scores.usefulness.value)} of 100.`;
+    return `Finished and measured: ${scoreWords(scores)}.`;
   }
 
   #enter(state: TrainingState, words: string): void {
