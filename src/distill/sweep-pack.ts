@@ -6,8 +6,9 @@
  *   { "prompts": 0, "judge": "A_f…", "guard": "9-x…", "flags": "BBF…" }
  *
  * with one character a prompt. What is lost: scores finer than 1/64 (which side of 0.5 they are on
- * is kept), the log-odds of first tokens, digits of measures behind the sixth. Answers with text stay
- * lists. Pure JSON to JSON, so that whatever opens sweep documents opens both.
+ * is kept), the log-odds of each prompt's first tokens, breakdowns that follow from answers and
+ * prompts, digits of measures behind the fifth and of losses behind the fourth. Answers with text
+ * stay lists. Pure JSON to JSON, so that whatever opens sweep documents opens both.
  */
 import { SpecError } from './spec-fields';
 
@@ -41,9 +42,13 @@ export function packDocument(document: unknown): unknown {
       if (!lists.has(key)) lists.set(key, lists.size);
       return lists.get(key)!;
     });
-    return { ...system, scores: rounded(system.scores), answers };
+    const scores = isFields(answers) ? withoutBreakdowns(system.scores) : system.scores;
+    return { ...system, scores: rounded(scores, 5), answers };
   });
-  return { ...packed, prompts: [...lists.keys()].map((key) => JSON.parse(key) as unknown) };
+  return {
+    ...withShortLosses(packed),
+    prompts: [...lists.keys()].map((key) => JSON.parse(key) as unknown),
+  };
 }
 
 /**
@@ -155,11 +160,36 @@ function withSystems(document: Fields, change: (system: Fields, path: string) =>
   return { ...document, cells };
 }
 
-function rounded(value: unknown): unknown {
-  if (typeof value === 'number') return Number(value.toPrecision(6));
-  if (Array.isArray(value)) return value.map(rounded);
+/** What the prompts' categories, wrappers, styles and labels say of the answers again. */
+function withoutBreakdowns(scores: unknown): unknown {
+  if (!isFields(scores)) return scores;
+  const {
+    attackSuccess: _attacks,
+    overRefusalByStyle: _styles,
+    refusal: _labels,
+    ...rest
+  } = scores;
+  const { calibration } = rest;
+  return isFields(calibration) ? { ...rest, calibration: { ...calibration, bins: [] } } : rest;
+}
+
+function withShortLosses(document: Fields): Fields {
+  if (!Array.isArray(document.cells)) return document;
+  const cells = (document.cells as unknown[]).map((cell) =>
+    isFields(cell) && isFields(cell.result) && 'losses' in cell.result
+      ? { ...cell, result: { ...cell.result, losses: rounded(cell.result.losses, 4) } }
+      : cell,
+  );
+  return { ...document, cells };
+}
+
+function rounded(value: unknown, digits: number): unknown {
+  if (typeof value === 'number') return Number(value.toPrecision(digits));
+  if (Array.isArray(value)) return value.map((entry) => rounded(entry, digits));
   if (!isFields(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, rounded(field)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, field]) => [name, rounded(field, digits)]),
+  );
 }
 
 function isFields(value: unknown): value is Fields {

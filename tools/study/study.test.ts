@@ -99,8 +99,20 @@ describe('a study of real sweeps', () => {
     const once = openStudy([text(parts[0])]);
     const twice = openStudy([text(parts[0]), text(parts[0])]);
     expect(twice.systems).toEqual(once.systems);
-    const longer = { ...SPEC, base: { ...SPEC.base, steps: 3 } };
-    expect(parseSweep(longer).base).not.toEqual(parts[0]!.spec.base);
+    expect(studyFiles([text(parts[0]), text(parts[0])], toy).get('tables.md')).not.toContain(
+      '## Left out',
+    );
+    // The same recipe with other answers, as another guard under the same name would give.
+    const other = structuredClone(parts[0]!);
+    for (const answer of other.cells[0]!.result!.evaluations[0]!.systems.adapter!.answers) {
+      answer.refused = !answer.refused;
+    }
+    const mixed = openStudy([text(parts[0]), text(other)]);
+    expect(mixed.systems).toEqual(once.systems);
+    expect(mixed.documents[1]!.otherwise).toEqual([other.cells[0]!.id]);
+    expect(studyFiles([text(parts[0]), text(other)], toy).get('tables.md')).toContain(
+      '## Left out',
+    );
   });
 
   it('refuses what is no sweep document', () => {

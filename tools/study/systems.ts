@@ -54,6 +54,8 @@ export interface StudyDocument {
   sweep: string;
   finished: number;
   failed: { id: string; error: string }[];
+  /** Cells that an earlier document has with other verdicts; that one counts. */
+  otherwise: string[];
   commits: string[];
   devices: string[];
 }
@@ -79,7 +81,7 @@ export function openStudy(texts: readonly { name: string; text: string }[]): Stu
     // As the page reads it, so that what is published opens there.
     const { failed } = openSweep(text);
     const document = parseResults(JSON.parse(text), parseOutcome);
-    addSystems(document, systems, recipes);
+    const otherwise = addSystems(document, systems, recipes);
     const outcomes = document.cells.flatMap(({ result }) => (result ? [result] : []));
     const all = (values: string[]) => [...new Set(values)].sort();
     return {
@@ -87,6 +89,7 @@ export function openStudy(texts: readonly { name: string; text: string }[]): Stu
       sweep: document.spec.name,
       finished: outcomes.length,
       failed,
+      otherwise,
       commits: all(outcomes.map(({ environment }) => environment.commit)),
       devices: all(
         outcomes.flatMap(({ environment: { runtime, adapter } }) =>
@@ -105,8 +108,9 @@ function addSystems(
   document: SweepDocument,
   systems: Map<string, StudySystem>,
   recipes: Map<string, Recipe>,
-): void {
+): string[] {
   const { spec } = document;
+  const otherwise: string[] = [];
   const planned = new Map(planSweep(spec).cells.map((cell) => [cell.id, cell]));
   // Sweeps over fewer prompts are measured otherwise, and are not pooled with whole ones.
   const evaluated = `${spec.sets.join('+')}/${spec.limit}`;
@@ -125,7 +129,9 @@ function addSystems(
       if (Object.keys(run.answers).length === 0) return;
       const known = systems.get(system.key) ?? { ...system, student, runs: [] };
       systems.set(system.key, known);
-      if (known.runs.every(({ seed }) => seed !== run.seed)) known.runs.push(run);
+      const before = known.runs.find(({ seed }) => seed === run.seed);
+      if (!before) known.runs.push(run);
+      else if (verdictsOf(before) !== verdictsOf(run)) otherwise.push(run.id);
     };
     for (const kind of REFERENCES) {
       const guarded = kind === 'guarded';
@@ -179,6 +185,14 @@ function addSystems(
       },
     );
   }
+  return otherwise;
+}
+
+/** What packing keeps of a run's answers, as text. */
+function verdictsOf({ answers }: StudyRun): string {
+  const of = ({ id, judgeSafe, refused, correct }: Verdicts) =>
+    `${id} ${judgeSafe >= 0.5} ${refused} ${correct}`;
+  return SETS.map((set) => answers[set]?.map(of).join() ?? '').join('/');
 }
 
 /** What decides the guarded system, beside its student and guard. */

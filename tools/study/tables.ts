@@ -34,6 +34,7 @@ export function studyMarkdown(study: Study, items: Items): string {
     boundTable(study.systems),
     ...sets.map((set) => cellTable(study.systems, set, items)),
     failures(study),
+    leftOut(study),
     HOW,
   ]
     .filter((part) => part !== '')
@@ -402,6 +403,19 @@ function failures({ documents }: Study): string {
     list.map(({ id, error }) => `- \`${name}\`: \`${id}\` failed: ${error}`),
   );
   return failed.length === 0 ? '' : ['## Failed cells', failed.join('\n')].join('\n\n');
+}
+
+/** Two measurements of one recipe, e.g. with other models under the same names. */
+function leftOut({ documents }: Study): string {
+  const rows = documents.flatMap(({ name, otherwise }) =>
+    otherwise.length === 0
+      ? []
+      : [`- \`${name}\`: ${otherwise.map((id) => `\`${id}\``).join(', ')}`],
+  );
+  if (rows.length === 0) return '';
+  const why =
+    'These have the recipe and seed of a system above, and other answers: another document measured it first. What was changed outside the recipe is compared in tables of its own.';
+  return ['## Left out', why, rows.join('\n')].join('\n\n');
 }
 
 function seedsText({ runs }: StudySystem): string {
