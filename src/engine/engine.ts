@@ -15,7 +15,8 @@ import { createLoss } from './loss-kernels';
 import { exampleRows, type PackInput, sharePrompts } from './pack';
 import { residuals } from './residuals';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
-import { createTrainerKernels, PromptTrainer, type TrainerOptions } from './trainer';
+import { PromptTrainer } from './trainer';
+import { createTrainerKernels, type TrainerOptions } from './trainer-kernels';
 import type {
   AdapterValues,
   EngineObjective,
@@ -271,7 +272,7 @@ export class Engine {
   /** All at once, so that no compiler waits for another. */
   private trainerKernels(options: TrainerOptions, plan: MemoryPlan) {
     const { gpu, weights } = this;
-    const own = createTrainerKernels({ gpu, weights }, options, plan);
+    const own = createTrainerKernels(gpu, weights, options, plan);
     return Promise.all([this.sharedKernels(plan.partitions), own]);
   }
 

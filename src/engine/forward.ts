@@ -8,13 +8,8 @@
 import { type Gpu, type Op, Span } from '../kernels/gpu';
 import { QueryRows, type RowTables } from './batch';
 import type { ForwardKernels } from './forward-kernels';
-import {
-  type ActivationName,
-  activationWidths,
-  type Keep,
-  keptPerLayer,
-  scratchWidths,
-} from './layout';
+import { allocateLayers, type KvPool, type LayerActivations } from './layer-activations';
+import { type Keep, scratchWidths } from './layout';
 import type { DecoderWeights, LayerWeights } from './weights';
 import { withWork } from './work';
 
@@ -29,51 +24,6 @@ interface Asking {
 
 /** Keys and values before they go to a pool; null where there is none. */
 type RawHeads = { k: GPUBuffer; v: GPUBuffer } | null;
-
-/** Keys (after RoPE) and values of every layer, [rows, kvHeads · headDim]. */
-export class KvPool {
-  readonly keys: GPUBuffer[];
-  readonly values: GPUBuffer[];
-
-  constructor(
-    private readonly gpu: Gpu,
-    weights: DecoderWeights,
-    readonly rows: number,
-  ) {
-    const { kvHeads, headDim } = weights.config;
-    const bytes = rows * kvHeads * headDim * 4;
-    this.keys = weights.layers.map((_, i) => gpu.storage(`layer ${i} key pool`, bytes));
-    this.values = weights.layers.map((_, i) => gpu.storage(`layer ${i} value pool`, bytes));
-  }
-
-  release(): void {
-    this.gpu.release(...this.keys, ...this.values);
-  }
-}
-
-/** Activations of one layer, [capacity, …] f32; some may be shared by all layers. */
-export interface LayerActivations {
-  /** Residual stream that enters the layer, [rows, dim]. */
-  input: GPUBuffer;
-  /** Queries after RoPE, [rows, heads · headDim]. */
-  q: GPUBuffer;
-  /** Keys after RoPE and values, [rows, kvHeads · headDim]: of these rows, or the layer's pool. */
-  k: GPUBuffer;
-  v: GPUBuffer;
-  /** Queries and keys before their norms, where the model has those. */
-  unnormed: { q: GPUBuffer; k: GPUBuffer } | null;
-  /** Attention output before o_proj, [rows, heads · headDim]. */
-  attended: GPUBuffer;
-  /** [rows, heads]. */
-  lse: GPUBuffer;
-  /** Residual stream between attention and MLP, [rows, dim]. */
-  middle: GPUBuffer;
-  /** [rows, ffnDim]. */
-  gate: GPUBuffer;
-  up: GPUBuffer;
-  /** Outputs of attention and MLP before their norms, [rows, dim], where the model has those. */
-  branches: { attention: GPUBuffer; mlp: GPUBuffer } | null;
-}
 
 export interface ForwardOptions {
   /** Most rows of one run. */
@@ -116,7 +66,7 @@ export class ForwardPass {
   readonly heads: { allK: Span; prefixQ: Span; prefixK: Span };
   /** Values of the soft prompt, [≥ prefix rows, dim]; copied to the first rows. */
   readonly softPrompt: GPUBuffer;
-  readonly layers: LayerActivations[] = [];
+  readonly layers: readonly LayerActivations[];
   /** Residual stream after the last layer, before the final norm, [rows, dim]. */
   readonly output: GPUBuffer;
   /** What the backward pass may use as well once the output has been read. */
@@ -179,32 +129,7 @@ export class ForwardPass {
       this.chosen = { index: floats('chosen', 1), rows };
     }
 
-    const widths = activationWidths(config);
-    const perLayer = keptPerLayer(config, keep);
-    const shared = new Map<ActivationName, GPUBuffer>();
-    const activation = (name: ActivationName): GPUBuffer => {
-      if (perLayer.has(name)) return floats(name, widths[name]);
-      const buffer = shared.get(name) ?? floats(name, widths[name]);
-      shared.set(name, buffer);
-      return buffer;
-    };
-    for (let index = 0; index < config.layers; index++) {
-      this.layers.push({
-        input: activation('input'),
-        q: activation('q'),
-        k: pool ? pool.keys[index]! : activation('k'),
-        v: pool ? pool.values[index]! : activation('v'),
-        unnormed: config.qkNorm ? { q: activation('qUnnormed'), k: activation('kUnnormed') } : null,
-        attended: activation('attended'),
-        lse: activation('lse'),
-        middle: activation('middle'),
-        gate: activation('gate'),
-        up: activation('up'),
-        branches: config.outputNorms
-          ? { attention: activation('attentionOutput'), mlp: activation('mlpOutput') }
-          : null,
-      });
-    }
+    this.layers = allocateLayers(config, keep, pool, floats);
     const { tokens: token, prefix, text } = this;
     const input = this.layers[0]!.input;
     // A pass that keeps inputs has no room for one more: its output lies where `normed` was.
