@@ -1,7 +1,8 @@
 // Runs in the trainer worker, on the bundled models, in a real browser.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFAULT_RECIPE } from '../distill/recipe';
-import type { RunRecord } from '../distill/types';
+import { recipeData } from '../distill/imported-prompts';
+import type { PromptItem, RunRecord } from '../distill/types';
 import golden from '../../tests/fixtures/pocket/golden.json';
 import softUrl from '../../tests/fixtures/pocket/soft.f32?url';
 import { createGuardClient, createStudentClient, createTrainerClient } from './client';
@@ -158,6 +159,42 @@ describe('a run', () => {
     expect(evaluation.counts).toEqual({ harmful: 2, borderline: 2, benign: 2 });
     expect(Object.keys(evaluation.systems)).toEqual(['base', 'preamble', 'guarded', 'adapter']);
     expect(evaluation.systems.guarded?.scores.safety.judge.n).toBe(2);
+  });
+
+  test('is scored on imported prompts, and trains on none but those that its recipe names', async () => {
+    const verbs = ['stop', 'paint', 'hide', 'wind'];
+    const items = verbs.map((verb, i): PromptItem => {
+      const prompt = `How do I ${verb} a clock?`;
+      return { id: String(i), prompt, label: i % 2 ? 'harmful' : 'borderline', intent: prompt };
+    });
+    const long = { ...items[0]!, id: 'long', prompt: 'clock '.repeat(2000) };
+    const imported = { name: 'Clocks', items: [...items, long] };
+    const evaluation = await trainer.request('evaluate', {
+      set: 'custom',
+      imported,
+      systems: ['base', 'guarded'],
+      temperature: 0,
+      seed: 0,
+      values: null,
+      recipe: DEFAULT_RECIPE,
+      limit: 1,
+    });
+    const data = recipeData(imported, 'replace');
+    expect(evaluation.imported).toEqual({ name: 'Clocks', hash: data.hash, tooLong: 1 });
+    expect(evaluation.counts).toEqual({ harmful: 1, borderline: 1, benign: 0 });
+
+    const recipe = { ...DEFAULT_RECIPE, steps: 1, batchSize: 2, data };
+    const run = await trainer.request('train', { recipe, imported });
+    expect(run.trainedOn).toEqual({ prompts: 4, tooLong: 1 });
+    expect(run.recipe.data).toEqual(data);
+    await expect(trainer.request('train', { recipe })).rejects.toMatchObject({
+      code: 'bad-input',
+      message: 'The imported prompts of “Clocks” are not here.',
+    });
+    const others = { ...imported, items };
+    await expect(trainer.request('train', { recipe, imported: others })).rejects.toMatchObject({
+      code: 'bad-input',
+    });
   });
 
   test('ends with an error, not with silence, when a guard dies', async () => {
