@@ -1,5 +1,4 @@
-/** Total variation and KL over two outcomes, by the method's own loss: what sliders can show. */
-import { positionLoss } from '../../distill/objectives/position';
+/** Total variation and KL over two outcomes (METHOD.md §4): what sliders can show. */
 
 export interface TwoOutcomes {
   /** The distance; KL in nats. */
@@ -9,17 +8,15 @@ export interface TwoOutcomes {
 }
 
 /**
+ * In closed form, because pages load nothing of the method's kernels; tests hold it to them.
  * @param p the teacher's probability of the first outcome, in (0, 1)
  * @param q the student's
  */
 export function twoOutcomes(name: 'tv' | 'kl', p: number, q: number): TwoOutcomes {
-  const { value, gradient } = positionLoss({ family: 'divergence', name }, [logit(q), 0], {
-    kind: 'mixture',
-    teacherLogits: [logit(p), 0],
-    w: 0,
-    rho: { token: [], prob: [] },
-  });
-  return { value, push: Math.abs(gradient[0]!) + Math.abs(gradient[1]!) };
+  const apart = Math.abs(p - q);
+  if (name === 'tv') return { value: apart, push: apart === 0 ? 0 : 2 * q * (1 - q) };
+  const term = (a: number, b: number) => a * Math.log(a / b);
+  return { value: term(p, q) + term(1 - p, 1 - q), push: 2 * apart };
 }
 
 /** Log-odds: sliders over them reach one in a million as easily as one half. */
