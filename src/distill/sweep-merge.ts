@@ -40,10 +40,10 @@ export function mergeSweeps(
   }
   const spec = given ?? unionOf(documents.map((document) => document.spec));
   const joined = mergeResults(spec, documents);
-  const order = new Map(planSweep(spec).cells.map(({ id }, i) => [id, i]));
+  const planned = new Map(planSweep(spec).cells.map((cell) => [cell.id, cell]));
+  const order = new Map([...planned.keys()].map((id, i) => [id, i]));
   const place = ({ id }: { id: string }) => order.get(id) ?? order.size;
   const cells = referencesOnce([...joined.cells].sort((a, b) => place(a) - place(b)));
-  const planned = new Map(planSweep(spec).cells.map((cell) => [cell.id, cell]));
   const otherwise = cells.filter(({ id, result }) => {
     const cell = planned.get(id);
     return cell && result && !sameRecipe(result.recipe, cellRecipe(spec, cell));
