@@ -11,7 +11,7 @@ import type { ChatTokenizer } from './chat';
 import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { DistillationSteps, studentShare } from './distillation-steps';
-import type { PromptTrainer, StudentEngine } from './engine-port';
+import type { PromptTrainer, StudentEngine, TrainerOptions } from './engine-port';
 import { formOf, type Form } from './form';
 import { createLearner, type Learner } from './learner';
 import { engineObjective } from './objectives/position';
@@ -86,12 +86,10 @@ const NO_CLIP = 1e30;
 export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<TrainResult> {
   const { recipe, engine, chat, resumeFrom } = input;
   const form = await formOf(recipe, engine, chat);
-  const warmUp = warmUpOf(recipe.objective);
   const trainer = await engine.createTrainer({
     virtualTokens: virtualTokens(recipe.adapter),
     ...(form.shape && { adapter: form.shape }),
-    objective: engineObjective(recipe.objective),
-    ...(warmUp && { warmUp }),
+    ...lossesOf(recipe.objective),
     ...sizesOf(input),
     budgetBytes: input.budgetBytes ?? BUDGET_BYTES,
     clipNorm: form.small ? NO_CLIP : recipe.clipNorm,
@@ -106,6 +104,12 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   } finally {
     trainer.destroy();
   }
+}
+
+/** Which losses the engine needs for an objective: its own, and its warm-up's where it has one. */
+export function lossesOf(objective: ObjectiveSpec): Pick<TrainerOptions, 'objective' | 'warmUp'> {
+  const warmUp = warmUpOf(objective);
+  return { objective: engineObjective(objective), ...(warmUp && { warmUp }) };
 }
 
 /** KL, or likelihood where each row knows one token: for objectives that start cold. */

@@ -19,7 +19,6 @@ import { PromptTrainer } from './trainer';
 import { createTrainerKernels, type TrainerOptions } from './trainer-kernels';
 import type {
   AdapterValues,
-  EngineObjective,
   Generated,
   GenerateOptions,
   GenerateRequest,
@@ -237,12 +236,12 @@ export class Engine {
   }
 
   /**
-   * Compiles what every trainer of this objective needs, ahead of {@link createTrainer}: while guards
+   * Compiles what every trainer with these losses needs, ahead of {@link createTrainer}: while guards
    * load, for instance. Allocates next to nothing.
    */
-  async prepareTraining(objective: EngineObjective): Promise<void> {
+  async prepareTraining(losses: Pick<TrainerOptions, 'objective' | 'warmUp'>): Promise<void> {
     const { gpu, weights } = this;
-    await Promise.all([this.sharedKernels(1), createLoss(gpu, weights, { objective })]);
+    await Promise.all([this.sharedKernels(1), createLoss(gpu, weights, losses)]);
   }
 
   /** Plans and makes a trainer, which tells its plan. See {@link planTrainer}. */

@@ -80,7 +80,7 @@ it('compiles ahead what a trainer needs, but for what depends on its length', as
   const { family, engine } = await load('llama-shared-table', gpu);
   const { options } = batchOf(family);
   const loaded = gpu.pipelineCount;
-  await engine.prepareTraining(options.objective);
+  await engine.prepareTraining(options);
   const prepared = gpu.pipelineCount;
   (await engine.createTrainer(options)).destroy();
   expect(prepared).toBeGreaterThan(loaded);

@@ -5,6 +5,7 @@
 import type { Adaptation } from '../distill/adaptation';
 import type { DecoderShape } from '../distill/adapter-spec';
 import type { ImportedSet } from '../distill/imported-prompts';
+import type { ObjectiveSpec } from '../distill/objectives/spec';
 import type { SweepDocument } from '../distill/sweep-run';
 import type {
   Evaluation,
@@ -130,6 +131,12 @@ export interface TrainerRequests {
     event: Progress;
     result: TrainerReady;
   };
+  /**
+   * Compiles what training with this objective takes, for a page that is about to train: guards may
+   * load meanwhile. What cannot be compiled fails in `train`, with a message. Gives the number of
+   * pipelines that were not there yet.
+   */
+  prepareTraining: { payload: { objective: ObjectiveSpec }; event: never; result: number };
   /** Hands over a port to a guard's or judge's worker; a second one replaces the first. */
   connectGuard: {
     payload: { name: GuardRole; port: MessagePort; modelId: string };

@@ -1,6 +1,7 @@
 // Runs in the trainer worker, on the bundled models, in a real browser.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFAULT_RECIPE } from '../distill/recipe';
+import { parseObjective } from '../distill/objectives/spec';
 import { recipeData } from '../distill/imported-prompts';
 import type { PromptItem, RunRecord } from '../distill/types';
 import golden from '../../tests/fixtures/pocket/golden.json';
@@ -27,6 +28,15 @@ afterAll(() => {
 });
 
 describe('a run', () => {
+  test('compiles training kernels when asked, not with the student, and each once', async () => {
+    const objective = DEFAULT_RECIPE.objective;
+    // Gradients of every layer's operations, and the loss.
+    expect(await trainer.request('prepareTraining', { objective })).toBeGreaterThan(5);
+    expect(await trainer.request('prepareTraining', { objective })).toBe(0);
+    const other = parseObjective('js');
+    expect(await trainer.request('prepareTraining', { objective: other })).toBe(1);
+  });
+
   test('trains, pauses, steps, answers in between, resumes and gives a record', async () => {
     for (const [name, client] of [
       ['guard', guard],

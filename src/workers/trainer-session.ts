@@ -209,8 +209,6 @@ async function openStudent(
       maxNewTokens: 2,
       stopToken: chat.eosToken,
     });
-    // Beside the guards' loading; what fails here fails again, with a message, where a trainer is made.
-    engine.prepareTraining({ family: 'divergence', name: 'tv' }).catch(() => undefined);
     return { gpu, engine, chat, parity };
   } catch (error) {
     engine.destroy();

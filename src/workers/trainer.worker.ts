@@ -9,6 +9,7 @@ import { parseRecipe } from '../distill/recipe';
 import { distil } from '../distill/run';
 import { parseSweep } from '../distill/sweep';
 import { runSweep, studentOf } from '../distill/sweep-run';
+import { lossesOf } from '../distill/trainer';
 import type { Recipe } from '../distill/types';
 import { sourceText } from '../formats/source-text';
 import { GpuLostError } from '../kernels/errors';
@@ -90,6 +91,13 @@ const handlers: Handlers<TrainerRequests> = {
         files.close();
       }
     }, signal);
+  },
+
+  async prepareTraining({ objective }) {
+    const { engine, gpu } = session.loaded();
+    const { pipelineCount } = gpu;
+    await engine.prepareTraining(lossesOf(objective)).catch(() => undefined);
+    return gpu.pipelineCount - pipelineCount;
   },
 
   async connectGuard({ name, port, modelId }) {

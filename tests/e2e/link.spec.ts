@@ -1,7 +1,7 @@
 // A link that came whole, cut or altered; and the same page under a sub-path, workers included.
 import { expect, test } from '@playwright/test';
 import { serve } from '../../tools/serve.mjs';
-import { expectNothingWrong, untrainedLink, watch, watchDownloads } from './site';
+import { expectNothingWrong, untrainedLink, watch, watchDownloads, watchWorkers } from './site';
 
 test('a whole link shows a preview and loads nothing', async ({ page, baseURL }) => {
   const seen = watch(page, new URL(baseURL ?? '').origin);
@@ -58,6 +58,7 @@ test('a small form opens and answers under a sub-path, and nobody else is asked'
     const { origin } = new URL(server.url);
     const seen = watch(page, origin);
     const downloads = watchDownloads(page.context());
+    const asked = await watchWorkers(page);
     const link = await untrainedLink({ small: true });
     expect(link.length).toBeLessThan(340);
     await page.goto(`${server.url}p/#${link}`);
@@ -74,6 +75,9 @@ test('a small form opens and answers under a sub-path, and nobody else is asked'
     });
     const answered = page.getByRole('region', { name: 'Soft prompt' });
     await expect(answered.locator('.text')).toHaveText(/\w/);
+    // The engine is there for the prompt alone: nothing of training is compiled.
+    expect(asked).toContain('prefix');
+    expect(asked).not.toContain('prepareTraining');
     expect(downloads.every((path) => path.startsWith('/some/course/'))).toBe(true);
     expect(downloads.filter((path) => path.endsWith('.onnx')).length).toBeGreaterThanOrEqual(3);
     expectNothingWrong(seen);

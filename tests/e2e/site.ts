@@ -52,6 +52,22 @@ export function watchDownloads(context: BrowserContext): string[] {
   return paths;
 }
 
+/** Names of what pages ask their workers for from the next address on, in order. */
+export async function watchWorkers(page: Page): Promise<string[]> {
+  const asked: string[] = [];
+  await page.exposeFunction('askedWorker', (name: string) => void asked.push(name));
+  await page.addInitScript(() => {
+    const post = Reflect.get(Worker.prototype, 'postMessage') as (...all: unknown[]) => void;
+    Worker.prototype.postMessage = function (this: Worker, ...all: unknown[]) {
+      const { name } = all[0] as { name?: string };
+      const told = Reflect.get(window, 'askedWorker') as (name: string) => void;
+      if (name) told(name);
+      post.apply(this, all);
+    };
+  });
+  return asked;
+}
+
 /** The text of a link for the built student, or for another, with a prompt that nobody trained. */
 export async function untrainedLink(
   options: { modelId?: string; small?: boolean } = {},

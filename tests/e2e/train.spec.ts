@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, type Page, test } from '@playwright/test';
 import type { PromptItem, RunRecord } from '../../src/distill/types';
-import { expectNothingWrong, keptRuns, watch, watchDownloads } from './site';
+import { expectNothingWrong, keptRuns, watch, watchDownloads, watchWorkers } from './site';
 
 const MINUTE = 60_000;
 /** Far fewer steps than the default recipe's; enough for a rise that no chance explains. */
@@ -65,6 +65,7 @@ test('Start, train, score, share, open elsewhere: the same answers', async ({
   test.setTimeout(20 * MINUTE);
   const origin = new URL(baseURL ?? '').origin;
   const seen = watch(page, origin);
+  const told = await watchWorkers(page);
   const { run, link } = await test.step('the lab trains', async () => {
     await page.goto(`${baseURL}/lab/`, { waitUntil: 'networkidle' });
     await page.getByLabel('Steps', { exact: true }).fill(String(STEPS));
@@ -84,6 +85,11 @@ test('Start, train, score, share, open elsewhere: the same answers', async ({
     await expect(page.getByRole('heading', { name: /^Measuring/ })).toBeVisible({
       timeout: 12 * MINUTE,
     });
+    // Training kernels are compiled before the run begins, while guards load.
+    expect(told.filter((name) => /^(prepareTraining|train)$/.test(name))).toEqual([
+      'prepareTraining',
+      'train',
+    ]);
     const tasks = await longTasks(page);
     const trained = Date.now() - clicked;
     await expect(page.getByRole('heading', { name: 'Finished' })).toBeVisible({

@@ -3,6 +3,7 @@
  * (student), guard and judge. A worker that failed is dropped, so that trying again starts afresh.
  */
 import { base } from '$app/paths';
+import type { ObjectiveSpec } from '../../distill/objectives/spec';
 import { DEFAULT_RECIPE } from '../../distill/recipe';
 import type { Recipe } from '../../distill/types';
 import type { EventOf, Payload, Progress, Result, TrainerReady } from '../../workers/protocol';
@@ -72,6 +73,18 @@ class Session {
   /** Loads each named worker that is not loaded yet; several at a time. */
   async load(sources: readonly Source[], signal?: AbortSignal): Promise<void> {
     await Promise.all(sources.map((source) => this.#once(source, signal)));
+  }
+
+  /**
+   * All that a run needs; what training with `objective` compiles is compiled while guards load.
+   * Only pages that train ask for it: null where nothing is trained.
+   */
+  async loadToTrain(objective: ObjectiveSpec | null, signal: AbortSignal): Promise<void> {
+    const trainer = this.load(['trainer'], signal).then(() => {
+      // Not waited for: a run does not need it, and says by itself what fails.
+      if (objective) this.trainer('prepareTraining', { objective }).catch(() => undefined);
+    });
+    await Promise.all([trainer, this.load(['guard', 'judge'], signal)]);
   }
 
   /**

@@ -69,7 +69,8 @@ class SweepQueue {
       const { guard = DEFAULT_RECIPE.guard, student = DEFAULT_RECIPE.student } = spec.base;
       session.use({ student, guard });
       session.held = true;
-      await session.load(['trainer', 'guard', 'judge'], abort.signal);
+      const objective = planSweep(spec).cells.find((cell) => cell.objective)?.objective ?? null;
+      await session.loadToTrain(objective, abort.signal);
       abort.signal.throwIfAborted();
       await this.#wakeLock.acquire();
       this.#enter('running', 'The sweep has started.');

@@ -1,4 +1,5 @@
 /** One training run as the lab sees it: from Start to scored and kept. Survives page changes. */
+import { isTrained } from '../../distill/adapter-spec';
 import type { ImportedSet } from '../../distill/imported-prompts';
 import type { ProbeRecord, Recipe, RunRecord, StepRecord } from '../../distill/types';
 import { EVALUATION_SEED } from '../../distill/recipe';
@@ -151,7 +152,8 @@ class Training {
       const imported = data && (await promptSets.byHash(data.hash, data.name));
       if (session.use(recipe)) probeBoard.reset();
       session.held = true;
-      await Promise.all([session.load(['trainer', 'guard', 'judge'], abort.signal), runs.load()]);
+      const objective = isTrained(recipe.adapter) ? recipe.objective : null;
+      await Promise.all([session.loadToTrain(objective, abort.signal), runs.load()]);
       abort.signal.throwIfAborted();
       await this.#wakeLock.acquire();
       const trained = session.trainer(
