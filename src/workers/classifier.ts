@@ -10,7 +10,7 @@ import {
 import { type LabelReading, readLabels, safeProbability } from '../distill/labels';
 import { chooseDevice, deviceFor, type DeviceChoice, type RuntimeDevice } from './device';
 import { type ModelFileSet, readJson } from './files/open-model';
-import { cannotRun, findWeights } from './model-weights';
+import { cannotRun, findWeights, runtimeWeights } from './model-weights';
 import { nextTask } from './next-task';
 import { serveToRuntime } from './runtime-files';
 
@@ -38,7 +38,7 @@ export class Classifier {
     const weights = await findWeights(files);
     const choice = await deviceFor(await chooseDevice(wanted), weights, files.label);
     onCompile();
-    const served = await serveToRuntime(env, files, weights);
+    const served = serveToRuntime(env, files, await runtimeWeights(files, weights));
     try {
       const tokenizer = await AutoTokenizer.from_pretrained(served.name);
       const model = await AutoModelForSequenceClassification.from_pretrained(served.name, {

@@ -12,7 +12,7 @@ export interface DeviceChoice {
 
 type Adapter = Pick<GPUAdapter, 'features'>;
 
-async function findAdapter(): Promise<GPUAdapter | null> {
+export async function findAdapter(): Promise<GPUAdapter | null> {
   return (await navigator.gpu?.requestAdapter().catch(() => null)) ?? null;
 }
 

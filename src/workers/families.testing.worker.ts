@@ -9,12 +9,14 @@ import {
 import plainFactory from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url';
 import plainWasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
 import { float32ToFloat16 } from '../formats/float16';
-import { deviceFor, type DeviceChoice, type RuntimeDevice } from './device';
+import { decoderWeights } from './decoder-weights';
+import type { DeviceChoice, RuntimeDevice } from './device';
 import { describeError } from './errors';
 import { adoptShared } from './files/file-set';
 import { findWeights } from './model-weights';
 import type { KvPrefix } from './protocol';
 import { configureRuntime, restrictFetch } from './runtime';
+import { serveToRuntime } from './runtime-files';
 import { type Endpoint, type Handlers, serve } from './serve';
 
 export interface FamilyRequests {
@@ -32,8 +34,11 @@ export interface FamilyRequests {
       build: 'app' | 'blind' | 'plain';
     };
     event: never;
-    /** Where the app runs these weights; a session was made where that is the device asked for. */
-    result: DeviceChoice;
+    /**
+     * Where the app runs these weights, and whether in half precision; a session was made where that
+     * is the device asked for.
+     */
+    result: DeviceChoice & { f16: boolean };
   };
   /** Logits after each token, [tokens.length, vocabSize]. */
   logits: {
@@ -106,8 +111,19 @@ const handlers: Handlers<FamilyRequests> = {
     const blobs = new Map([...files].map(([path, bytes]) => [path, new Blob([bytes])] as const));
     const about = { id: name, label: name, revision: null, bytes: 0, fromCache: false } as const;
     const set = adoptShared({ ...about, stored: 'memory', blobs });
-    const choice = build === 'app' ? await deviceFor(wanted, await findWeights(set), name) : wanted;
-    if (choice.device !== device) return choice;
+    const { f16: stored } = await findWeights(set);
+    const app = build === 'app' ? await decoderWeights(set, wanted) : null;
+    const placed = app ? { ...app.choice, f16: app.f16 } : { ...wanted, f16: stored };
+    if (placed.device !== device) return placed;
+    if (app && app.f16 !== stored) {
+      const served = serveToRuntime(env, set, app.runtime);
+      model = await AutoModelForCausalLM.from_pretrained(served.name, {
+        ...served.options,
+        device,
+      });
+      served.release();
+      return placed;
+    }
     configureRuntime(env, { modelsPath: '/models/' });
     const { wasm } = env.backends.onnx;
     if (build === 'plain' && wasm) wasm.wasmPaths = { mjs: plainFactory, wasm: plainWasm };
@@ -124,7 +140,7 @@ const handlers: Handlers<FamilyRequests> = {
       use_external_data_format: chunks,
       session_options: { logSeverityLevel: 3 },
     });
-    return choice;
+    return placed;
   },
 
   async logits({ tokens, prefix }) {

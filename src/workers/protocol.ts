@@ -267,7 +267,7 @@ export interface RuntimeLogits {
   /** [tokens.length, vocabSize]. */
   logits: Float32Array;
   device: 'webgpu' | 'wasm';
-  /** The weights are float16 on the runtime; the engine computes in float32. */
+  /** The runtime computes in half precision; the engine in float32. */
   f16: boolean;
 }
 

@@ -17,11 +17,12 @@ import {
 import type { ChatTokenizer } from '../distill/chat';
 import { float16ToFloat32, float32ToFloat16 } from '../formats/float16';
 import { chatTokenizer } from './chat-files';
-import { chooseDevice, deviceFor, type DeviceChoice, type RuntimeDevice } from './device';
+import { decoderWeights } from './decoder-weights';
+import { chooseDevice, type DeviceChoice, type RuntimeDevice } from './device';
 import type { ModelFileSet } from './files/open-model';
 import { gumbel } from './gumbel';
 import { type DecoderShape, decoderShape } from './decoder-shape';
-import { cannotRun, findWeights } from './model-weights';
+import { cannotRun } from './model-weights';
 import { nextTask } from './next-task';
 import type { KvPrefix } from './protocol';
 import { serveToRuntime } from './runtime-files';
@@ -51,7 +52,7 @@ export class RuntimeDecoder {
   private constructor(
     readonly choice: DeviceChoice,
     readonly chat: ChatTokenizer,
-    /** The weights are float16: logits agree with the engine's to 5e-3. */
+    /** It computes in half precision: logits agree with the engine's to 5e-3. */
     readonly f16: boolean,
     readonly shape: DecoderShape,
     private readonly model: PreTrainedModel,
@@ -64,12 +65,11 @@ export class RuntimeDecoder {
     wanted: 'auto' | RuntimeDevice,
     onCompile: () => void,
   ): Promise<RuntimeDecoder> {
-    const weights = await findWeights(files);
-    const choice = await deviceFor(await chooseDevice(wanted), weights, files.label);
     const { chat, config } = await chatTokenizer(files);
     const shape = decoderShape(config);
     onCompile();
-    const served = await serveToRuntime(env, files, weights);
+    const { choice, runtime, f16 } = await decoderWeights(files, await chooseDevice(wanted));
+    const served = serveToRuntime(env, files, runtime);
     try {
       const model = await AutoModelForCausalLM.from_pretrained(served.name, {
         ...served.options,
@@ -80,7 +80,7 @@ export class RuntimeDecoder {
         await nextTask();
         return forward(inputs);
       };
-      return new RuntimeDecoder(choice, chat, weights.f16, shape, model, cacheTypes(model));
+      return new RuntimeDecoder(choice, chat, f16, shape, model, cacheTypes(model));
     } catch (error) {
       throw cannotRun(files.label, error);
     } finally {

@@ -1,7 +1,7 @@
 /** Serves a model's files to transformers.js from where they lie, without a second download. */
 import type { env as transformersEnv } from '@huggingface/transformers';
 import { type ModelFileSet, readFile } from './files/open-model';
-import { type ModelWeights, runtimeWeights } from './model-weights';
+import type { RuntimeWeights } from './model-weights';
 import { configureRuntime } from './runtime';
 
 /** What transformers.js calls every model; the files behind it are the given ones. */
@@ -23,12 +23,11 @@ export interface ServedModel {
  * Points `env` at the model. Whatever the weights are called, transformers.js asks for
  * `onnx/model.onnx` and gets the externalised file.
  */
-export async function serveToRuntime(
+export function serveToRuntime(
   env: typeof transformersEnv,
   files: ModelFileSet,
-  weights: ModelWeights,
-): Promise<ServedModel> {
-  const { proto, externalData } = await runtimeWeights(files, weights);
+  { proto, externalData }: RuntimeWeights,
+): ServedModel {
   let held: Uint8Array | null = proto;
   configureRuntime(env, { modelsPath: ROOT });
   env.fetch = async (input) => {

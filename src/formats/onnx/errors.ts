@@ -7,3 +7,8 @@ export class OnnxFormatError extends Error {
 export class UnsupportedModelError extends Error {
   override readonly name = 'UnsupportedModelError';
 }
+
+/** A half-precision model that cannot be had in float32. */
+export class WideningError extends Error {
+  override readonly name = 'WideningError';
+}

@@ -1,13 +1,13 @@
 /** Rewritten models in the runtime that the app ships, onnxruntime's WASM build. */
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { readFileSync } from 'node:fs';
-import { InferenceSession, Tensor } from 'onnxruntime-web';
 import { describe, expect, it } from 'vitest';
 import { type ByteSource, memorySource } from '../byte-source';
 import { OnnxFormatError } from './errors';
 import { externalise } from './externalise';
-import { NAMES as ALL } from './families.testing';
+import { load, NAMES as ALL } from './families.testing';
 import { readOnnx } from './proto';
+import { runtimeLogits } from './runtime.testing';
 
 const root = new URL('../../../tests/fixtures/families/', import.meta.url);
 const DATA = 'model.onnx_data';
@@ -20,40 +20,6 @@ function file(name: string, path: string): Uint8Array {
   return new Uint8Array(readFileSync(new URL(`${name}/${path}`, root)));
 }
 
-async function logits(name: string, model: Uint8Array, data: Uint8Array | null) {
-  const config = JSON.parse(new TextDecoder().decode(file(name, 'config.json'))) as Record<
-    string,
-    number
-  >;
-  const session = await InferenceSession.create(model, {
-    executionProviders: ['wasm'],
-    logSeverityLevel: 3,
-    ...(data && { externalData: [{ path: DATA, data }] }),
-  });
-  const ids = [1, 5, 36, 2, 17, 17, 30, 8, 0, 11, 23];
-  const integers = (values: number[]) =>
-    new Tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length]);
-  const past = [1, config['num_key_value_heads']!, 0, config['head_dim']!];
-  const feeds = Object.fromEntries(
-    session.inputMetadata.map((input) => {
-      if (input.name === 'input_ids') return [input.name, integers(ids)];
-      if (input.name === 'attention_mask') return [input.name, integers(ids.map(() => 1))];
-      if (input.name === 'position_ids') return [input.name, integers(ids.map((_, i) => i))];
-      const half = input.isTensor && input.type === 'float16';
-      return [
-        input.name,
-        half
-          ? new Tensor('float16', new Uint16Array(), past)
-          : new Tensor('float32', new Float32Array(), past),
-      ];
-    }),
-  );
-  const output = (await session.run(feeds, ['logits']))['logits']!;
-  const values = Array.from(output.data as Float32Array);
-  await session.release();
-  return values;
-}
-
 describe.each(NAMES)('%s', (name) => {
   it('has bit-equal logits, from a file that holds no weights', async () => {
     const original = file(name, 'model.onnx');
@@ -63,8 +29,10 @@ describe.each(NAMES)('%s', (name) => {
     expect(moved).toBeGreaterThan(10);
     // What is left beside the structure is about 50 bytes a reference.
     expect(proto.byteLength).toBeLessThan(original.byteLength - movedBytes + 100 * moved);
-    const expected = await logits(name, original, null);
-    expect(await logits(name, proto, original)).toEqual(expected);
+    const { config, ids } = await load(name);
+    const expected = await runtimeLogits(original, config, ids);
+    const data = [{ path: DATA, data: original }];
+    expect(await runtimeLogits(proto, config, ids, data)).toEqual(expected);
     expect(expected.some((value) => value !== 0)).toBe(true);
   });
 

@@ -7,7 +7,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ByteSource } from '../byte-source';
 import { OnnxFormatError } from './errors';
-import { assertDelimited, type Field, FieldReader, int } from './wire';
+import { assertDelimited, type Field, FieldReader, int, writeField } from './wire';
 
 /** Raw data of at most this stays: shapes and scalars, which a runtime folds while it loads. */
 const INLINE_BYTES = 1024;
@@ -120,8 +120,5 @@ async function reference(
 }
 
 async function copy(file: FieldReader, field: Field, to: BinaryWriter): Promise<void> {
-  const { bytes } = await file.load(field);
-  to.tag(field.number, field.wire);
-  if (field.wire === WireType.LengthDelimited) to.bytes(bytes);
-  else to.raw(bytes);
+  writeField(to, await file.load(field));
 }

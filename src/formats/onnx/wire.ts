@@ -2,7 +2,7 @@
  * The protobuf wire format over a {@link ByteSource}: fields are located first and loaded when they
  * are wanted. No size found in the file is allocated before it is known to lie inside the file.
  */
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, type BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ByteSource } from '../byte-source';
 import { OnnxFormatError } from './errors';
 
@@ -157,4 +157,11 @@ export function doublesOf(field: LoadedField): number[] {
 /** `push(...values)` overflows the stack on long arrays. */
 export function append<T>(target: T[], values: readonly T[]): void {
   for (const value of values) target.push(value);
+}
+
+/** Writes a field as it was read, its number and wire type included. */
+export function writeField(to: BinaryWriter, { number, wire, bytes }: LoadedField): void {
+  to.tag(number, wire);
+  if (wire === WireType.LengthDelimited) to.bytes(bytes);
+  else to.raw(bytes);
 }
