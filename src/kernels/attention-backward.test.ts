@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { AttentionShape } from './attention';
-import { attentionBackwardTile, createAttentionBackward } from './attention-backward';
+import {
+  attentionBackwardTile,
+  createAttentionBackward,
+  type AttentionBackwardTile,
+} from './attention-backward';
 import { mixedBatch, packBatch, type PackedBatch } from './attention.batches';
 import { attentionGradientReference, attentionReference } from './attention.reference';
 import { Span } from './gpu';
@@ -14,6 +18,31 @@ const shapes: AttentionShape[] = [
   { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
   { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
 ];
+/** For teams: one, two, three and four vec4 a lane; one to four heads on a KV head. */
+const teamShapes: AttentionShape[] = [
+  { heads: 2, kvHeads: 2, headDim: 16, scale: 0.25 },
+  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
+  { heads: 3, kvHeads: 1, headDim: 48, scale: 0.15 },
+  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
+  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
+  { heads: 2, kvHeads: 1, headDim: 32, scale: 0.25, softCap: 50, window: 6 },
+];
+/** [workgroup, heads, keys a turn of dQ and of a team, pairs, splits] */
+const teamTiles = [
+  [32, 1, 1, 1, 1],
+  [64, 1, 4, 2, 4],
+  [128, 4, 2, 3, 8],
+] as const;
+function teamTile(
+  workgroup: number,
+  heads: number,
+  keys: number,
+  queries: number,
+  splits: number,
+): AttentionBackwardTile {
+  const tile = { workgroup, heads, keys, rolled: false, team: { lanes: 4, splits } };
+  return { query: { ...tile, rows: 1 }, keys: { ...tile, queries } };
+}
 const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
 const pocket = shapes[1]!;
 const UNTOUCHED = 7;
@@ -46,7 +75,7 @@ interface RunOptions {
   queries?: [number, number];
   /** Key rows of the text kernel; all behind the prefix by default. */
   text?: [number, number];
-  tile?: ReturnType<typeof attentionBackwardTile>;
+  tile?: AttentionBackwardTile;
   /** Whether the prefix kernel runs (default true). */
   prefix?: boolean;
 }
@@ -208,7 +237,8 @@ describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
       expect(relativeError(actual[name], expected[name]), name).toBeLessThan(1e-3);
   });
 
-  it('leaves rows outside the spans alone', async () => {
+  const tiles = [undefined, ...(subgroups ? [teamTile(64, 1, 1, 2, 4)] : [])];
+  it.each(tiles)('leaves rows outside the spans alone: %o', async (tile) => {
     const batch = mixedBatch(65);
     const inputs = inputsFor(pocket, batch);
     const expected = attentionGradientReference(pocket, inputs, inputs.dO);
@@ -216,6 +246,7 @@ describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
       queries: [3, 58],
       text: [9, 50],
       prefix: false,
+      tile,
     });
     const check = (name: 'dQ' | 'dK' | 'dV', width: number, from: number, to: number) => {
       const inside = [from * width, to * width] as const;
@@ -239,5 +270,52 @@ describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
     await expect(createAttentionBackward(gpu, { ...pocket, partitions: 0 })).rejects.toThrow(
       RangeError,
     );
+  });
+});
+
+describe('attention backward by teams of lanes', () => {
+  const subgroups = true;
+
+  describe.each(teamShapes.map(named))(
+    '$heads heads on $kvHeads, head size $headDim, cap $softCap, window $window',
+    (shape) => {
+      it.each(teamTiles)(
+        'equals the reference with %i lanes, %i heads, %i keys, %i pairs, %i splits',
+        async (...sizes) => {
+          const tile = teamTile(...sizes);
+          for (const rows of [1, 65]) {
+            const batch = mixedBatch(rows);
+            const inputs = inputsFor(shape, batch);
+            const expected = attentionGradientReference(shape, inputs, inputs.dO);
+            expectClose(await run(subgroups, shape, batch, inputs, { tile }), expected);
+          }
+        },
+      );
+
+      it('equals the reference where only some rows ask', async () => {
+        const batch = mixedBatch(65);
+        const asking = batch.self.filter((row) => row >= batch.prefix && row % 7 < 3);
+        const inputs = inputsFor(shape, batch, asking);
+        const expected = attentionGradientReference(shape, inputs, inputs.dO);
+        const tile = teamTile(64, 1, 2, 2, 2);
+        expectClose(await run(subgroups, shape, batch, inputs, { tile }), expected);
+      });
+    },
+  );
+
+  it.each([1, 3, 100])('sums a prefix of 17 rows over %i partitions', async (partitions) => {
+    const batch = packBatch(17, [[5, 3, 4], [6], [2, 9]]);
+    const inputs = inputsFor(pocket, batch);
+    const expected = attentionGradientReference(pocket, inputs, inputs.dO);
+    const tile = teamTile(64, 1, 2, 2, 4);
+    expectClose(await run(subgroups, pocket, batch, inputs, { partitions, tile }), expected);
+  });
+
+  it('gives the same bits twice', async () => {
+    const batch = mixedBatch(65);
+    const inputs = inputsFor(pocket, batch);
+    const tile = teamTile(64, 1, 2, 2, 4);
+    const once = await run(subgroups, pocket, batch, inputs, { tile });
+    expect(await run(subgroups, pocket, batch, inputs, { tile })).toEqual(once);
   });
 });

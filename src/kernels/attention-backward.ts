@@ -8,6 +8,8 @@ import keysSource from './attention-backward.keys.wgsl?raw';
 import querySource from './attention-backward.query.wgsl?raw';
 import reduceSource from './attention-backward.reduce.wgsl?raw';
 import statsSource from './attention-backward.stats.wgsl?raw';
+import teamKeysSource from './attention-backward.team.keys.wgsl?raw';
+import teamQuerySource from './attention-backward.team.query.wgsl?raw';
 import {
   attentionTile,
   attentionVariant,
@@ -15,9 +17,14 @@ import {
   divisorUpTo,
   enableQuads,
   headParts,
+  teamCode,
+  teamConstants,
+  teamLanes,
   type AttentionShape,
   type AttentionTile,
+  type Team,
 } from './attention';
+import teamWalk from './attention.team.walk.wgsl?raw';
 import walk from './attention.walk.wgsl?raw';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
 import { unroll } from './linear.unroll';
@@ -108,16 +115,26 @@ export interface AttentionKeysTile {
   /** Query rows, and bound on the heads of each, a turn of the loop. */
   queries: number;
   heads: number;
-  /** As in {@link AttentionTile}. */
+  /** As in {@link AttentionTile}; `queries` of a tile with teams are pairs of a query and a head. */
   rolled: boolean;
+  team?: Team;
 }
 
+/** `lanes` as in {@link attentionTile}. */
 export function attentionBackwardTile(
   shape: AttentionShape,
   software: boolean,
+  lanes = 1,
 ): AttentionBackwardTile {
+  const forward = attentionTile(shape, software, lanes);
+  if (forward.team) {
+    // Four warps of thirty-two lanes with the same keys: text keys alone would be too few lanes.
+    const team = { lanes, splits: 4 };
+    const keys = { workgroup: 128, keys: 1, queries: 2, heads: 1, rolled: false, team };
+    return { query: { ...forward, keys: 2 }, keys };
+  }
   // A second row would save dQ a twentieth of its time and double what it takes to compile.
-  const query = { ...attentionTile(shape, software), rows: 1, keys: 1 };
+  const query = { ...forward, rows: 1, keys: 1 };
   const { workgroup, rolled } = query;
   const each = software && shape.headDim <= 32 ? 2 : 1;
   return { query, keys: { workgroup, keys: each, queries: each, heads: 1, rolled } };
@@ -125,11 +142,15 @@ export function attentionBackwardTile(
 
 const SMALL_WORKGROUP = 64;
 
-/** @throws RangeError on bad shapes. */
+/** @throws RangeError on bad shapes and on teams that this adapter cannot have. */
 export async function createAttentionBackward(
   gpu: Gpu,
   shape: AttentionBackwardShape,
-  tile = attentionBackwardTile(shape, gpu.description.isFallbackAdapter),
+  tile = attentionBackwardTile(
+    shape,
+    gpu.description.isFallbackAdapter,
+    teamLanes(gpu, shape.headDim),
+  ),
 ): Promise<AttentionBackwardKernel> {
   checkAttentionShape(shape);
   const { heads, kvHeads, headDim, scale } = shape;
@@ -166,14 +187,22 @@ export async function createAttentionBackward(
     ...constants,
     ...{ WORKGROUP: workgroup, KEYS: keys, QUERIES: queries, HEADS: divisorUpTo(group, most) },
   };
+  const makeTeams = (label: string, source: string, values: Constants, team: Team) => {
+    const ofTeam = teamConstants(gpu, shape, values.WORKGROUP!, team);
+    return gpu.pipeline(label, teamCode(source, { ...values, ...ofTeam }, flags));
+  };
   const make = (label: string, source: string, values: Constants, ROLLED = false) => {
     const code = unroll(specialise(source, values, { QUADS: quads, ROLLED, ...flags }), values);
     return gpu.pipeline(label, enableQuads(code, quads));
   };
   const [statsPipeline, queryPipeline, keysPipeline, reducePipeline] = await Promise.all([
     make('attention stats', statsSource, small),
-    make('attention dQ', walk + querySource, query, tile.query.rolled),
-    make('attention dK dV', keysSource, ofKeys, tile.keys.rolled),
+    tile.query.team
+      ? makeTeams('attention dQ', teamWalk + teamQuerySource, query, tile.query.team)
+      : make('attention dQ', walk + querySource, query, tile.query.rolled),
+    tile.keys.team
+      ? makeTeams('attention dK dV', teamKeysSource, { ...ofKeys, PAIRS: queries }, tile.keys.team)
+      : make('attention dK dV', keysSource, ofKeys, tile.keys.rolled),
     make('attention prefix reduction', reduceSource, small),
   ]);
   // Text keys have all their queries at once and go to their places; a pipeline of their own would take
@@ -185,8 +214,11 @@ export async function createAttentionBackward(
   };
   const uncut = cutOf('attention text', 1, 1);
   const cut = cutOf('attention prefix', partitions, 0);
-  const blocks = (rows: number, { workgroup }: { workgroup: number }, each: number) =>
-    Math.ceil(rows / (workgroup * each));
+  // What a workgroup serves at a time: a row or a key a lane, or a team of lanes.
+  const served = ({ workgroup, team }: { workgroup: number; team?: Team }) =>
+    team ? workgroup / (team.lanes * team.splits) : workgroup;
+  const rowsEach = served(tile.query) * (tile.query.team ? 1 : tile.query.rows);
+  const keysEach = served(tile.keys) * keys;
   const threads = (count: number) => spread(Math.ceil(count / SMALL_WORKGROUP));
 
   return {
@@ -203,7 +235,7 @@ export async function createAttentionBackward(
         'attention dQ',
         queryPipeline,
         [b.span.buffer, b.q, b.k, b.v, b.keys, b.self, b.dO, b.stats, b.dQ],
-        () => spread(blocks(b.span.rows, tile.query, tile.query.rows) * slices),
+        () => spread(Math.ceil(b.span.rows / rowsEach) * slices),
       ),
 
     bindText: (b) =>
@@ -212,7 +244,7 @@ export async function createAttentionBackward(
         'attention dK dV',
         keysPipeline,
         [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.seen, b.dK, b.dV, uncut],
-        () => spread(blocks(b.span.rows, tile.keys, keys) * kvHeads),
+        () => spread(Math.ceil(b.span.rows / keysEach) * kvHeads),
       ),
 
     bindPrefix(b) {
@@ -223,7 +255,7 @@ export async function createAttentionBackward(
           'attention prefix dK dV',
           keysPipeline,
           [b.span.buffer, b.q, b.k, b.v, b.dO, b.stats, b.seen, k, v, cut],
-          () => spread(partitions * blocks(b.span.rows, tile.keys, keys) * kvHeads),
+          () => spread(partitions * Math.ceil(b.span.rows / keysEach) * kvHeads),
         ),
         bind(
           gpu,

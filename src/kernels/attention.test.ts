@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { attentionTile, createAttention, type AttentionShape } from './attention';
+import {
+  attentionTile,
+  createAttention,
+  type AttentionShape,
+  type AttentionTile,
+} from './attention';
 import { mixedBatch, packBatch } from './attention.batches';
 import {
   attentionGradientReference,
@@ -17,6 +22,25 @@ const shapes: AttentionShape[] = [
   { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
   { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
 ];
+/** For teams: one, two, three and four vec4 a lane; one to four heads on a KV head. */
+const teamShapes: AttentionShape[] = [
+  { heads: 2, kvHeads: 2, headDim: 16, scale: 0.25 },
+  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
+  { heads: 3, kvHeads: 1, headDim: 48, scale: 0.15 },
+  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
+  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
+  { heads: 2, kvHeads: 1, headDim: 32, scale: 0.25, softCap: 50, window: 6 },
+];
+/** [workgroup, heads, keys, splits] */
+const teamTiles = [
+  [32, 1, 1, 1],
+  [64, 1, 4, 2],
+  [32, 4, 2, 8],
+] as const;
+const teamTile = (workgroup: number, heads: number, keys: number, splits: number) => ({
+  ...{ workgroup, rows: 1, heads, keys, rolled: false },
+  team: { lanes: 4, splits },
+});
 const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
 
 function inputsFor(
@@ -39,7 +63,7 @@ async function run(
   inputs: AttentionInputs,
   method: 'bind' | 'bindDecode' = 'bind',
   [start, rows] = [0, inputs.self.length],
-  tile?: ReturnType<typeof attentionTile>,
+  tile?: AttentionTile,
 ) {
   const gpu = await testGpu(subgroups);
   const kernel = await createAttention(gpu, shape, tile);
@@ -64,6 +88,21 @@ async function run(
   return { o, lse };
 }
 
+const pocket = shapes[1]!;
+// Five sequences of different lengths, three of one prompt; pool rows in no order.
+const scattered = {
+  keys: Uint32Array.from(
+    [
+      [6, 6, 19, 100],
+      [6, 6, 19, 40],
+      [6, 6, 19, 130],
+      [6, 19, 20, 70],
+      [0, 0, 0, 20],
+    ].flat(),
+  ),
+  self: Uint32Array.of(103, 40, 149, 71, 29),
+};
+
 describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
   describe.each(shapes.map(named))(
     '$heads heads on $kvHeads, head size $headDim, cap $softCap, window $window',
@@ -82,8 +121,6 @@ describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
     },
   );
 
-  const pocket = shapes[1]!;
-
   it('equals the reference with the tile for graphics hardware', async () => {
     const batch = mixedBatch(65);
     const inputs = inputsFor(pocket, batch, 65);
@@ -95,23 +132,23 @@ describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
   });
 
   it('decodes rows whose segments lie anywhere in the pool', async () => {
-    // Five sequences of different lengths, three of one prompt; pool rows in no order.
-    const keys = Uint32Array.from(
-      [
-        [6, 6, 19, 100],
-        [6, 6, 19, 40],
-        [6, 6, 19, 130],
-        [6, 19, 20, 70],
-        [0, 0, 0, 20],
-      ].flat(),
-    );
-    const inputs = inputsFor(pocket, { keys, self: Uint32Array.of(103, 40, 149, 71, 29) }, 150);
+    const inputs = inputsFor(pocket, scattered, 150);
     const expected = attentionReference(pocket, inputs);
     for (const method of ['bind', 'bindDecode'] as const) {
       const { o, lse } = await run(subgroups, pocket, inputs, method);
       expect(relativeError(o, expected.o)).toBeLessThan(1e-5);
       expect(relativeError(lse, expected.lse)).toBeLessThan(1e-5);
     }
+  });
+
+  it('refuses teams that the adapter or the head size cannot have', async () => {
+    const gpu = await testGpu(subgroups);
+    const refused = (shape: AttentionShape, ...sizes: Parameters<typeof teamTile>) =>
+      expect(createAttention(gpu, shape, teamTile(...sizes))).rejects.toThrow(RangeError);
+    await refused({ ...pocket, headDim: 8 }, 32, 1, 1, 1);
+    await refused(pocket, 32, 1, 1, 3);
+    await refused(pocket, 32, 1, 1, 16);
+    if (!subgroups) await refused(pocket, 32, 1, 1, 1);
   });
 
   it('stays exact where scores are large and far below zero', async () => {
@@ -143,6 +180,61 @@ describe.each(GPU_VARIANTS)('attention ($name)', ({ subgroups }) => {
     const gpu = await testGpu(subgroups);
     await expect(createAttention(gpu, { ...pocket, kvHeads: 3 })).rejects.toThrow(RangeError);
     await expect(createAttention(gpu, { ...pocket, headDim: 6 })).rejects.toThrow(RangeError);
+  });
+});
+
+describe('attention by teams of lanes', () => {
+  const subgroups = true;
+
+  describe.each(teamShapes.map(named))(
+    '$heads heads on $kvHeads, head size $headDim, cap $softCap, window $window',
+    (shape) => {
+      it.each(teamTiles)(
+        'equals the reference with %i lanes, %i heads, %i keys, %i splits',
+        async (...sizes) => {
+          for (const rows of [1, 65]) {
+            const inputs = inputsFor(shape, mixedBatch(rows), rows);
+            const expected = attentionReference(shape, inputs);
+            for (const method of ['bind', 'bindDecode'] as const) {
+              const tile = teamTile(...sizes);
+              const { o, lse } = await run(subgroups, shape, inputs, method, [0, rows], tile);
+              expect(relativeError(o, expected.o), method).toBeLessThan(1e-5);
+              expect(relativeError(lse, expected.lse), method).toBeLessThan(1e-5);
+            }
+          }
+        },
+      );
+    },
+  );
+
+  it.each(teamTiles)(
+    'serves segments anywhere in the pool with %i lanes, %i heads, %i keys, %i splits',
+    async (...sizes) => {
+      const inputs = inputsFor(pocket, scattered, 150);
+      const expected = attentionReference(pocket, inputs);
+      for (const method of ['bind', 'bindDecode'] as const) {
+        const tile = teamTile(...sizes);
+        const { o, lse } = await run(subgroups, pocket, inputs, method, [0, 5], tile);
+        expect(relativeError(o, expected.o), method).toBeLessThan(1e-5);
+        expect(relativeError(lse, expected.lse), method).toBeLessThan(1e-5);
+      }
+    },
+  );
+
+  it('leaves rows outside the span alone', async () => {
+    const inputs = inputsFor(pocket, mixedBatch(65), 65);
+    const expected = attentionReference(pocket, inputs);
+    for (const method of ['bind', 'bindDecode'] as const) {
+      const tile = teamTile(64, 1, 4, 2);
+      const { o, lse } = await run(subgroups, pocket, inputs, method, [3, 58], tile);
+      const inside = [3 * 128, 61 * 128] as const;
+      expect(relativeError(o.slice(...inside), expected.o.slice(...inside)), method).toBeLessThan(
+        1e-5,
+      );
+      const outside = [o.slice(0, inside[0]), o.slice(inside[1])];
+      const outsideLse = [lse.slice(0, 3 * 4), lse.slice(61 * 4)];
+      expect([...outside, ...outsideLse].every((part) => part.every((x) => x === 7))).toBe(true);
+    }
   });
 });
 

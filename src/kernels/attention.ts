@@ -2,11 +2,14 @@
  * Grouped-query attention, forward: [shared prefix | shared user prompt | own segment] under a causal
  * mask, for training, prefill and decoding alike. Formula and layouts: attention.wgsl.
  */
+import team from './attention.team.wgsl?raw';
+import teamForward from './attention.team.forward.wgsl?raw';
+import teamWalk from './attention.team.walk.wgsl?raw';
 import walk from './attention.walk.wgsl?raw';
 import source from './attention.wgsl?raw';
 import { bind, spread, type Gpu, type Op, type Span } from './gpu';
 import { unroll } from './linear.unroll';
-import { specialise } from './wgsl';
+import { specialise, type Constants, type Flags } from './wgsl';
 
 export interface AttentionShape {
   /** Query heads H. */
@@ -60,23 +63,71 @@ export interface AttentionTile {
   keys: number;
   /** Rows are loaded in a loop, which compiles faster; a graphics card wants them in registers. */
   rolled: boolean;
+  /** Lanes that share a row, one of {@link TEAM_LANES}; absent: every lane has rows of its own. */
+  team?: Team;
+}
+
+/** How lanes share rows, see attention.team.wgsl. `rows` and `rolled` of such a tile mean nothing. */
+export interface Team {
+  /** 4, 8 or 16. */
+  lanes: number;
+  /** Teams that share the keys (for dK and dV the queries) of one row; a power of two. */
+  splits: number;
+}
+
+const TEAM_LANES = [4, 8, 16];
+/** Floats of a row that a lane of a team holds if it can be had: of q, o, k and v at once. */
+const TEAM_FLOATS = 16;
+
+/** Lanes of a team that this adapter should have; 1: it can have none, or is better off without. */
+export function teamLanes(gpu: Gpu, headDim: number): number {
+  const { isFallbackAdapter } = gpu.description;
+  const possible = TEAM_LANES.filter((lanes) => canTeam(gpu, headDim, lanes));
+  if (isFallbackAdapter || possible.length === 0) return 1;
+  return possible.findLast((lanes) => headDim / lanes >= TEAM_FLOATS) ?? possible[0]!;
+}
+
+function canTeam({ description }: Gpu, headDim: number, lanes: number): boolean {
+  const { subgroups, subgroupMinSize } = description;
+  return subgroups && lanes <= Math.max(4, subgroupMinSize) && headDim % (4 * lanes) === 0;
 }
 
 /**
  * On a software adapter every load, and every variable that a loop carries, costs like several
  * multiply-adds: a lane takes two rows and two keys, and more would take seconds to compile. A graphics card has
- * thousands of lanes and at most 255 registers for each.
+ * thousands of lanes, at most 255 registers for each, and waits long for what it loads: many small
+ * teams, and several keys under way at once. `lanes` of a team: {@link teamLanes}.
  */
-export function attentionTile({ headDim }: AttentionShape, software: boolean): AttentionTile {
+export function attentionTile(
+  { heads: all, headDim }: AttentionShape,
+  software: boolean,
+  lanes = 1,
+): AttentionTile {
   const heads = Math.max(1, Math.min(4, Math.floor(64 / headDim)));
-  return software
-    ? {
-        workgroup: 4,
-        ...(headDim > 32 ? { rows: 1, keys: 1 } : { rows: 2, keys: 2 }),
-        heads,
-        rolled: true,
-      }
-    : { workgroup: 32, rows: 1, heads, keys: 1, rolled: false };
+  if (software)
+    return {
+      workgroup: 4,
+      ...(headDim > 32 ? { rows: 1, keys: 1 } : { rows: 2, keys: 2 }),
+      heads,
+      rolled: true,
+    };
+  if (lanes === 1) return { workgroup: 32, rows: 1, heads, keys: 1, rolled: false };
+  return {
+    ...{ workgroup: 64, rows: 1, keys: 4, rolled: false },
+    // Models of many heads have lanes enough: there a key should be loaded for two of them.
+    heads: all >= MANY_HEADS ? 2 : 1,
+    team: { lanes, splits: 2 },
+  };
+}
+
+const MANY_HEADS = 16;
+
+/** For rows of different sequences: a workgroup has one row, whose keys its teams share. */
+export function decodeTile(tile: AttentionTile): AttentionTile {
+  const { team, workgroup } = tile;
+  if (!team) return { ...tile, rows: 1, keys: 1 };
+  const splits = workgroup / team.lanes;
+  return { ...tile, keys: Math.min(2, tile.keys), team: { ...team, splits } };
 }
 
 /**
@@ -118,18 +169,24 @@ export function divisorUpTo(n: number, most: number): number {
   return divisor;
 }
 
-/** @throws RangeError on bad shapes. */
+/** @throws RangeError on bad shapes and on teams that this adapter cannot have. */
 export async function createAttention(
   gpu: Gpu,
   shape: AttentionShape,
-  tile = attentionTile(shape, gpu.description.isFallbackAdapter),
+  tile = defaultTile(gpu, shape),
+  decode = decodeTile(tile),
 ): Promise<AttentionKernel> {
   checkAttentionShape(shape);
   const [bindShared, bindDecode] = await Promise.all([
     variant(gpu, shape, tile, true),
-    variant(gpu, shape, { ...tile, rows: 1, keys: 1 }, false),
+    variant(gpu, shape, decode, false),
   ]);
   return { bind: bindShared, bindDecode };
+}
+
+function defaultTile(gpu: Gpu, shape: AttentionShape): AttentionTile {
+  const { isFallbackAdapter } = gpu.description;
+  return attentionTile(shape, isFallbackAdapter, teamLanes(gpu, shape.headDim));
 }
 
 async function variant(
@@ -139,26 +196,36 @@ async function variant(
   shared: boolean,
 ): Promise<(buffers: AttentionBuffers) => Op> {
   const { heads, kvHeads, headDim, scale } = shape;
-  const { parts, width, quads } = headParts(gpu, headDim, shared);
   const { constants: extra, flags } = attentionVariant(shape);
   const group = heads / kvHeads;
   const headsEach = divisorUpTo(group, tile.heads);
   const slices = heads / headsEach;
-  const constants = {
+  const common = {
     WORKGROUP: tile.workgroup,
-    ROWS: tile.rows,
     HEADS: headsEach,
     KEYS: tile.keys,
     SLICES: slices,
     H: heads,
     GROUP: group,
-    PARTS: parts,
-    WIDTH: width,
     KV_D4: (kvHeads * headDim) / 4,
     SCALE_LOG2E_F: scale * Math.LOG2E,
     ...extra,
   };
   const label = shared ? 'attention' : 'attention decode';
+  const bound = (pipeline: GPUComputePipeline, groups: (rows: number) => number) => {
+    return ({ q, k, v, keys, self, o, lse, span }: AttentionBuffers) =>
+      bind(gpu, label, pipeline, [span.buffer, q, k, v, keys, self, o, lse], () =>
+        spread(groups(span.rows)),
+      );
+  };
+  if (tile.team) {
+    const constants = { ...common, ...teamConstants(gpu, shape, tile.workgroup, tile.team) };
+    const code = teamCode(teamWalk + teamForward, constants, flags);
+    const pipeline = await gpu.pipeline(label, code);
+    return bound(pipeline, (rows) => Math.ceil(rows / constants.TEAMS) * slices);
+  }
+  const { parts, width, quads } = headParts(gpu, headDim, shared);
+  const constants = { ...common, ROWS: tile.rows, PARTS: parts, WIDTH: width };
   const code = specialise(walk + source, constants, {
     QUADS: quads,
     SHARED: shared,
@@ -168,10 +235,35 @@ async function variant(
   const pipeline = await gpu.pipeline(label, enableQuads(unroll(code, constants), quads));
   // Workgroups of a shared walk serve rows, the others single row-and-slice pairs.
   const [rowsEach, pairsEach] = shared ? [tile.workgroup * tile.rows, 1] : [1, tile.workgroup];
-  return ({ q, k, v, keys, self, o, lse, span }) =>
-    bind(gpu, label, pipeline, [span.buffer, q, k, v, keys, self, o, lse], () =>
-      spread(Math.ceil((Math.ceil(span.rows / rowsEach) * slices) / pairsEach)),
-    );
+  return bound(pipeline, (rows) => Math.ceil((Math.ceil(rows / rowsEach) * slices) / pairsEach));
+}
+
+/** @throws RangeError where this adapter cannot have such teams, or not in such a workgroup. */
+export function teamConstants(
+  gpu: Gpu,
+  { headDim }: AttentionShape,
+  workgroup: number,
+  { lanes, splits }: Team,
+) {
+  if (!TEAM_LANES.includes(lanes) || !canTeam(gpu, headDim, lanes))
+    throw new RangeError(`Rows of ${headDim} cannot have teams of ${lanes} lanes here.`);
+  if (!Number.isInteger(Math.log2(splits)) || workgroup % (lanes * splits))
+    throw new RangeError(`${workgroup} lanes cannot be ${splits} splits of teams of ${lanes}.`);
+  const teams = workgroup / (lanes * splits);
+  return { TEAM: lanes, TEAMS: teams, SPLITS: splits, PARTS: headDim / (4 * lanes) };
+}
+
+/** A kernel of teams, unrolled. */
+export function teamCode(
+  source: string,
+  constants: Constants & { TEAM: number; SPLITS: number },
+  flags: Flags,
+): string {
+  const { TEAM, SPLITS } = constants;
+  const all = { ...flags, TEAM_8: TEAM >= 8, TEAM_16: TEAM >= 16, SPLIT: SPLITS > 1 };
+  const code = unroll(specialise(team + source, constants, all), constants);
+  // `specialise` has added the directive where there are calls of `subgroup…`.
+  return enableQuads(code, TEAM < 8);
 }
 
 /** `quadBroadcast` needs a directive that `specialise` adds for `subgroup…` calls only. */
