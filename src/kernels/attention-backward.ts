@@ -10,6 +10,7 @@ import reduceSource from './attention-backward.reduce.wgsl?raw';
 import statsSource from './attention-backward.stats.wgsl?raw';
 import teamKeysSource from './attention-backward.team.keys.wgsl?raw';
 import teamQuerySource from './attention-backward.team.query.wgsl?raw';
+import teamStatsSource from './attention-backward.team.stats.wgsl?raw';
 import {
   attentionTile,
   attentionVariant,
@@ -191,12 +192,15 @@ export async function createAttentionBackward(
     const ofTeam = teamConstants(gpu, shape, values.WORKGROUP!, team);
     return gpu.pipeline(label, teamCode(source, { ...values, ...ofTeam }, flags));
   };
-  const make = (label: string, source: string, values: Constants, ROLLED = false) => {
-    const code = unroll(specialise(source, values, { QUADS: quads, ROLLED, ...flags }), values);
+  const make = (label: string, source: string, values: Constants, rolled = false) => {
+    const choices = { QUADS: quads, ROLLED: rolled, AHEAD: tile.keys.team !== undefined };
+    const code = unroll(specialise(source, values, { ...choices, ...flags }), values);
     return gpu.pipeline(label, enableQuads(code, quads));
   };
   const [statsPipeline, queryPipeline, keysPipeline, reducePipeline] = await Promise.all([
-    make('attention stats', statsSource, small),
+    tile.query.team
+      ? makeTeams('attention stats', teamStatsSource, small, { ...tile.query.team, splits: 1 })
+      : make('attention stats', statsSource, small),
     tile.query.team
       ? makeTeams('attention dQ', teamWalk + teamQuerySource, query, tile.query.team)
       : make('attention dQ', walk + querySource, query, tile.query.rolled),
@@ -220,13 +224,14 @@ export async function createAttentionBackward(
   const rowsEach = served(tile.query) * (tile.query.team ? 1 : tile.query.rows);
   const keysEach = served(tile.keys) * keys;
   const threads = (count: number) => spread(Math.ceil(count / SMALL_WORKGROUP));
+  const lanesOfStats = tile.query.team?.lanes ?? 1;
 
   return {
     partialBytes: (n) => partitions * n * kvHeads * headDim * 4,
 
     bindStats: (b) =>
       bind(gpu, 'attention stats', statsPipeline, [b.span.buffer, b.o, b.dO, b.lse, b.stats], () =>
-        threads(b.span.rows * heads),
+        threads(b.span.rows * heads * lanesOfStats),
       ),
 
     bindQuery: (b) =>
