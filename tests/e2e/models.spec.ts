@@ -5,7 +5,7 @@ import { expect, type Page, test } from '@playwright/test';
 import { createStaticServer } from '../../tools/serve.mjs';
 import { startHub } from '../hub-server.mjs';
 import { hubRepository, modelFolder } from './fixture-model';
-import { keptRuns } from './site';
+import { dropFolder, keptRuns, openDialog } from './site';
 
 const MINUTE = 60_000;
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
@@ -33,11 +33,6 @@ async function serveWithHub(hubs: readonly string[]) {
       server.closeAllConnections();
     },
   };
-}
-
-async function openDialog(page: Page) {
-  await page.getByRole('button', { name: 'Change the student' }).click();
-  return page.getByRole('dialog', { name: 'Choose the student' });
 }
 
 /** Trains a few steps with what is chosen, and gives the kept run. */
@@ -140,15 +135,7 @@ test('a dropped folder trains without a copy of it', async ({ page, baseURL }) =
   try {
     await page.goto(`${baseURL}/lab/`, { waitUntil: 'networkidle' });
     const dialog = await openDialog(page);
-    const target = dialog.getByRole('group', { name: 'A folder on this disk' });
-    await target.scrollIntoViewIfNeeded();
-    const box = await target.boundingBox();
-    const devtools = await page.context().newCDPSession(page);
-    const data = { items: [], files: [path], dragOperationsMask: 1 };
-    const at = { x: (box?.x ?? 0) + 20, y: (box?.y ?? 0) + 20 };
-    for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
-      await devtools.send('Input.dispatchDragEvent', { type, ...at, data });
-    }
+    await dropFolder(page, dialog, path);
     await expect(dialog.getByText('Chosen: my qwen')).toBeVisible();
     await dialog.getByRole('button', { name: 'Done' }).click();
     await expect(page.getByText('my qwen is read from your folder, never copied.')).toBeVisible();

@@ -1,6 +1,6 @@
 // What the end-to-end tests share: watching a page, links that fit the built model, kept runs.
 import { readFile } from 'node:fs/promises';
-import { type BrowserContext, expect, type Page } from '@playwright/test';
+import { type BrowserContext, expect, type Locator, type Page } from '@playwright/test';
 import type { RunRecord } from '../../src/distill/types';
 import { manifestId } from '../../src/formats/manifest';
 import { dequantiseRows, quantiseRows } from '../../src/formats/prompt-quant';
@@ -66,6 +66,25 @@ export async function watchWorkers(page: Page): Promise<string[]> {
     };
   });
   return asked;
+}
+
+/** The dialog to choose a student in, opened. */
+export async function openDialog(page: Page): Promise<Locator> {
+  await page.getByRole('button', { name: 'Change the student' }).click();
+  return page.getByRole('dialog', { name: 'Choose the student' });
+}
+
+/** Drops a folder of this disk as a person would. */
+export async function dropFolder(page: Page, dialog: Locator, path: string): Promise<void> {
+  const target = dialog.getByRole('group', { name: 'A folder on this disk' });
+  await target.scrollIntoViewIfNeeded();
+  const box = await target.boundingBox();
+  const devtools = await page.context().newCDPSession(page);
+  const data = { items: [], files: [path], dragOperationsMask: 1 };
+  const at = { x: (box?.x ?? 0) + 20, y: (box?.y ?? 0) + 20 };
+  for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
+    await devtools.send('Input.dispatchDragEvent', { type, ...at, data });
+  }
 }
 
 /** The text of a link for the built student, or for another, with a prompt that nobody trained. */

@@ -51,6 +51,11 @@ export function adapterOfShare(
   };
 }
 
+/** Whether it was trained into one of these students: a branch and its commit are both one. */
+export function isOf({ recipe }: ChatAdapter, students: readonly (string | undefined)[]): boolean {
+  return students.includes(recipe.student);
+}
+
 /** How an adapter's column is headed, what it is, and what it adds to the weights. */
 export function adapterWords(adapter: ChatAdapter | null): {
   title: string;

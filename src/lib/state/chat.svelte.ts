@@ -45,6 +45,8 @@ const EMPTY: Answer = {
 };
 
 class Chat {
+  /** Who is asked, as text: what is loaded, or will be. */
+  student = $state(session.chosen.student);
   question = $state('');
   /** The question that the shown answers belong to. */
   asked = $state('');
@@ -71,6 +73,16 @@ class Chat {
     }
   }
 
+  /** Asks another student from now on; what the one before said is gone. */
+  choose(student: string): void {
+    if (student === this.student || this.busy) return;
+    this.student = student;
+    this.asked = '';
+    this.answers = null;
+    this.guardReads = null;
+    this.problem = null;
+  }
+
   cancel(): void {
     this.#abort?.abort();
   }
@@ -90,7 +102,7 @@ class Chat {
     try {
       await this.prepare();
       session.clearPhases();
-      if (adapter && session.use({ student: adapter.recipe.student })) this.#prefix = null;
+      if (session.use({ student: this.student })) this.#prefix = null;
       await session.load(['student', 'guard', 'judge'], abort.signal);
       const guardMs = await this.#read(question, abort.signal);
       await this.#write('base', question, {}, abort.signal);

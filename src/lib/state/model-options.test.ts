@@ -4,6 +4,7 @@ import { parseSourceText } from '../../formats/source-text';
 import type { StoredModel } from '../../workers/files/stored';
 import type { DeviceFacts } from './capabilities';
 import {
+  askBytes,
   bundledStudent,
   chosenModel,
   fetchWords,
@@ -72,6 +73,19 @@ describe('modelOptions', () => {
     expect(refusals({ webgpu: 'absent' })[0]!.refused).toMatch(/WebGPU/);
   });
 
+  it('lets small students chat without WebGPU, and says what is too large for that', () => {
+    const absent = { ...facts, webgpu: 'absent' } as const;
+    const chats = modelOptions('student', absent, [], 'chat');
+    const titles = (free: boolean) =>
+      chats.filter(({ refused }) => (refused === null) === free).map(({ entry }) => entry.title);
+    expect(titles(true)).toEqual(expect.arrayContaining(['Pocket', 'Class', smol.title]));
+    expect(titles(false)).toContain('Llama 3.2 3B Instruct');
+    expect(titles(true).length + titles(false).length).toBe(chats.length);
+    for (const { refused } of chats)
+      expect(refused ?? 'without WebGPU').toContain('without WebGPU');
+    expect(modelOptions('student', absent, []).every(({ refused }) => refused !== null)).toBe(true);
+  });
+
   it('leaves classifiers to any device', () => {
     const guards = refusals({ webgpu: 'absent' }, 'guard');
     expect(guards.every(({ entry }) => entry.verdict?.kind === 'generated')).toBe(true);
@@ -112,6 +126,22 @@ describe('words before a click', () => {
     expect(fetchWords(text, [], 1e6)).toMatch(/does not fit.*fetched again/);
     expect(fetchWords('hub:o/n@main/q4', [], null)).toMatch(/o\/n \(q4\).*size not known/);
     expect(fetchWords('folder:mine', [], null)).toMatch(/never copied/);
+  });
+
+  it('count what a first question fetches', () => {
+    const [pocket, klass] = CATALOGUE.map((entry) => entry.bytes!) as [number, number];
+    expect(askBytes('pocket', 31e6, [], false)).toBe(31e6);
+    expect(askBytes('class', 31e6, [], false)).toBe(31e6 - pocket + klass);
+    // Runtime, guard and judge are here already.
+    expect(askBytes('class', 31e6, [], true)).toBe(klass);
+    expect(askBytes(text, 31e6, [], true)).toBe(smol.bytes);
+    expect(askBytes(text, 31e6, [stored()], true)).toBe(0);
+    expect(askBytes(text, 31e6, [stored({ complete: false })], true)).toBe(180_000_000 - 1000);
+    expect(askBytes('folder:mine', 31e6, [], false)).toBe(31e6 - pocket);
+    for (const unknown of ['hub:o/n@main/q4', '?']) {
+      expect(askBytes(unknown, 31e6, [], true)).toBeNull();
+    }
+    expect(askBytes('class', null, [], false)).toBeNull();
   });
 
   it('know a bundled student by what links call it', () => {

@@ -1,10 +1,14 @@
 /** What can be chosen as student or guard on this device, in words. Pure: facts in, words out. */
+import { DEFAULT_RECIPE } from '../../distill/recipe';
 import { CATALOGUE, type CatalogueEntry } from '../../formats/catalogue';
 import { DEFAULT_HUB, labelOf, type ModelSource } from '../../formats/model-source';
 import { parseGuardText, sameSource, sourceText } from '../../formats/source-text';
 import type { StoredModel } from '../../workers/files/stored';
 import { bytes } from '../charts/format';
 import type { DeviceFacts } from './capabilities';
+
+/** What WASM has room for in its 4 GiB, which may hold a weight four times (MODELS.md §2.8). */
+const MAX_WASM_PARAMETERS = 500e6;
 
 /** What of a model is in this browser. */
 export type Place =
@@ -23,16 +27,20 @@ export interface ModelOption {
   refused: string | null;
 }
 
+/** What a page does with a student: answers also come from WASM. */
+export type Purpose = 'train' | 'chat';
+
 export function modelOptions(
   role: CatalogueEntry['role'],
   facts: DeviceFacts | null,
   stored: readonly StoredModel[],
+  purpose: Purpose = 'train',
 ): ModelOption[] {
   return CATALOGUE.filter((entry) => entry.role === role).map((entry) => ({
     text: sourceText(entry.source),
     entry,
     place: placeOf(entry.source, stored),
-    refused: facts && refusal(entry, facts),
+    refused: facts && refusal(entry, facts, purpose),
   }));
 }
 
@@ -53,9 +61,17 @@ export function placeOf(source: ModelSource, stored: readonly StoredModel[]): Pl
 }
 
 /** Why this device cannot run it, against the limits that the catalogue asks for. */
-export function refusal({ minimumLimits, role, family }: CatalogueEntry, facts: DeviceFacts) {
+export function refusal(
+  { minimumLimits, role, family, parameters }: CatalogueEntry,
+  facts: DeviceFacts,
+  purpose: Purpose = 'train',
+) {
   // Classifiers need no graphics processor at all.
   if (role === 'guard' && family === 'classifier') return null;
+  if (purpose === 'chat' && facts.webgpu !== 'ready' && role === 'student') {
+    if (parameters <= MAX_WASM_PARAMETERS) return null;
+    return 'Too large to answer without WebGPU, which is not here.';
+  }
   if (facts.webgpu !== 'ready') return 'Needs WebGPU, which is not here.';
   if (minimumLimits.f16 && !facts.f16) {
     return 'Needs half precision (shader-f16), which this graphics adapter lacks.';
@@ -115,6 +131,32 @@ export function chosenModel(text: string): ChosenModel {
 export function bundledStudent(modelId: string): string | null {
   const entry = CATALOGUE.find((one) => one.modelId === modelId);
   return entry ? sourceText(entry.source) : null;
+}
+
+/**
+ * Bytes that a first question, or a first run, fetches: the student's own, and with them runtime, guard and
+ * judge unless they are here. `labBytes` counts all of these with the default student. Null where
+ * nobody has said how large a file is.
+ */
+export function askBytes(
+  student: string,
+  labBytes: number | null,
+  stored: readonly StoredModel[],
+  guardsHere: boolean,
+): number | null {
+  const own = ownBytes(student, stored);
+  if (own === null || guardsHere) return own;
+  const usual = chosenModel(DEFAULT_RECIPE.student).entry?.bytes ?? 0;
+  return labBytes === null ? null : labBytes - usual + own;
+}
+
+function ownBytes(text: string, stored: readonly StoredModel[]): number | null {
+  const { entry, source } = chosenModel(text);
+  if (source === null) return null;
+  const place = placeOf(source, stored);
+  if (place.kind === 'folder' || place.kind === 'stored') return 0;
+  if (place.kind !== 'part') return entry?.bytes ?? null;
+  return place.totalBytes === null ? null : place.totalBytes - place.bytes;
 }
 
 /** What a click on Start will fetch for one model that does not come with the site; else null. */
