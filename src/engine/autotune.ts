@@ -79,41 +79,49 @@ export class Autotuner {
     if (known !== undefined && known in candidates) return known;
     if (this.left <= 0) return first;
     const begin = this.clock();
-    let best = first;
-    let least = Infinity;
-    for (const [name, make] of Object.entries(candidates)) {
-      const time = await this.time(make);
-      if (time < least) [best, least] = [name, time];
-      if (this.clock() - begin >= this.left) break;
-    }
+    const best = await this.fastest(candidates, begin + this.left);
     this.left -= this.clock() - begin;
     // What was cut short is not worth remembering, only worth having now.
     if (this.left > 0) await cache?.put(key, best).catch(() => undefined);
     return best;
   }
 
-  private async time(make: () => Promise<Trial>): Promise<number> {
-    const { gpu, clock } = this;
-    const { op, release } = await make();
+  /**
+   * In rounds, in which every candidate runs once: a card that wakes up would otherwise hold it against
+   * the first ones.
+   */
+  private async fastest(candidates: Candidates, deadline: number): Promise<string> {
+    const entries = Object.entries(candidates);
+    const made = await Promise.all(entries.map(([, make]) => make()));
     try {
-      const timed = async (repeats: number) => {
-        const start = clock();
-        gpu.run(new Array<Op>(repeats).fill(op), 'autotune');
-        await gpu.device.queue.onSubmittedWorkDone();
-        return clock() - start;
-      };
-      await timed(1);
-      // Short operations are repeated, so that waiting for the device counts little.
-      const wanted = Math.round(ROUND_MS / Math.max(0.01, await timed(1)));
-      const repeats = Math.max(1, Math.min(MOST_REPEATS, wanted));
-      let least = Infinity;
-      for (let round = 0; round < ROUNDS; round++) {
-        least = Math.min(least, (await timed(repeats)) / repeats);
+      const runs: { name: string; op: Op; repeats: number; least: number }[] = [];
+      for (const [i, [name]] of entries.entries()) {
+        const { op } = made[i]!;
+        await this.time(op, 1);
+        const once = await this.time(op, 1);
+        // Short operations are repeated, so that waiting for the device counts little.
+        const wanted = Math.round(ROUND_MS / Math.max(0.01, once));
+        const repeats = Math.max(1, Math.min(MOST_REPEATS, wanted));
+        runs.push({ name, op, repeats, least: once });
+        if (this.clock() >= deadline) break;
       }
-      return least;
+      for (let round = 0; round < ROUNDS && this.clock() < deadline; round++) {
+        for (const run of runs) {
+          run.least = Math.min(run.least, (await this.time(run.op, run.repeats)) / run.repeats);
+        }
+      }
+      return runs.reduce((best, run) => (run.least < best.least ? run : best)).name;
     } finally {
-      release();
+      for (const { release } of made) release();
     }
+  }
+
+  /** Milliseconds that so many runs of `op` take, one after the other. */
+  private async time(op: Op, repeats: number): Promise<number> {
+    const start = this.clock();
+    this.gpu.run(new Array<Op>(repeats).fill(op), 'autotune');
+    await this.gpu.device.queue.onSubmittedWorkDone();
+    return this.clock() - start;
   }
 
   /** What a choice depends on besides its question. */

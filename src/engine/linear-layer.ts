@@ -34,13 +34,17 @@ export interface LinearLayer {
   bindForward(args: LayerForward): Op[];
   /** It has trained parts, whose gradients need the layer's input. */
   readonly adapted?: boolean;
-  /** dx (+)= dy·W on the span's rows; `x`, the layer's input, is read by adapted layers only. */
+  /**
+   * dx (+)= dy·W on the span's rows; `x`, the layer's input, is read by adapted layers only. `spare`: a
+   * buffer that nothing else needs meanwhile, for the parts of a long reduction.
+   */
   bindBackward(args: {
     dy: GPUBuffer;
     dx: GPUBuffer;
     x?: GPUBuffer;
     accumulate: boolean;
     span: Span;
+    spare?: GPUBuffer;
   }): Op[];
 }
 
@@ -129,6 +133,14 @@ function onlyWhen(applies: () => boolean, op: Op): Op {
   };
 }
 
+interface BackwardArgs<W> {
+  dy: GPUBuffer;
+  weight: W;
+  dx: GPUBuffer;
+  accumulate: boolean;
+  span: Span;
+}
+
 interface LinearKernel<W> {
   bindForward(args: {
     x: GPUBuffer;
@@ -137,13 +149,8 @@ interface LinearKernel<W> {
     y: GPUBuffer;
     span: Span;
   }): Op;
-  bindBackward(args: {
-    dy: GPUBuffer;
-    weight: W;
-    dx: GPUBuffer;
-    accumulate: boolean;
-    span: Span;
-  }): Op;
+  bindBackward(args: BackwardArgs<W>): Op;
+  bindBackwardParts(args: BackwardArgs<W>, spare: GPUBuffer): Op[];
 }
 
 /** `few`: makes the kernels for few rows, with a residual or without. */
@@ -196,13 +203,12 @@ function lazily<W>(
         }),
       ];
     },
-    bindBackward: (args) =>
-      costed(
-        kernel(args.accumulate ? 'backward-accumulate' : 'backward').bindBackward({
-          ...args,
-          weight,
-        }),
-        args.span,
-      ),
+    bindBackward: ({ spare, ...rest }) => {
+      const args = { ...rest, weight };
+      const made = kernel(rest.accumulate ? 'backward-accumulate' : 'backward');
+      if (!spare) return costed(made.bindBackward(args), rest.span);
+      const [product, ...adding] = made.bindBackwardParts(args, spare);
+      return [...costed(product!, rest.span), ...adding];
+    },
   };
 }

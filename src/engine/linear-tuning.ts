@@ -26,17 +26,19 @@ export type FewRows<W> = readonly {
 /** Rows up to which there are kernels for few. */
 const FEW_HARDWARE = [1, 8];
 const FEW_SOFTWARE = [1, 4];
-/** Rows of a trial at least and at most, and its operations where they leave a choice. */
+/**
+ * Rows of a trial at least and at most, and its operations where they leave a choice. A batch has hundreds of
+ * rows; fewer make small tiles look better than they are.
+ */
 const LEAST_TRIAL_ROWS = 8;
-const TRIAL_ROWS = 256;
-const TRIAL_WORK = 2e9;
+const TRIAL_ROWS = 512;
+const TRIAL_WORK = 1e10;
 
 const HARDWARE_TILES: readonly Tile[] = [
-  { rows: 8, columns: 8, splits: 1, shared: true },
-  { rows: 4, columns: 8, splits: 1, shared: true },
-  { rows: 4, columns: 4, splits: 1, shared: true },
+  { rows: 8, columns: 8, splits: 2, shared: true },
+  { rows: 4, columns: 8, splits: 2, shared: true },
   { rows: 4, columns: 4, splits: 4, shared: true },
-  { rows: 8, columns: 8, lanes: 32, quads: false },
+  { rows: 4, columns: 4, splits: 1, shared: true },
 ];
 const SOFTWARE_TILES: readonly Tile[] = [
   { rows: 4, columns: 8, lanes: 8, quads: false },

@@ -33,7 +33,8 @@ export class DivergenceLoss {
   ) {
     const { capacity, span } = tile;
     const storage = (label: string, count: number) => gpu.storage(`loss ${label}`, count * 4);
-    this.teacherLogits = storage('teacher logits', capacity * weights.config.vocabSize);
+    if (!tile.teacherLogits) throw new RangeError('A divergence needs a tile with a teacher.');
+    this.teacherLogits = tile.teacherLogits;
     this.posterior = storage('refusal posterior', capacity);
     this.rhoStart = storage('rho start', capacity + 1);
     this.rhoToken = storage('rho tokens', capacity * RHO_PER_ROW);
@@ -74,8 +75,8 @@ export class DivergenceLoss {
   }
 
   release(): void {
-    const { posterior, rhoStart, rhoToken, rhoProb, teacherLogits } = this;
-    this.gpu.release(posterior, rhoStart, rhoToken, rhoProb, teacherLogits);
+    const { posterior, rhoStart, rhoToken, rhoProb } = this;
+    this.gpu.release(posterior, rhoStart, rhoToken, rhoProb);
   }
 
   /** End of the rows from `start` on that fit together with their sparse entries. */

@@ -25,6 +25,8 @@ export interface LossTile {
   rowLoss: GPUBuffer;
   /** [capacity, dim], free until the losses are made. */
   spare: GPUBuffer;
+  /** The teacher's logits, [capacity, vocabSize], free again from then on; null without a teacher. */
+  teacherLogits: GPUBuffer | null;
 }
 
 /** The loss rows of one pass, and their way to the kernel that reads them. */
@@ -59,6 +61,7 @@ export class LossStage {
     backward: BackwardPass,
     { logitsRows: capacity }: Pick<MemoryPlan, 'logitsRows'>,
     private readonly lossRows: number,
+    hasTeacher: boolean,
   ) {
     const storage = (label: string, floats: number) => {
       const buffer = gpu.storage(`loss ${label}`, floats * 4);
@@ -80,6 +83,9 @@ export class LossStage {
       coef: storage('coefficients', capacity),
       rowLoss: storage('row losses', capacity),
       spare: storage('rows', capacity * weights.config.dim),
+      teacherLogits: hasTeacher
+        ? storage('teacher logits', capacity * weights.config.vocabSize)
+        : null,
     };
     // What the logits were made from is done with: the gradients go there.
     const dHidden = head.hidden;
@@ -88,7 +94,10 @@ export class LossStage {
     const { logitCap } = kernels;
     this.backOps = [
       ...(logitCap && capped ? [logitCap.bindBackward({ dy: logits, kept: capped, span })] : []),
-      ...weights.head.bindBackward({ dy: logits, dx: dHidden, accumulate: false, span }),
+      ...weights.head.bindBackward({
+        ...{ dy: logits, dx: dHidden, accumulate: false, span },
+        spare: this.tile.teacherLogits ?? undefined,
+      }),
       kernels.norm.bindBackward({ ...norm, accumulate: false, span }),
       kernels.rows.bindScatter({ x: dChosen, y: backward.gradient, index: head.index, span }),
     ];

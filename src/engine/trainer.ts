@@ -85,7 +85,8 @@ export class PromptTrainer {
     const forward = new ForwardPass(gpu, adapted, kernels, pass);
     const inside = adapter ? { adapter: { lowest: adapter.lowest } } : {};
     const backward = new BackwardPass(gpu, adapted, kernels, forward, { ...sizes, ...inside });
-    const parts = [submitter, forward, backward, plan, maxLossRows] as const;
+    const hasTeacher = options.objective.family === 'divergence';
+    const parts = [submitter, forward, backward, plan, maxLossRows, hasTeacher] as const;
     this.stage = new LossStage(gpu, weights, kernels, ...parts);
     this.loss = own.losses(kernels, this.stage.tile);
     this.forcing = new TeacherForcing(gpu, weights, submitter, forward, this.stage.head, logprob);

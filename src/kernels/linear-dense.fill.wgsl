@@ -1,4 +1,4 @@
-// The part of B of linear.shared.wgsl from f32 or f16 weights; see linear-dense.wgsl for how they lie.
+// B of linear.shared.wgsl from f32 or f16 weights, four at a fetch; see linear-dense.wgsl for how they lie.
 //#if HALF
 alias Weight = vec2<u32>;
 //#else
@@ -9,6 +9,8 @@ alias Weight = f32;
 //#end
 //#end
 @group(0) @binding(4) var<storage, read> weight: array<Weight>;
+
+alias Fetched = vec4<f32>;
 
 // Four values from `at` on, of which `count` are there.
 fn stored(at: u32, count: u32) -> vec4<f32> {
@@ -27,27 +29,30 @@ fn stored(at: u32, count: u32) -> vec4<f32> {
 //#end
 }
 
-fn fill(k: u32, firstColumn: u32, lane: u32, party: u32) {
+fn fetch(k: u32, firstColumn: u32, at: u32) -> Fetched {
 //#if ACROSS
-  for (var block = lane; block < RIGHT * SHARED_DEPTH; block += 64u) {
-    let quad = block % RIGHT;
-    let step = block / RIGHT;
-    let column = min(firstColumn + 4u * quad, shape.width - 1u);
-    let at = min(k + step, shape.depth - 1u) * shape.width + column;
-    tiles[rightAt(party, step, quad)] = stored(at, shape.width - column);
-  }
+  let column = min(firstColumn + 4u * (at % (8u * GROUPS)), shape.width - 1u);
+  let step = min(k + at / (8u * GROUPS), shape.depth - 1u);
+  return stored(step * shape.width + column, shape.width - column);
 //#else
-  for (var block = lane; block < RIGHT * (SHARED_DEPTH / 4u); block += 64u) {
-    let steps = (block % (SHARED_DEPTH / 4u)) * 4u;
-    let quad = block / (SHARED_DEPTH / 4u);
-    let step = min(k + steps, shape.depth - 1u);
-//#repeat j 4
-    let column$j = min(firstColumn + 4u * quad + $ju, shape.width - 1u);
-    let from$j = stored(column$j * shape.depth + step, shape.depth - step);
-//#done
-//#repeat i 4
-    tiles[rightAt(party, steps + $iu, quad)] = vec4(from0[$i], from1[$i], from2[$i], from3[$i]);
-//#done
-  }
+  let column = min(firstColumn + at / QUARTERS, shape.width - 1u);
+  let step = min(k + 4u * (at % QUARTERS), shape.depth - 1u);
+  return stored(column * shape.depth + step, shape.depth - step);
+//#end
+}
+
+fn put(party: u32, at: u32, fetched: Fetched) {
+//#if ACROSS
+  let quad = at % (8u * GROUPS);
+  let step = at / (8u * GROUPS);
+  let turn = turnOfRight(step, quad >> 3u);
+  tiles[party][LEFTS + step * GROUPS + (quad >> 3u)][(quad ^ turn) & 7u] = fetched;
+//#else
+  let column = at / QUARTERS;
+  let quarter = at % QUARTERS;
+  let quad = column >> 2u;
+  let turn = turnOfRight(quarter, column & 3u);
+  let eight = LEFTS + (quarter * 4u + (column & 3u)) * GROUPS + (quad >> 3u);
+  tiles[party][eight][(quad ^ turn) & 7u] = fetched;
 //#end
 }

@@ -77,6 +77,8 @@ export interface LinearDenseKernel {
   bindForward(args: LinearDenseForward): Op;
   /** dx (+)= dy · W on the rows of the span. */
   bindBackward(args: LinearDenseBackward): Op;
+  /** The same; a long reduction is shared out through `spare`, which nothing else needs meanwhile. */
+  bindBackwardParts(args: LinearDenseBackward, spare: GPUBuffer): Op[];
   release(): void;
 }
 
@@ -113,6 +115,7 @@ export async function createLinearDense(
       label: `linear-dense ${variant} ${layout} ${inFeatures}x${outFeatures}`,
       source,
       fill,
+      fetched: 4,
       shape: size,
       tile: shape.tile ?? chooseTile(gpu, size, WIDE_TILE, shape.tuning),
       accumulate: variant === 'backward-accumulate',
@@ -129,6 +132,11 @@ export async function createLinearDense(
     return found;
   }
 
+  const backward = ({ dy, weight, dx, accumulate, span }: LinearDenseBackward) => ({
+    product: product(accumulate ? 'backward-accumulate' : 'backward'),
+    operands: { x: dy, y: dx, rest: [weight.data], span },
+  });
+
   return {
     shape,
     bindForward({ x, weight, residual, y, span }) {
@@ -140,13 +148,13 @@ export async function createLinearDense(
       if (residual) rest.push(residual);
       return product(residual ? 'forward-residual' : 'forward').bind({ x, y, rest, span });
     },
-    bindBackward({ dy, weight, dx, accumulate, span }) {
-      return product(accumulate ? 'backward-accumulate' : 'backward').bind({
-        x: dy,
-        y: dx,
-        rest: [weight.data],
-        span,
-      });
+    bindBackward(args) {
+      const { product, operands } = backward(args);
+      return product.bind(operands);
+    },
+    bindBackwardParts(args, spare) {
+      const { product, operands } = backward(args);
+      return product.bindParts(operands, spare);
     },
     release() {
       for (const made of products.values()) made.release();

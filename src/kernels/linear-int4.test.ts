@@ -25,14 +25,10 @@ const SIZES: [rows: number, inFeatures: number, outFeatures: number][] = [
   [65, 96, 66],
 ];
 
-/** Widths of 32, 16 and 8 lanes, with and without a tail. */
-const HARDWARE_SIZES: typeof SIZES = [
-  [65, 64, 256],
-  [9, 128, 517],
-];
+/** Those that graphics hardware gets, and tries. */
 const SHARED_TILES: readonly Tile[] = [
-  { rows: 8, columns: 8, splits: 1, shared: true },
-  { rows: 4, columns: 8, splits: 1, shared: true },
+  { rows: 8, columns: 8, splits: 2, shared: true },
+  { rows: 4, columns: 8, splits: 2, shared: true },
   { rows: 4, columns: 4, splits: 1, shared: true },
   { rows: 4, columns: 4, splits: 4, shared: true },
 ];
@@ -53,7 +49,7 @@ function int4(gpu: Gpu, k: number, n: number, withZeroPoints: boolean) {
   return { weight, w };
 }
 
-/** Checks the four variants against f64, and that rows outside the span keep their values. */
+/** Checks all variants against f64, and that rows outside the span keep their values. */
 async function agrees(
   gpu: Gpu,
   rows: number,
@@ -85,11 +81,15 @@ async function agrees(
   const [X, DY, R] = [upload('x', x), upload('dy', dy), upload('residual', residual)];
   const [Y, YR] = [upload('y', yBefore), upload('y + r', yBefore)];
   const [DX, DXA] = [upload('dx', dxBefore), upload('dx + dx', dxBefore)];
+  const [PX, PXA] = [upload('dx by parts', dxBefore), upload('dx + dx by parts', dxBefore)];
+  const spare = gpu.storage('spare', 3 * DX.size);
   gpu.run([
     kernel.bindForward({ x: X, weight, y: Y, span }),
     kernel.bindForward({ x: X, weight, residual: R, y: YR, span }),
     kernel.bindBackward({ dy: DY, weight, dx: DX, accumulate: false, span }),
     kernel.bindBackward({ dy: DY, weight, dx: DXA, accumulate: true, span }),
+    ...kernel.bindBackwardParts({ dy: DY, weight, dx: PX, accumulate: false, span }, spare),
+    ...kernel.bindBackwardParts({ dy: DY, weight, dx: PXA, accumulate: true, span }, spare),
   ]);
 
   const shape = { rows, inFeatures: k, outFeatures: n };
@@ -119,6 +119,8 @@ async function agrees(
     [YR, n, yBefore, expected(yBefore, n, product, residual)],
     [DX, k, dxBefore, expected(dxBefore, k, gradient)],
     [DXA, k, dxBefore, expected(dxBefore, k, gradient, dxBefore)],
+    [PX, k, dxBefore, expected(dxBefore, k, gradient)],
+    [PXA, k, dxBefore, expected(dxBefore, k, gradient, dxBefore)],
   ];
   for (const [buffer, width, before, reference] of checks) {
     const got = await gpu.readFloats(buffer, total * width);
@@ -129,7 +131,7 @@ async function agrees(
   }
   span.release();
   kernel.release();
-  gpu.release(X, DY, R, Y, YR, DX, DXA, ...Object.values(weight));
+  gpu.release(X, DY, R, Y, YR, DX, DXA, PX, PXA, spare, ...Object.values(weight));
 }
 
 describe.each(GPU_VARIANTS)('int4 linear with $name', ({ subgroups }) => {
@@ -142,19 +144,10 @@ describe.each(GPU_VARIANTS)('int4 linear with $name', ({ subgroups }) => {
     );
   });
 
-  it.each(HARDWARE_SIZES)(
-    'agrees with f64 with the tile for graphics hardware: %i rows, %i inputs, %i outputs',
-    async (rows, k, n) => {
-      await agrees(await testGpu(subgroups), rows, k, n, false, { tuning: 'hardware' });
-    },
-  );
-
-  it.each(SHARED_TILES)(
-    'agrees with f64 with lanes that share $rows x $columns outputs each, split in $splits',
-    async (tile) => {
-      await agrees(await testGpu(subgroups), 70, 160, 131, true, { tile });
-    },
-  );
+  it('agrees with f64 with lanes of a large tile of their own: 9 rows, 128 inputs, 517 outputs', async () => {
+    const tile = { rows: 8, columns: 8, lanes: 32, quads: false };
+    await agrees(await testGpu(subgroups), 9, 128, 517, false, { tile });
+  });
 
   it('follows the span from one run to the next without being bound again', async () => {
     const gpu = await testGpu(subgroups);
@@ -234,5 +227,42 @@ describe('reference of the linear layer', () => {
     expect([0, 1, 7, 32].map((i) => symmetric[i])).toEqual([-14, -12, 14, 5]);
     const own = dequantise(shape, data, [2, -1], Uint8Array.of(0x51));
     expect([0, 1, 7, 32].map((i) => own[i])).toEqual([0, 2, 28, 2]);
+  });
+});
+
+/** They use no subgroup operations. */
+describe('int4 linear with lanes that share tiles', () => {
+  it.each(SHARED_TILES)(
+    'agrees with f64: $rows x $columns outputs each, split in $splits',
+    async (tile) => {
+      await agrees(await testGpu(false), 70, 160, 131, true, { tile });
+    },
+  );
+
+  it('agrees with f64 where workgroups share a long reduction out', async () => {
+    const gpu = await testGpu(false);
+    const tile = { rows: 4, columns: 4, splits: 4, shared: true } as const;
+    await agrees(gpu, 5, 64, 2600, false, { tile });
+    const kernel = await createLinearInt4(gpu, { inFeatures: 64, outFeatures: 2600, tile });
+    const { weight } = int4(gpu, 64, 2600, false);
+    const [dy, dx, spare] = [2600, 64, 192].map((floats) => gpu.storage('test', floats * 4));
+    const args = { dy: dy!, weight, dx: dx!, accumulate: false, span: new Span(gpu, 'test') };
+    expect(kernel.bindBackwardParts(args, spare!)).toHaveLength(2);
+    expect(kernel.bindBackwardParts(args, dx!)).toHaveLength(1);
+    kernel.release();
+    gpu.release(dy, dx, spare, ...Object.values(weight));
+  });
+
+  it('refuses tiles that lanes cannot share', async () => {
+    const gpu = await testGpu(false);
+    for (const [rows, columns, splits] of [
+      [8, 16, 2],
+      [8, 8, 8],
+      [4, 6, 1],
+    ] as const) {
+      const tile = { rows, columns, splits, shared: true } as const;
+      const made = createLinearInt4(gpu, { inFeatures: 64, outFeatures: 64, tile });
+      await expect(made).rejects.toThrow(RangeError);
+    }
   });
 });

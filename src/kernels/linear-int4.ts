@@ -74,6 +74,8 @@ export interface LinearInt4Kernel {
   bindForward(args: LinearInt4Forward): Op;
   /** dx (+)= dy · W on the rows of the span. */
   bindBackward(args: LinearInt4Backward): Op;
+  /** The same; a long reduction is shared out through `spare`, which nothing else needs meanwhile. */
+  bindBackwardParts(args: LinearInt4Backward, spare: GPUBuffer): Op[];
   release(): void;
 }
 
@@ -105,6 +107,7 @@ export async function createLinearInt4(
       label: `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
       source,
       fill,
+      fetched: 8,
       shape: size,
       tile: shape.tile ?? chooseTile(gpu, size, WIDE_TILE, shape.tuning),
       accumulate: variant === 'backward-accumulate',
@@ -131,6 +134,11 @@ export async function createLinearInt4(
     return [weight.data, weight.scales, ...(weight.zeroPoints ? [weight.zeroPoints] : [])];
   }
 
+  const backward = ({ dy, weight, dx, accumulate, span }: LinearInt4Backward) => ({
+    product: product(accumulate ? 'backward-accumulate' : 'backward'),
+    operands: { x: dy, y: dx, rest: weightBuffers(weight), span },
+  });
+
   return {
     shape,
     bindForward({ x, weight, residual, y, span }) {
@@ -142,14 +150,13 @@ export async function createLinearInt4(
       if (residual) rest.push(residual);
       return product(residual ? 'forward-residual' : 'forward').bind({ x, y, rest, span });
     },
-    bindBackward({ dy, weight, dx, accumulate, span }) {
-      const rest = weightBuffers(weight);
-      return product(accumulate ? 'backward-accumulate' : 'backward').bind({
-        x: dy,
-        y: dx,
-        rest,
-        span,
-      });
+    bindBackward(args) {
+      const { product, operands } = backward(args);
+      return product.bind(operands);
+    },
+    bindBackwardParts(args, spare) {
+      const { product, operands } = backward(args);
+      return product.bindParts(operands, spare);
     },
     release() {
       for (const made of products.values()) made.release();

@@ -1,8 +1,9 @@
 /** What the linear kernels share: the register tile, pipelines of a shader, binding. */
-import { bind, type Gpu, type Op, type Span } from './gpu';
+import { bind, type BufferPart, type Gpu, type Op, type Span } from './gpu';
 import inputs from './linear.inputs.wgsl?raw';
 import operands from './linear.operands.wgsl?raw';
 import outputs from './linear.outputs.wgsl?raw';
+import partsSource from './linear.parts.wgsl?raw';
 import shared from './linear.shared.wgsl?raw';
 import start from './linear.start.wgsl?raw';
 import turn from './linear.turn.wgsl?raw';
@@ -57,7 +58,7 @@ export interface SharedTile {
   rows: number;
   /** Columns of the output that a lane holds: 4 or 8. */
   columns: number;
-  /** Parties of 8 × 8 lanes that share out the reduction: 1, or 4 with 4 × 4 outputs a lane. */
+  /** Parties of 8 × 8 lanes that share out the reduction: 1, 2 or 4. */
   splits: number;
   shared: true;
 }
@@ -74,13 +75,25 @@ export const UNROLL = 16;
 const SHARED_LANES = 8;
 /** Bytes of workgroup memory that every device has, and steps of the reduction that go there at most. */
 const SHARED_BYTES = 16_384;
-const SHARED_DEPTH = 32;
+const SHARED_DEPTH = 16;
+
+/** Workgroups that are worth sharing a reduction for, and the least steps of each. */
+const BUSY_WORKGROUPS = 512;
+const PART_STEPS = 1024;
+const MOST_PARTS = 32;
 
 /** Output columns of a workgroup on software; widths need not be multiples of it. */
 const SOFTWARE_COLUMNS = 64;
 
+/** What is fastest on a large card; small outputs need more lanes an output to keep it busy. */
+function sharedTile(width: number): SharedTile {
+  if (width >= 1024) return { rows: 8, columns: 8, splits: 2, shared: true };
+  if (width >= 512) return { rows: 4, columns: 8, splits: 2, shared: true };
+  return { rows: 4, columns: 4, splits: 4, shared: true };
+}
+
 /**
- * The register tile for a shape. `wide` is what a kernel wants on a software adapter, where a
+ * The tile for a shape. `wide` is what a kernel wants on a software adapter, where a
  * pipeline of 256 sums takes most of a second of compiler time: sizes that share one are worth that,
  * odd ones are not, and without subgroups a quarter of it does.
  */
@@ -91,8 +104,7 @@ export function chooseTile(
   tuning: LinearTuning = gpu.description.isFallbackAdapter ? 'software' : 'hardware',
 ): Tile {
   if (tuning === 'hardware') {
-    // Lanes for a wave, but none that a narrow output would leave idle; registers for 64 sums.
-    return { rows: 8, columns: 8, lanes: width > 128 ? 32 : width > 64 ? 16 : 8, quads: false };
+    return sharedTile(width);
   }
   const { rows, columns } =
     width < 32 || width % 4 !== 0 || (ySlice && !multiplesOf4(ySlice)) || depth % UNROLL !== 0
@@ -109,6 +121,8 @@ export interface ProductOptions {
   source: string;
   /** How the kernel of a shared tile fills its part of B. */
   fill: string;
+  /** Weights that a lane fetches at a time for it. */
+  fetched: number;
   shape: ProductShape;
   tile: Tile;
   /** Add to the output instead of overwriting it; read where the flag BACKWARD is set. */
@@ -134,7 +148,9 @@ export class Product {
     private readonly pipeline: GPUComputePipeline,
     private readonly shapeUniform: GPUBuffer,
     private readonly tile: Tile,
-    private readonly width: number,
+    private readonly shape: ProductShape,
+    /** Adds up parts of the reduction; null where they make no sense. */
+    private readonly addParts: GPUComputePipeline | null,
   ) {}
 
   static async create(gpu: Gpu, options: ProductOptions): Promise<Product> {
@@ -147,7 +163,7 @@ export class Product {
       COLUMNS: columns,
       GROUPS: columns / 4,
       ...(tile.shared
-        ? { HALF_ROWS: rows / 4, SPLITS: tile.splits, SHARED_DEPTH: sharedDepth(tile) }
+        ? sharedSizes(tile, options.fetched)
         : { WORDS: columns / 8, LANES: tile.lanes, UNROLL }),
     };
     const quads = !tile.shared && tile.quads;
@@ -159,6 +175,7 @@ export class Product {
         ...flags,
         QUADS: quads,
         SPLIT: tile.shared === true && tile.splits > 1,
+        BY_STEP: flags.ACROSS ?? flags.BACKWARD!,
         EVEN: multiplesOf4(ySlice) && shape.width % 4 === 0,
         PAIRS: !flags.BACKWARD || columns === 16,
         VECTORS: multiplesOf4(xSlice) && shape.depth % 4 === 0,
@@ -174,21 +191,57 @@ export class Product {
       uniform,
       new Uint32Array([shape.depth, shape.width, ...strides, Number(accumulate), 0]),
     );
-    return new Product(gpu, label, pipeline, uniform, tile, shape.width);
+    const sharable = tile.shared && flags.BACKWARD && !shape.ySlice && shape.width % 4 === 0;
+    const adding =
+      sharable && shape.depth >= 2 * PART_STEPS
+        ? await gpu.pipeline('linear parts', partsSource)
+        : null;
+    return new Product(gpu, label, pipeline, uniform, tile, shape, adding);
   }
 
-  bind({ x, y, rest, span }: ProductOperands): Op {
+  bind(operands: ProductOperands): Op {
+    return this.bindPart(operands, operands.y, 1);
+  }
+
+  /**
+   * As `bind`, with a long reduction shared out where there is room for its parts.
+   * @param spare a buffer that nothing else needs meanwhile
+   */
+  bindParts(operands: ProductOperands, spare: GPUBuffer): Op[] {
+    const { gpu, shape, tile, addParts } = this;
+    const { y, span } = operands;
+    const across = Math.ceil(shape.width / (SHARED_LANES * tile.columns));
+    const parts = Math.min(
+      MOST_PARTS,
+      Math.ceil(BUSY_WORKGROUPS / across),
+      Math.floor(shape.depth / PART_STEPS),
+      Math.floor(spare.size / y.size),
+    );
+    if (!addParts || parts < 2) return [this.bind(operands)];
+    const partial = { buffer: spare, size: parts * y.size };
+    const buffers = [span.buffer, this.shapeUniform, partial, y];
+    return [
+      this.bindPart(operands, partial, parts),
+      bind(gpu, 'linear parts', addParts, buffers, () => [
+        Math.ceil(shape.width / 256),
+        span.rows,
+        1,
+      ]),
+    ];
+  }
+
+  private bindPart({ x, rest, span }: ProductOperands, y: BufferPart, parts: number): Op {
     const { tile } = this;
     const [rows, columns] = tile.shared
       ? [SHARED_LANES * tile.rows, SHARED_LANES * tile.columns]
       : [tile.rows, tile.columns * tile.lanes];
-    const across = Math.ceil(this.width / columns);
+    const across = Math.ceil(this.shape.width / columns);
     return bind(
       this.gpu,
       this.label,
       this.pipeline,
       [span.buffer, this.shapeUniform, x, y, ...rest],
-      () => [across, Math.ceil(span.rows / rows), 1],
+      () => [across, Math.ceil(span.rows / rows), parts],
     );
   }
 
@@ -197,13 +250,29 @@ export class Product {
   }
 }
 
-/** Steps of the reduction whose parts of x and B lie in workgroup memory at once. */
-function sharedDepth({ rows, columns, splits }: SharedTile): number {
+/** Counts of linear.shared.wgsl. SHARED_DEPTH: steps whose parts of x and B lie in workgroup memory. */
+function sharedSizes({ rows, columns, splits }: SharedTile, fetched: number) {
   const bytesOfStep = 4 * SHARED_LANES * (rows + columns) * splits;
-  const fitting = Math.min(SHARED_DEPTH, SHARED_BYTES / bytesOfStep);
-  if (fitting % 8 !== 0)
-    throw new RangeError('A shared tile needs 8 steps at least, in whole eights.');
-  return fitting;
+  const most = Math.min(SHARED_DEPTH, SHARED_BYTES / bytesOfStep);
+  const depth = 2 ** Math.floor(Math.log2(most));
+  const lanes = SHARED_LANES ** 2;
+  const sizes = {
+    SPLITS: splits,
+    FETCHED: fetched,
+    SHARED_DEPTH: depth,
+    QUARTERS: depth / 4,
+    LEFT_FETCHES: (SHARED_LANES * rows * depth) / (4 * lanes),
+    RIGHT_FETCHES: (SHARED_LANES * columns * depth) / (fetched * lanes),
+  };
+  // Words of weights hold eight steps, and sums of a party go where tiles were.
+  const sums = lanes * rows * columns * 4;
+  if (
+    depth < 8 ||
+    !Object.values(sizes).every(Number.isInteger) ||
+    (splits > 1 && sums > bytesOfStep * depth)
+  )
+    throw new RangeError(`Lanes cannot share a tile of ${rows} × ${columns} in ${splits} parts.`);
+  return sizes;
 }
 
 function included(source: string, parts: Readonly<Record<string, string>>): string {
