@@ -31,7 +31,7 @@ const teamShapes: AttentionShape[] = [
 const teamTiles = [
   [32, 1, 4, 1, 1],
   [64, 1, 2, 2, 4],
-  [128, 4, 2, 3, 8],
+  [128, 4, 1, 3, 8],
 ] as const;
 function teamTile(
   workgroup: number,
