@@ -5,20 +5,27 @@ import { createLinearDense } from '../../src/kernels/linear-dense';
 import { createLinearInt4 } from '../../src/kernels/linear-int4';
 import { normals, random } from '../../src/kernels/testing';
 import { timeOps } from '../clock';
-import { TOY, TOY_TASK } from '../toy';
+import { TOY, TOY_TASK, type ToyShape } from '../toy';
 import type { Bench, Metric, Suite } from '../types';
 
 /** Rows of dX products against f32. */
 const ROWS = [32, 64, 128, 256];
 
-/** [inFeatures, outFeatures] of the toy's layers, and how many a layer has. */
-const { dim, heads, kvHeads, headDim, ffnDim, vocabSize } = TOY;
-const LAYER_SHAPES: readonly (readonly [inputs: number, outputs: number, count: number])[] = [
-  [dim, heads * headDim, 2],
-  [dim, kvHeads * headDim, 2],
-  [dim, ffnDim, 2],
-  [ffnDim, dim, 1],
-];
+/** [inFeatures, outFeatures] of a layer's products, and how many it has. */
+export function layerShapes(
+  shape: ToyShape,
+): readonly (readonly [inputs: number, outputs: number, count: number])[] {
+  const { dim, heads, kvHeads, headDim, ffnDim } = shape;
+  return [
+    [dim, heads * headDim, 2],
+    [dim, kvHeads * headDim, 2],
+    [dim, ffnDim, 2],
+    [ffnDim, dim, 1],
+  ];
+}
+
+const { dim, vocabSize } = TOY;
+const LAYER_SHAPES = layerShapes(TOY);
 
 interface Products {
   forward: Op;

@@ -1,10 +1,12 @@
 /** Shapes of models that people use, with random weights; for a real GPU. */
 import type { Engine } from '../../src/engine/engine';
 import { createLoopedCeiling } from '../../src/kernels/fma.ceiling';
+import type { Op } from '../../src/kernels/gpu';
 import { cost, interleave, timeOps } from '../clock';
 import { loadStudent, setUpTraining, toyStudent } from '../student';
 import type { ToyShape, ToyTask } from '../toy';
 import type { Bench, Metric, Suite } from '../types';
+import { createProducts, layerShapes } from './kernels';
 
 const SMOLLM2_135M: ToyShape = {
   ...{ dim: 576, layers: 30, heads: 9, kvHeads: 3, headDim: 64, ffnDim: 1536 },
@@ -44,7 +46,25 @@ function stepFlops(shape: ToyShape, task: ToyTask): number {
   return 4 * weights * rows + 6 * dim * vocabSize * lossRows;
 }
 
-async function runCase(bench: Bench, { name, shape, task }: Case): Promise<Metric[]> {
+/** Operations a millisecond of a layer's products, forward and dX, with the tiles that shapes stand for. */
+async function layerSpeed(bench: Bench, { gpu }: Engine, { shape, task }: Case): Promise<number> {
+  const rows = task.virtualTokens + task.batch * task.textTokens;
+  const shapes = layerShapes(shape);
+  const made = await Promise.all(
+    shapes.map(([inputs, outputs]) => createProducts(gpu, rows, inputs, outputs, false)),
+  );
+  const ops = shapes.flatMap(([, , count], i) => {
+    const { forward, backward } = made[i]!;
+    return Array<Op[]>(count).fill([forward, backward]).flat();
+  });
+  const times = await timeOps(bench, gpu, new Map([['layer', ops]]));
+  for (const products of made) products.release();
+  const flops = shapes.reduce((sum, [k, n, count]) => sum + 4 * rows * k * n * count, 0);
+  return flops / times.get('layer')!;
+}
+
+async function runCase(bench: Bench, one: Case): Promise<Metric[]> {
+  const { name, shape, task } = one;
   bench.host.log(`shapes: ${name} …`);
   const engine: Engine = await loadStudent(bench, toyStudent(shape));
   const setup = await setUpTraining(engine, task);
@@ -52,6 +72,7 @@ async function runCase(bench: Bench, { name, shape, task }: Case): Promise<Metri
   const result = await interleave(bench, new Map([['step', setup.step]]));
   const ceiling = await createLoopedCeiling(engine.gpu);
   const ceilings = await timeOps(bench, engine.gpu, new Map([['ceiling', [ceiling.op]]]));
+  const layer = await layerSpeed(bench, engine, one);
   const step = result('step');
   const tokens = task.batch * task.textTokens;
   const speed = stepFlops(shape, task) / cost(bench, step);
@@ -64,6 +85,11 @@ async function runCase(bench: Bench, { name, shape, task }: Case): Promise<Metri
       value: (100 * speed) / limit,
       unit: '%',
       ...(bench.software ? {} : { goal: 50, direction: 'higher' as const }),
+    },
+    {
+      metric: `${name}: GEMMs of a layer alone, share of the FMA ceiling`,
+      value: (100 * layer) / limit,
+      unit: '%',
     },
     { metric: `${name}: weights`, value: engine.weightBytes / 1e6, unit: 'MB' },
     { metric: `${name}: trainer`, value: setup.trainer.gpuBytes / 1e6, unit: 'MB' },

@@ -38,7 +38,6 @@ const HARDWARE_TILES: readonly Tile[] = [
   { rows: 8, columns: 8, splits: 2, shared: true },
   { rows: 4, columns: 8, splits: 2, shared: true },
   { rows: 4, columns: 4, splits: 4, shared: true },
-  { rows: 4, columns: 4, splits: 1, shared: true },
 ];
 const SOFTWARE_TILES: readonly Tile[] = [
   { rows: 4, columns: 8, lanes: 8, quads: false },

@@ -29,7 +29,6 @@ const SIZES: [rows: number, inFeatures: number, outFeatures: number][] = [
 const SHARED_TILES: readonly Tile[] = [
   { rows: 8, columns: 8, splits: 2, shared: true },
   { rows: 4, columns: 8, splits: 2, shared: true },
-  { rows: 4, columns: 4, splits: 1, shared: true },
   { rows: 4, columns: 4, splits: 4, shared: true },
 ];
 
