@@ -5,7 +5,7 @@ import { expect, type Page, test } from '@playwright/test';
 import { createStaticServer } from '../../tools/serve.mjs';
 import { startHub } from '../hub-server.mjs';
 import { hubRepository, modelFolder } from './fixture-model';
-import { dropFolder, keptRuns, openDialog } from './site';
+import { dropFolder, keptRuns, openDialog, watchWorkers } from './site';
 
 const MINUTE = 60_000;
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
@@ -132,6 +132,7 @@ test('a repository that is not there says so, and pocket still works', async ({ 
 test('a dropped folder trains without a copy of it', async ({ page, baseURL }) => {
   test.setTimeout(12 * MINUTE);
   const { parent, path } = await modelFolder('my qwen', 'qwen2-packed');
+  const asked = await watchWorkers(page);
   try {
     await page.goto(`${baseURL}/lab/`, { waitUntil: 'networkidle' });
     const dialog = await openDialog(page);
@@ -139,6 +140,18 @@ test('a dropped folder trains without a copy of it', async ({ page, baseURL }) =
     await expect(dialog.getByText('Chosen: my qwen')).toBeVisible();
     await dialog.getByRole('button', { name: 'Done' }).click();
     await expect(page.getByText('my qwen is read from your folder, never copied.')).toBeVisible();
+
+    await test.step('nothing is loaded or prepared before Start, and Cancel ends it', async () => {
+      // What an earlier visit has left is all that was looked for.
+      expect(asked.filter((name) => !/^(checkpoint|sweepResults)$/.test(name))).toEqual([]);
+      await page.getByRole('button', { name: 'Start', exact: true }).click();
+      const heading = page.getByRole('region', { name: 'Run', exact: true }).getByRole('heading');
+      await expect(heading).toHaveText(/^Preparing/, { timeout: 2 * MINUTE });
+      await expect(page.getByText(/\d+ of \d+/).first()).toBeVisible();
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await expect(heading).toHaveText('Ready to start', { timeout: MINUTE / 2 });
+      expect(await keptRuns(page)).toEqual([]);
+    });
     const run = await trainThreeSteps(page);
     expect(run.recipe.student).toBe('folder:my qwen');
   } finally {

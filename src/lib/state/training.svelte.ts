@@ -3,10 +3,10 @@ import { isTrained } from '../../distill/adapter-spec';
 import type { ImportedSet } from '../../distill/imported-prompts';
 import type { ProbeRecord, Recipe, RunRecord, StepRecord } from '../../distill/types';
 import { EVALUATION_SEED } from '../../distill/recipe';
-import type { CheckpointSummary, TrainEvent } from '../../workers/protocol';
+import type { CheckpointSummary, Progress, TrainEvent } from '../../workers/protocol';
 import { isCancelled, problemOf, type Problem } from './errors';
 import { type EvaluationWanted, missingEvaluations, withEvaluation } from './evaluations';
-import { narrate, scoreWords } from './narration';
+import { amount, narrate, PHASE_WORDS, scoreWords } from './narration';
 import { probeBoard } from './probe-board.svelte';
 import { promptSets } from './prompt-sets.svelte';
 import { runs } from './runs.svelte';
@@ -25,6 +25,11 @@ const NARRATE_EVERY_MS = 10_000;
 /** What is measured of a run, on which prompts. */
 type Wanted = EvaluationWanted | { set: 'custom'; temperature: 1; imported: ImportedSet };
 
+/** The safe system answers what nobody has prepared: a model that a person brings, for instance. */
+function isPreparing({ phase }: Progress): boolean {
+  return phase === 'guard' || phase === 'sample';
+}
+
 class Training {
   state = $state<TrainingState>('idle');
   /** The recipe of the present or last run. */
@@ -40,6 +45,9 @@ class Training {
   announcement = $state('');
   /** The name of the set that is measured on. */
   scoring = $state<string | null>(null);
+
+  /** How far the safe system's answers are, before the first step; null where none are made. */
+  preparing = $state.raw<Progress | null>(null);
 
   /** A run that was cut off by closing the tab, and can go on. */
   checkpoint = $state.raw<CheckpointSummary | null>(null);
@@ -107,7 +115,7 @@ class Training {
 
   /** Ends the run and keeps what it has learned. Before the first step it only cancels. */
   async stop(): Promise<void> {
-    if (this.state === 'loading' || this.state === 'scoring') {
+    if (this.state === 'loading' || this.state === 'scoring' || this.preparing) {
       this.#abort?.abort();
     } else if (this.state === 'running' || this.state === 'paused') {
       this.state = 'stopping';
@@ -258,15 +266,18 @@ class Training {
   #take(event: TrainEvent): void {
     switch (event.kind) {
       case 'progress':
+        this.preparing = isPreparing(event.progress) ? event.progress : null;
         session.report('trainer', event.progress);
         return;
       case 'step':
+        this.preparing = null;
         this.steps = [...this.steps, event.record];
         this.tokensPerSecond = event.tokensPerSecond;
         this.secondsLeft = event.secondsLeft;
         this.gpuBytes = event.gpuBytes;
         return;
       case 'probe':
+        this.preparing = null;
         this.probes = [...this.probes, event.record];
         void probeBoard.fill(event.record.samples);
         return;
@@ -288,13 +299,20 @@ class Training {
     return `Finished and measured: ${scoreWords(scores)}.`;
   }
 
+  #narrate(): string {
+    const { preparing } = this;
+    if (preparing) return `${PHASE_WORDS[preparing.phase]}: ${amount(preparing)}.`;
+    return narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
+  }
+
   #enter(state: TrainingState, words: string): void {
     this.state = state;
     this.announcement = words;
+    if (state !== 'running' && state !== 'paused') this.preparing = null;
     clearInterval(this.#narrator);
     if (state === 'running') {
       this.#narrator = setInterval(() => {
-        this.announcement = narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
+        this.announcement = this.#narrate();
       }, NARRATE_EVERY_MS);
     }
   }
