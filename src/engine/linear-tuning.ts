@@ -33,6 +33,8 @@ const FEW_SOFTWARE = [1, 4];
 const LEAST_TRIAL_ROWS = 8;
 const TRIAL_ROWS = 512;
 const TRIAL_WORK = 1e10;
+/** Bytes of a trial's rows, which candidates share: little beside what training takes. */
+const TRIAL_BYTES = 8e6;
 
 const HARDWARE_TILES: readonly Tile[] = [
   { rows: 8, columns: 8, splits: 2, shared: true },
@@ -86,14 +88,18 @@ export class LinearTuner {
   async tile(shape: Shape, weight: Int4Weight, variant: LinearVariant): Promise<Tile | undefined> {
     // Adding makes no difference to what is fast.
     const kind = variant.startsWith('backward') ? 'backward' : 'forward';
-    const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile);
+    const rows = this.rowsFor(shape);
+    const buffers = new TrialBuffers(this.gpu, shape, rows);
+    const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile, buffers);
     // A tile higher than the trial would look worse than it is.
-    const fair = [...this.tiles].filter(([, tile]) => rowsOf(tile) <= this.rowsFor(shape));
+    const fair = [...this.tiles].filter(([, tile]) => rowsOf(tile) <= rows);
     const candidates: Candidates = {
       [USUAL]: trial(),
       ...Object.fromEntries(fair.map(([name, tile]) => [name, trial(tile)])),
     };
-    const chosen = await this.autotuner.choose(`int4 ${kind} ${text(shape)}`, candidates);
+    const chosen = await this.autotuner
+      .choose(`int4 ${kind} ${text(shape)}`, candidates)
+      .finally(() => buffers.release());
     return this.tiles.get(chosen);
   }
 
@@ -105,12 +111,16 @@ export class LinearTuner {
         // Rows that cannot be bound are not run either.
         if (rows > this.boundRows(shape)) return null;
         const few = fewTile(this.gpu, rows);
+        const buffers = new TrialBuffers(this.gpu, shape, rows);
         const candidates: Candidates = {
-          [nameOf(few.tile)]: () => this.fewTrial(shape, weight, rows, few),
-          [USUAL]: () => this.trial(shape, weight, 'forward', undefined, rows),
+          [nameOf(few.tile)]: () => this.fewTrial(shape, weight, few, buffers),
+          [USUAL]: () => this.trial(shape, weight, 'forward', undefined, buffers),
         };
         const question = `int4 ${rows} rows ${text(shape)}`;
-        if ((await this.autotuner.choose(question, candidates)) === USUAL) return null;
+        const chosen = await this.autotuner
+          .choose(question, candidates)
+          .finally(() => buffers.release());
+        if (chosen === USUAL) return null;
         return { rows, kernel: await this.fewKernel(shape, few) };
       }),
     );
@@ -138,49 +148,85 @@ export class LinearTuner {
     weight: Int4Weight,
     variant: 'forward' | 'backward',
     tile: Tile | undefined,
-    rows = this.rowsFor(shape),
+    buffers: TrialBuffers,
   ): Promise<Trial> {
     const kernel = await createLinearInt4(this.gpu, { ...shape, variants: [variant], tile });
-    const { x, y, span, release } = this.buffers(shape, rows);
+    const { x, y, span } = buffers;
     const op =
       variant === 'forward'
         ? kernel.bindForward({ x, weight, y, span })
         : kernel.bindBackward({ dy: y, weight, dx: x, accumulate: false, span });
-    return { op, release: () => (release(), kernel.release()) };
+    return { op, release: () => kernel.release() };
   }
 
   private async fewTrial(
     shape: LinearInt4RowsShape,
     weight: Int4Weight,
-    rows: number,
     few: FewTile,
+    buffers: TrialBuffers,
   ): Promise<Trial> {
     const kernel = await this.fewKernel({ ...shape, residual: false }, few);
-    const { x, y, span, release } = this.buffers(shape, rows);
+    const { x, y, span } = buffers;
     const op = kernel.bind({ x, weight, y, span });
-    return { op, release: () => (release(), kernel.release()) };
-  }
-
-  private buffers({ inFeatures, outFeatures, slice }: Shape, rows: number) {
-    const { gpu } = this;
-    const x = gpu.storage('trial x', rows * inFeatures * 4);
-    const y = gpu.storage('trial y', rows * (slice?.of ?? outFeatures) * 4);
-    const span = new Span(gpu, 'trial');
-    span.set(0, rows);
-    return { x, y, span, release: () => (gpu.release(x, y), span.release()) };
+    return { op, release: () => kernel.release() };
   }
 
   private rowsFor(shape: Shape): number {
-    const byWork = Math.max(
-      LEAST_TRIAL_ROWS,
-      TRIAL_WORK / (2 * shape.inFeatures * shape.outFeatures),
-    );
-    return Math.max(1, Math.floor(Math.min(byWork, this.boundRows(shape), TRIAL_ROWS)));
+    const { inFeatures, outFeatures } = shape;
+    const byWork = TRIAL_WORK / (2 * inFeatures * outFeatures);
+    const byBytes = TRIAL_BYTES / (4 * (inFeatures + widthOf(shape)));
+    const most = Math.max(LEAST_TRIAL_ROWS, Math.min(byWork, byBytes));
+    return Math.max(1, Math.floor(Math.min(most, this.boundRows(shape), TRIAL_ROWS)));
   }
 
   /** Rows of x and y that a binding holds. */
-  private boundRows({ inFeatures, outFeatures, slice }: Shape): number {
-    return Math.floor(this.gpu.bindingBytes / (4 * Math.max(inFeatures, slice?.of ?? outFeatures)));
+  private boundRows(shape: Shape): number {
+    return Math.floor(this.gpu.bindingBytes / (4 * Math.max(shape.inFeatures, widthOf(shape))));
+  }
+}
+
+/** Columns of y, of which the layer may write some. */
+function widthOf({ outFeatures, slice }: Shape): number {
+  return slice?.of ?? outFeatures;
+}
+
+/** What the candidates of a question read and write, made when the first of them is. */
+class TrialBuffers {
+  private made: { x: GPUBuffer; y: GPUBuffer; span: Span } | null = null;
+
+  constructor(
+    private readonly gpu: Gpu,
+    private readonly shape: Shape,
+    private readonly rows: number,
+  ) {}
+
+  get x(): GPUBuffer {
+    return this.all().x;
+  }
+
+  get y(): GPUBuffer {
+    return this.all().y;
+  }
+
+  get span(): Span {
+    return this.all().span;
+  }
+
+  release(): void {
+    if (!this.made) return;
+    this.gpu.release(this.made.x, this.made.y);
+    this.made.span.release();
+    this.made = null;
+  }
+
+  private all() {
+    if (this.made) return this.made;
+    const { gpu, shape, rows } = this;
+    const x = gpu.storage('trial x', rows * shape.inFeatures * 4);
+    const y = gpu.storage('trial y', rows * widthOf(shape) * 4);
+    const span = new Span(gpu, 'trial');
+    span.set(0, rows);
+    return (this.made = { x, y, span });
   }
 }
 

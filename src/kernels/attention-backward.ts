@@ -129,10 +129,12 @@ export function attentionBackwardTile(
 ): AttentionBackwardTile {
   const forward = attentionTile(shape, software, lanes);
   if (forward.team) {
-    // Four warps of thirty-two lanes with the same keys: text keys alone would be too few lanes.
-    const team = { lanes, splits: 4 };
-    const keys = { workgroup: 128, keys: 1, queries: 2, heads: 1, rolled: false, team };
-    return { query: { ...forward, keys: 2 }, keys };
+    // Many teams with the same keys: text keys alone would be too few lanes. Their sums meet in workgroup
+    // memory, which is short where rows are long.
+    const team = { lanes, splits: shape.headDim > 128 ? 4 : 8 };
+    const workgroup = 4 * lanes * team.splits;
+    const keys = { workgroup, keys: 2, queries: 2, heads: 1, rolled: false, team };
+    return { query: forward, keys };
   }
   // A second row would save dQ a twentieth of its time and double what it takes to compile.
   const query = { ...forward, rows: 1, keys: 1 };

@@ -76,15 +76,17 @@ export interface Team {
 }
 
 const TEAM_LANES = [4, 8, 16];
-/** Floats of a row that a lane of a team holds if it can be had: of q, o, k and v at once. */
-const TEAM_FLOATS = 16;
+/** Lanes that were fastest on a large card, for rows of 32 to 128. */
+const BEST_LANES = 8;
+/** Floats that a lane of a team holds at most of q and as many of o, of all its heads. */
+const TEAM_FLOATS = 64;
 
 /** Lanes of a team that this adapter should have; 1: it can have none, or is better off without. */
 export function teamLanes(gpu: Gpu, headDim: number): number {
   const { isFallbackAdapter } = gpu.description;
   const possible = TEAM_LANES.filter((lanes) => canTeam(gpu, headDim, lanes));
   if (isFallbackAdapter || possible.length === 0) return 1;
-  return possible.findLast((lanes) => headDim / lanes >= TEAM_FLOATS) ?? possible[0]!;
+  return possible.findLast((lanes) => lanes <= BEST_LANES) ?? possible[0]!;
 }
 
 function canTeam({ description }: Gpu, headDim: number, lanes: number): boolean {
@@ -99,7 +101,7 @@ function canTeam({ description }: Gpu, headDim: number, lanes: number): boolean 
  * teams, and several keys under way at once. `lanes` of a team: {@link teamLanes}.
  */
 export function attentionTile(
-  { heads: all, headDim }: AttentionShape,
+  { headDim }: AttentionShape,
   software: boolean,
   lanes = 1,
 ): AttentionTile {
@@ -113,14 +115,11 @@ export function attentionTile(
     };
   if (lanes === 1) return { workgroup: 32, rows: 1, heads, keys: 1, rolled: false };
   return {
-    ...{ workgroup: 64, rows: 1, keys: 4, rolled: false },
-    // Models of many heads have lanes enough: there a key should be loaded for two of them.
-    heads: all >= MANY_HEADS ? 2 : 1,
-    team: { lanes, splits: 2 },
+    ...{ workgroup: 128, rows: 1, keys: 4, rolled: false },
+    heads: Math.max(1, Math.min(4, Math.floor((TEAM_FLOATS * lanes) / headDim))),
+    team: { lanes, splits: 4 },
   };
 }
-
-const MANY_HEADS = 16;
 
 /** For rows of different sequences: a workgroup has one row, whose keys its teams share. */
 export function decodeTile(tile: AttentionTile): AttentionTile {
