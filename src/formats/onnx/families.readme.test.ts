@@ -2,6 +2,7 @@
  * tests/fixtures/families/README.md, computed from the files themselves; `vitest run -u` writes it
  * anew.
  */
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { type DecoderModel, mapDecoder } from './decoder';
 import { type Family, load, NAMES } from './families.testing';
@@ -120,6 +121,11 @@ async function row(name: string): Promise<string[]> {
     bytes.toLocaleString('en'),
   ];
 }
+
+it('the README of the repository counts them right', () => {
+  const readme = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8');
+  expect(readme).toContain(`${NAMES.length} small exports`);
+});
 
 it('the list of fixtures says what they are', async () => {
   const rows = await Promise.all([...NAMES].sort().map(row));

@@ -69,15 +69,28 @@ async function readFamily(name: string): Promise<Family> {
   };
 }
 
-/** ‖found − logits‖ / ‖logits‖ of the mapped model's float64 forward pass. */
-export async function logitsError(family: Family): Promise<number> {
-  const { model, files, config, ids, logits } = family;
-  const found = await referenceLogits(mapDecoder(model, config), files, ids);
+/** A fixture's external data as the runtime takes them. */
+export function externalDataOf(name: string): { path: string; data: Uint8Array }[] {
+  const folder = new URL(`${name}/`, root);
+  return readdirSync(folder)
+    .filter((file) => file.includes('.onnx_data'))
+    .map((path) => ({ path, data: new Uint8Array(readFileSync(new URL(path, folder))) }));
+}
+
+/** ‖found − expected‖ / ‖expected‖; infinite where one is longer. */
+export function distance(found: ArrayLike<number>, expected: Float32Array): number {
+  if (found.length !== expected.length) return Infinity;
   let difference = 0;
   let size = 0;
-  for (const [i, value] of logits.entries()) {
+  for (const [i, value] of expected.entries()) {
     difference += (found[i]! - value) ** 2;
     size += value ** 2;
   }
   return Math.sqrt(difference / size);
+}
+
+/** The {@link distance} of the mapped model's float64 forward pass from PyTorch's logits. */
+export async function logitsError(family: Family): Promise<number> {
+  const { model, files, config, ids, logits } = family;
+  return distance(await referenceLogits(mapDecoder(model, config), files, ids), logits);
 }

@@ -1,11 +1,17 @@
 /** Half-precision fixtures as float32, in onnxruntime's WASM build and in the engine's mapper. */
-import { readdirSync, readFileSync } from 'node:fs';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, it } from 'vitest';
 import { memorySource } from '../byte-source';
 import { mapDecoder } from './decoder';
 import { WideningError } from './errors';
-import { type Family, load, logitsError, NAMES } from './families.testing';
+import {
+  distance,
+  externalDataOf,
+  type Family,
+  load,
+  logitsError,
+  NAMES,
+} from './families.testing';
 import { readOnnx } from './proto';
 import { runtimeLogits } from './runtime.testing';
 import { DataType, readFloats, readTensor } from './tensor';
@@ -17,29 +23,6 @@ const ROOM = { tensorBytes: 2 ** 30, totalBytes: 2 ** 31 };
 /** MODELS.md: a runtime that computes in half precision, and one that does not. */
 const F16_TOLERANCE = 5e-3;
 const F32_TOLERANCE = 1e-4;
-
-const root = new URL('../../../tests/fixtures/families/', import.meta.url);
-
-/** A fixture's external data as the runtime takes them. */
-function externalData(name: string) {
-  return readdirSync(new URL(`${name}/`, root))
-    .filter((file) => file.includes('.onnx_data'))
-    .map((path) => ({
-      path,
-      data: new Uint8Array(readFileSync(new URL(`${name}/${path}`, root))),
-    }));
-}
-
-function distance(a: Float32Array, b: Float32Array): number {
-  expect(a.length).toBe(b.length);
-  let difference = 0;
-  let norm = 0;
-  for (const [i, value] of b.entries()) {
-    difference += (a[i]! - value) ** 2;
-    norm += value ** 2;
-  }
-  return Math.sqrt(difference / norm);
-}
 
 function filesOf({ proto, chunks }: Widened): Family['files'] {
   const external = new Map(chunks.map(({ path, data }) => [path, memorySource(data)]));
@@ -55,7 +38,7 @@ describe.each(HALF)('%s', (name) => {
   it('says in float32 what it says in half precision, and what PyTorch says', async () => {
     const family = await load(name);
     const { bytes, config, files, ids } = family;
-    const half = await runtimeLogits(bytes, config, ids, externalData(name));
+    const half = await runtimeLogits(bytes, config, ids, externalDataOf(name));
     const { proto, chunks } = await widen(files, ROOM);
     const wide = await runtimeLogits(proto, config, ids, chunks);
     expect(distance(wide, half)).toBeLessThan(F16_TOLERANCE);
