@@ -5,10 +5,11 @@
  *   kernel whose operands do not fit the registers can reach it.
  * - looped: 10 such sums, 40 multiply-adds a turn: what a loop costs a software adapter besides.
  * - tile: the sums of a linear kernel's register tile, carried through the same loop with the same
- *   unrolling and the same products with matrices, but from operands that stand ready: what the tile
- *   could do were loads, dequantising and sharing between lanes free.
+ *   unrolling and the same dot products, but from operands that stand ready: what the tile could do
+ *   were loads, dequantising and sharing between lanes free.
  */
 import { bind, type Gpu, type Op } from './gpu';
+import products from './linear.products.wgsl?raw';
 import { UNROLL, type RegisterTile } from './linear.tile';
 import { unroll } from './linear.unroll';
 import { normals } from './testing';
@@ -72,13 +73,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   var acc$r_$g = vec4<f32>();
 //#done
 //#done
-//#repeat g GROUPS
+//#repeat c COLUMNS
 //#repeat h STEPS
-  let m$h_$g = mat4x4<f32>(
-//#repeat j 4
-    x[id.x * 2u + {16*$g+4*$h+$j}u],
-//#done
-  );
+  let w$h_$c = x[id.x * 2u + {4*$c+$h}u];
 //#done
 //#done
   for (var k = 0u; k < TURNSu; k++) {
@@ -88,13 +85,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 //#repeat h STEPS
     let a$r_$h = x$r_$h * turn;
 //#done
-//#repeat g GROUPS
-    acc$r_$g = acc$r_$g
-//#repeat h STEPS
-      + m$h_$g * a$r_$h
-//#done
-    ;
-//#done
+${products}
 //#done
   }
   y[id.x] = dot(vec4(1.0), vec4<f32>()
@@ -109,7 +100,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 export async function createTileCeiling(gpu: Gpu, tile: RegisterTile): Promise<Ceiling> {
   const { rows, columns, lanes } = tile;
   const [turns, groups] = [64, Math.max(4, 64 / lanes)];
-  const counts = { ROWS: rows, GROUPS: columns / 4, STEPS: UNROLL / 4 };
+  const counts = { ROWS: rows, COLUMNS: columns, GROUPS: columns / 4, STEPS: UNROLL / 4 };
   const text = unroll(TILE, counts).replace('TURNS', String(turns)).replace('LANES', String(lanes));
   const label = `tile ceiling ${rows} x ${columns}`;
   const pipeline = await gpu.pipeline(label, text);

@@ -10,6 +10,7 @@ import {
   requireMultiple,
   type LinearTuning,
   type LinearVariant,
+  type SoftwareTile,
   type Tile,
 } from './linear.tile';
 
@@ -17,7 +18,10 @@ import {
 export type DenseLayout = 'out_in' | 'in_out';
 
 /** 32 rows would be a fifth faster on a software adapter, and take three times as long to compile. */
-const WIDE_TILE = { rows: 16, columns: 8 };
+const WIDE_TILE: SoftwareTile = {
+  quads: { rows: 16, columns: 8 },
+  alone: { rows: 8, columns: 8 },
+};
 
 export interface LinearDenseShape {
   /** K. */

@@ -74,16 +74,9 @@ fn stored(at: u32) -> vec4<f32> {
 //#done
 //#done
 //#end
-//#include turn
 //#repeat r TILE_ROWS
 //#include inputs
-//#repeat g GROUPS
-    acc$r_$g = acc$r_$g
-//#repeat h STEPS
-      + m$h_$g * a$r_$h
-//#done
-    ;
-//#done
+//#include products
 //#done
   }
 //#if TAIL

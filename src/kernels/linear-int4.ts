@@ -10,11 +10,18 @@ import {
   requireMultiple,
   type LinearTuning,
   type LinearVariant,
+  type SoftwareTile,
   type Tile,
 } from './linear.tile';
 
-/** On a software adapter a load of x, shared by a quad, costs what a column's word costs. */
-const WIDE_TILE = { rows: 16, columns: 16 };
+/**
+ * On a software adapter a step of a row of x, shared by a quad, costs a quarter of a load, and four
+ * times that where nothing is shared; a step of a column, with its scale, costs less than a fifth.
+ */
+const WIDE_TILE: SoftwareTile = {
+  quads: { rows: 16, columns: 16 },
+  alone: { rows: 4, columns: 16 },
+};
 
 export interface LinearInt4Shape {
   /** K, a multiple of 32 (the block size of the scales). */

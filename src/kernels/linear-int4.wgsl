@@ -93,21 +93,22 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
 //#done
     ) ^ vec4(TOP_BIT);
 //#repeat i 7
-    let w$h_{8*$v+$i} = vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK$i))) - zero$h * UNIT$i;
+    let w$h_{8*$v+$i} = vec4(
+//#repeat j 4
+      f32(i32(bits$h_$v[$j] & MASK$i)) - zero$h[$j] * UNIT$i,
 //#done
-    let w$h_{8*$v+7} = vec4<f32>(vec4<i32>(bits$h_$v & vec4(MASK7))) - (zero$h - 8.0) * UNIT7;
+    );
+//#done
+    let w$h_{8*$v+7} = vec4(
+//#repeat j 4
+      f32(i32(bits$h_$v[$j] & MASK7)) - (zero$h[$j] - 8.0) * UNIT7,
+//#done
+    );
 //#done
 //#done
-//#include turn
 //#repeat r TILE_ROWS
 //#include inputs
-//#repeat g GROUPS
-    acc$r_$g = acc$r_$g
-//#repeat h STEPS
-      + m$h_$g * a$r_$h
-//#done
-    ;
-//#done
+//#include products
 //#done
   }
 //#if TAIL
@@ -176,6 +177,11 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
   const flipped$e = FLIPPED$e;
 //#done
 //#end
+//#if !ZERO_POINTS
+//#repeat e 2
+  let zeros$e = 8.0 * units$e - flipped$e;
+//#done
+//#end
   let factor0 = 1.0 / units0;
   let factor1 = 1.0 / units1;
   let factor2 = factor0;
@@ -190,28 +196,30 @@ const FLIPPED1 = vec4<f32>(0.0, 0.0, 0.0, 8.0 * UNIT7);
     let scale$c = scales[scales$c + block];
 //#if ZERO_POINTS
     let zero$c = zeroPoint(feature$c, block, (blocks + 1u) >> 1u);
+//#repeat e 2
+    let zeros$e_$c = zero$c * units$e - flipped$e;
+//#done
 //#else
-    const zero$c = 8.0;
+//#repeat e 2
+    let zeros$e_$c = zeros$e;
+//#done
 //#end
     let pair$c = data[pairs$c + (k >> 4u)] ^ vec2(TOP_BIT);
     let bits$c_0 = select(pair$c.x, pair$c.y, second == 1u);
     let bits$c_1 = select(pair$c.y, pair$c.x, second == 1u);
 //#repeat p 2
 //#repeat e 2
-    let w{2*$p+$e}_$c = (vec4<f32>(vec4<i32>(vec4(bits$c_$p) & masks$e)) - (zero$c * units$e - flipped$e)) * scale$c;
+    let w{2*$p+$e}_$c = vec4(
+//#repeat j 4
+      (f32(i32(bits$c_$p & masks$e[$j])) - zeros$e_$c[$j]) * scale$c,
+//#done
+    );
 //#done
 //#done
 //#done
-//#include turn
 //#repeat r TILE_ROWS
 //#include inputs
-//#repeat g GROUPS
-    acc$r_$g = acc$r_$g
-//#repeat h STEPS
-      + m$h_$g * a$r_$h
-//#done
-    ;
-//#done
+//#include products
 //#done
   }
 //#end

@@ -4,8 +4,8 @@
 // A workgroup makes TILE_ROWS × (LANES · COLUMNS) outputs, a lane TILE_ROWS × COLUMNS of them in
 // registers, a vec4 of sums for 4 neighbouring columns. The rows are the same for the whole workgroup, so
 // that the lanes of a quad can share what they load of x, whatever the subgroup size and the order
-// of lanes in a subgroup. Sums are products with 4 × 4 matrices: SwiftShader compiles those in a fraction
-// of the time that single multiply-adds take. VECTORS: rows of x consist of whole vec4.
+// of lanes in a subgroup. Sums are dot products: SwiftShader compiles those in two thirds of the time that
+// single multiply-adds take. VECTORS: rows of x consist of whole vec4.
 //#include operands
 
 // Value `at` of x, for depths that are no multiple of UNROLL.

@@ -4,9 +4,9 @@ import inputs from './linear.inputs.wgsl?raw';
 import operands from './linear.operands.wgsl?raw';
 import outputs from './linear.outputs.wgsl?raw';
 import partsSource from './linear.parts.wgsl?raw';
+import products from './linear.products.wgsl?raw';
 import shared from './linear.shared.wgsl?raw';
 import start from './linear.start.wgsl?raw';
-import turn from './linear.turn.wgsl?raw';
 import { unroll } from './linear.unroll';
 import { specialise, type Flags } from './wgsl';
 
@@ -66,7 +66,7 @@ export interface SharedTile {
 export type Tile = RegisterTile | SharedTile;
 
 /** Text that the linear kernels share, put in the place of `//#include <name>`. */
-const PARTS: Readonly<Record<string, string>> = { operands, start, inputs, turn, outputs };
+const PARTS: Readonly<Record<string, string>> = { operands, start, inputs, products, outputs };
 
 /** Steps of the reduction that the main loop takes at a time: a vec4 for each lane of a quad. */
 export const UNROLL = 16;
@@ -92,6 +92,11 @@ function sharedTile(width: number): SharedTile {
   return { rows: 4, columns: 4, splits: 4, shared: true };
 }
 
+/** Outputs that a lane holds on a software adapter: `quads` where lanes share x, `alone` elsewhere. */
+export type SoftwareTile = Readonly<
+  Record<'quads' | 'alone', Pick<RegisterTile, 'rows' | 'columns'>>
+>;
+
 /**
  * The tile for a shape. `wide` is what a kernel wants on a software adapter, where a
  * pipeline of 256 sums takes most of a second of compiler time: sizes that share one are worth that,
@@ -100,7 +105,7 @@ function sharedTile(width: number): SharedTile {
 export function chooseTile(
   gpu: Gpu,
   { depth, width, ySlice }: ProductShape,
-  wide: Pick<RegisterTile, 'rows' | 'columns'>,
+  wide: SoftwareTile,
   tuning: LinearTuning = gpu.description.isFallbackAdapter ? 'software' : 'hardware',
 ): Tile {
   if (tuning === 'hardware') {
@@ -110,8 +115,8 @@ export function chooseTile(
     width < 32 || width % 4 !== 0 || (ySlice && !multiplesOf4(ySlice)) || depth % UNROLL !== 0
       ? { rows: 4, columns: 8 }
       : gpu.subgroups
-        ? wide
-        : { rows: 8, columns: 8 };
+        ? wide.quads
+        : wide.alone;
   return { rows, columns, lanes: SOFTWARE_COLUMNS / columns, quads: gpu.subgroups };
 }
 
