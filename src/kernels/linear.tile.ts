@@ -68,6 +68,9 @@ export type Tile = RegisterTile | SharedTile;
 /** Text that the linear kernels share, put in the place of `//#include <name>`. */
 const PARTS: Readonly<Record<string, string>> = { operands, start, inputs, products, outputs };
 
+/** Flags of the operands where all rows consist of vec4 and nothing is added. */
+const WHOLE: Flags = { VECTORS: true, EVEN: true, BIAS: false, RESIDUAL: false };
+
 /** Steps of the reduction that the main loop takes at a time: a vec4 for each lane of a quad. */
 export const UNROLL = 16;
 
@@ -199,7 +202,7 @@ export class Product {
     const sharable = tile.shared && flags.BACKWARD && !shape.ySlice && shape.width % 4 === 0;
     const adding =
       sharable && shape.depth >= 2 * PART_STEPS
-        ? await gpu.pipeline('linear parts', partsSource)
+        ? await gpu.pipeline('linear parts', specialise(included(partsSource, PARTS), {}, WHOLE))
         : null;
     return new Product(gpu, label, pipeline, uniform, tile, shape, adding);
   }
