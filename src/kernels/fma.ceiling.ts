@@ -4,6 +4,8 @@
  * - registers: 12 sums a lane in registers, s = s · a + b, 768 multiply-adds a turn of the loop. No
  *   kernel whose operands do not fit the registers can reach it.
  * - looped: 10 such sums, 40 multiply-adds a turn: what a loop costs a software adapter besides.
+ * - plain: 8 such sums, once each a turn, as one writes such a loop: ARCHITECTURE.md's 5.4 GFLOP/s a core
+ *   of a software adapter. There it is no ceiling, because the loop costs more than the sums.
  * - tile: the sums of a linear kernel's register tile, carried through the same loop with the same
  *   unrolling and the same dot products, but from operands that stand ready: what the tile could do
  *   were loads, dequantising and sharing between lanes free.
@@ -59,6 +61,7 @@ async function chains(gpu: Gpu, count: number, unrolled: number, turns: number):
 
 export const createRegisterCeiling = (gpu: Gpu): Promise<Ceiling> => chains(gpu, 12, 64, 32);
 export const createLoopedCeiling = (gpu: Gpu): Promise<Ceiling> => chains(gpu, 10, 4, 512);
+export const createPlainCeiling = (gpu: Gpu): Promise<Ceiling> => chains(gpu, 8, 1, 2048);
 
 const TILE = `
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
