@@ -314,6 +314,25 @@ describe('attention backward by teams of lanes', () => {
     expectClose(await run(subgroups, pocket, batch, inputs, { partitions, tile }), expected);
   });
 
+  it('equals the reference with the teams that graphics hardware gets', async () => {
+    const batch = mixedBatch(65);
+    const inputs = inputsFor(pocket, batch);
+    const expected = attentionGradientReference(pocket, inputs, inputs.dO);
+    const tile = attentionBackwardTile(pocket, false, 4);
+    expectClose(await run(subgroups, pocket, batch, inputs, { tile }), expected);
+  });
+
+  it.each([32, 64, 96, 128, 256])('fits the memory of any workgroup: rows of %i', (headDim) => {
+    for (const lanes of [4, 8]) {
+      const { query, keys } = attentionBackwardTile({ ...pocket, headDim }, false, lanes);
+      // Half the lanes hand over what a lane has: a part of o and two numbers a head; of dK and dV.
+      const part = (4 * headDim) / lanes;
+      expect((query.workgroup / 2) * query.heads * (part + 8)).toBeLessThanOrEqual(16_384);
+      expect((keys.workgroup / 2) * 2 * part).toBeLessThanOrEqual(16_384);
+      expect(keys.workgroup).toBeLessThanOrEqual(256);
+    }
+  });
+
   it('gives the same bits twice', async () => {
     const batch = mixedBatch(65);
     const inputs = inputsFor(pocket, batch);

@@ -80,6 +80,8 @@ const TEAM_LANES = [4, 8, 16];
 const BEST_LANES = 8;
 /** Floats that a lane of a team holds at most of q and as many of o, of all its heads. */
 const TEAM_FLOATS = 64;
+/** Workgroup memory that every device has; half the lanes hand their sums over through it. */
+const TEAM_BYTES = 16_384;
 
 /** Lanes of a team that this adapter should have; 1: it can have none, or is better off without. */
 export function teamLanes(gpu: Gpu, headDim: number): number {
@@ -114,10 +116,18 @@ export function attentionTile(
       rolled: true,
     };
   if (lanes === 1) return { workgroup: 32, rows: 1, heads, keys: 1, rolled: false };
+  // Of a lane and head: its part of o, and top and sum of the softmax.
+  const handed = (4 * headDim) / lanes + 8;
+  const splits = 64 * handed > TEAM_BYTES ? 2 : 4;
+  const workgroup = 32 * splits;
+  const fitting = Math.min(
+    (TEAM_FLOATS * lanes) / headDim,
+    (2 * TEAM_BYTES) / (workgroup * handed),
+  );
   return {
-    ...{ workgroup: 128, rows: 1, keys: 4, rolled: false },
-    heads: Math.max(1, Math.min(4, Math.floor((TEAM_FLOATS * lanes) / headDim))),
-    team: { lanes, splits: 4 },
+    ...{ workgroup, rows: 1, keys: 4, rolled: false },
+    heads: Math.max(1, Math.min(4, Math.floor(fitting))),
+    team: { lanes, splits },
   };
 }
 
