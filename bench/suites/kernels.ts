@@ -28,6 +28,11 @@ export function layerShapes(
   ];
 }
 
+/** Operations of a layer's products at `rows` rows, one way. */
+export function layerFlops(shape: ToyShape, rows: number): number {
+  return layerShapes(shape).reduce((sum, [k, n, count]) => sum + 2 * rows * k * n * count, 0);
+}
+
 const { dim, vocabSize } = TOY;
 const LAYER_SHAPES = layerShapes(TOY);
 
@@ -136,17 +141,14 @@ async function compareWithCeiling(bench: Bench, gpu: Gpu): Promise<Metric[]> {
     ['head dX', [head.backward]],
   ]);
   const times = await timeOps(bench, gpu, lists);
-  const layerFlops = LAYER_SHAPES.reduce((sum, [k, n, count]) => sum + 2 * rows * k * n * count, 0);
+  const oneWay = layerFlops(TOY, rows);
   const headFlops = 2 * lossRows * dim * vocabSize;
   const limit = ceiling.flops / times.get('ceiling')!;
   const plainLimit = plain.flops / times.get('plain')!;
   const share = (flops: number, milliseconds: number) => (100 * flops) / milliseconds / limit;
   const layersOnce = times.get('layer forward')! + times.get('layer dX')!;
   const headOnce = 2 * times.get('head forward')! + times.get('head dX')!;
-  const all = share(
-    TOY.layers * 2 * layerFlops + 3 * headFlops,
-    TOY.layers * layersOnce + headOnce,
-  );
+  const all = share(TOY.layers * 2 * oneWay + 3 * headFlops, TOY.layers * layersOnce + headOnce);
   const per = bench.software ? 'GFLOP/CPU s' : 'GFLOP/s';
   const metrics: Metric[] = [
     { metric: 'FMA ceiling, plain loop', value: plainLimit / 1e6, unit: per },
@@ -159,7 +161,7 @@ async function compareWithCeiling(bench: Bench, gpu: Gpu): Promise<Metric[]> {
     ...(['forward', 'dX'] as const).flatMap((way) => [
       {
         metric: `layer GEMMs, M = ${rows}, ${way}: share of the looped ceiling`,
-        value: share(layerFlops, times.get(`layer ${way}`)!),
+        value: share(oneWay, times.get(`layer ${way}`)!),
         unit: '%',
       },
       {

@@ -6,7 +6,7 @@ import { cost, interleave, timeOps } from '../clock';
 import { loadStudent, setUpTraining, toyStudent } from '../student';
 import type { ToyShape, ToyTask } from '../toy';
 import type { Bench, Metric, Suite } from '../types';
-import { createProducts, layerShapes } from './kernels';
+import { createProducts, layerFlops, layerShapes } from './kernels';
 
 const SMOLLM2_135M: ToyShape = {
   ...{ dim: 576, layers: 30, heads: 9, kvHeads: 3, headDim: 64, ffnDim: 1536 },
@@ -39,11 +39,10 @@ const SCALED: readonly Case[] = [
 
 /** Multiply-adds of the products of one step, times two: 4 per weight and row, 6 in the head. */
 function stepFlops(shape: ToyShape, task: ToyTask): number {
-  const { dim, layers, heads, kvHeads, headDim, ffnDim, vocabSize } = shape;
+  const { dim, layers, vocabSize } = shape;
   const rows = task.virtualTokens + task.batch * task.textTokens;
   const lossRows = task.batch * (task.textTokens - task.promptTokens + 1);
-  const weights = layers * dim * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffnDim);
-  return 4 * weights * rows + 6 * dim * vocabSize * lossRows;
+  return 2 * layers * layerFlops(shape, rows) + 6 * dim * vocabSize * lossRows;
 }
 
 /** Operations a millisecond of a layer's products, forward and dX, with the tiles that shapes stand for. */
@@ -59,8 +58,7 @@ async function layerSpeed(bench: Bench, { gpu }: Engine, { shape, task }: Case):
   });
   const times = await timeOps(bench, gpu, new Map([['layer', ops]]));
   for (const products of made) products.release();
-  const flops = shapes.reduce((sum, [k, n, count]) => sum + 4 * rows * k * n * count, 0);
-  return flops / times.get('layer')!;
+  return (2 * layerFlops(shape, rows)) / times.get('layer')!;
 }
 
 async function runCase(bench: Bench, one: Case): Promise<Metric[]> {

@@ -12,7 +12,7 @@ import {
   rowsTile,
   type RowsTile,
 } from '../kernels/linear-int4-rows';
-import type { LinearVariant, Tile } from '../kernels/linear.tile';
+import { type LinearVariant, sharedTile, type Tile } from '../kernels/linear.tile';
 import type { Autotuner, Candidates, Trial } from './autotune';
 
 /** Kernels for up to so many rows, ascending. */
@@ -92,7 +92,8 @@ export class LinearTuner {
     const buffers = new TrialBuffers(this.gpu, shape, rows);
     const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile, buffers);
     // A tile higher than the trial would look worse than it is.
-    const fair = [...this.tiles].filter(([, tile]) => rowsOf(tile) <= rows);
+    const usual = nameOf(sharedTile(kind === 'forward' ? shape.outFeatures : shape.inFeatures));
+    const fair = [...this.tiles].filter(([name, tile]) => rowsOf(tile) <= rows && name !== usual);
     const candidates: Candidates = {
       [USUAL]: trial(),
       ...Object.fromEntries(fair.map(([name, tile]) => [name, trial(tile)])),

@@ -5,28 +5,18 @@ import {
   createAttentionBackward,
   type AttentionBackwardTile,
 } from './attention-backward';
-import { mixedBatch, packBatch, type PackedBatch } from './attention.batches';
+import {
+  mixedBatch,
+  named,
+  packBatch,
+  type PackedBatch,
+  shapes,
+  teamShapes,
+} from './attention.batches';
 import { attentionGradientReference, attentionReference } from './attention.reference';
 import { Span } from './gpu';
 import { GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
 
-const shapes: AttentionShape[] = [
-  { heads: 1, kvHeads: 1, headDim: 8, scale: 0.35 },
-  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
-  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
-  { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
-  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
-  { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
-];
-/** For teams: one, two, three and four vec4 a lane; one to four heads on a KV head. */
-const teamShapes: AttentionShape[] = [
-  { heads: 2, kvHeads: 2, headDim: 16, scale: 0.25 },
-  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
-  { heads: 3, kvHeads: 1, headDim: 48, scale: 0.15 },
-  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
-  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
-  { heads: 2, kvHeads: 1, headDim: 32, scale: 0.25, softCap: 50, window: 6 },
-];
 /** [workgroup, heads, keys a turn of dQ and of a team, pairs, splits] */
 const teamTiles = [
   [32, 1, 4, 1, 1],
@@ -43,7 +33,6 @@ function teamTile(
   const tile = { workgroup, heads, keys, rolled: false, team: { lanes: 4, splits } };
   return { query: { ...tile, rows: 1 }, keys: { ...tile, queries } };
 }
-const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
 const pocket = shapes[1]!;
 const UNTOUCHED = 7;
 

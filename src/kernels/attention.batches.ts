@@ -1,4 +1,28 @@
-/** Packed batches for the tests and the benchmark of attention: [prefix | x₁ | r₁ | r̄₁ | x₂ | …]. */
+/** Shapes for the tests of attention, and packed batches for them and the benchmark. */
+import type { AttentionShape } from './attention';
+
+export const shapes: AttentionShape[] = [
+  { heads: 1, kvHeads: 1, headDim: 8, scale: 0.35 },
+  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
+  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
+  { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
+  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
+  { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
+];
+/** For teams: one, two, three and four vec4 a lane; one to four heads on a KV head. */
+export const teamShapes: AttentionShape[] = [
+  { heads: 2, kvHeads: 2, headDim: 16, scale: 0.25 },
+  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
+  { heads: 3, kvHeads: 1, headDim: 48, scale: 0.15 },
+  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
+  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
+  { heads: 2, kvHeads: 1, headDim: 32, scale: 0.25, softCap: 50, window: 6 },
+];
+
+/** A shape with what the titles of tests say of it. */
+export const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
+
+/** [prefix | x₁ | r₁ | r̄₁ | x₂ | …] */
 export interface PackedBatch {
   rows: number;
   prefix: number;

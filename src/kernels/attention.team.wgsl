@@ -13,8 +13,5 @@ fn teamSum(part: vec4<f32>) -> f32 {
   //#if TEAM_8
   sum += subgroupShuffleXor(sum, 4u);
   //#end
-  //#if TEAM_16
-  sum += subgroupShuffleXor(sum, 8u);
-  //#end
   return sum;
 }

@@ -5,7 +5,7 @@ import {
   type AttentionShape,
   type AttentionTile,
 } from './attention';
-import { mixedBatch, packBatch } from './attention.batches';
+import { mixedBatch, named, packBatch, shapes, teamShapes } from './attention.batches';
 import {
   attentionGradientReference,
   attentionReference,
@@ -14,23 +14,6 @@ import {
 import { Span } from './gpu';
 import { centralDifferences, GPU_VARIANTS, normals, relativeError, testGpu } from './testing';
 
-const shapes: AttentionShape[] = [
-  { heads: 1, kvHeads: 1, headDim: 8, scale: 0.35 },
-  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
-  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
-  { heads: 3, kvHeads: 1, headDim: 32, scale: 0.2 },
-  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
-  { heads: 2, kvHeads: 1, headDim: 16, scale: 0.25, softCap: 50, window: 6 },
-];
-/** For teams: one, two, three and four vec4 a lane; one to four heads on a KV head. */
-const teamShapes: AttentionShape[] = [
-  { heads: 2, kvHeads: 2, headDim: 16, scale: 0.25 },
-  { heads: 4, kvHeads: 2, headDim: 32, scale: 1 / Math.sqrt(32) },
-  { heads: 3, kvHeads: 1, headDim: 48, scale: 0.15 },
-  { heads: 4, kvHeads: 1, headDim: 64, scale: 0.125 },
-  { heads: 4, kvHeads: 2, headDim: 16, scale: 0.5, softCap: 3 },
-  { heads: 2, kvHeads: 1, headDim: 32, scale: 0.25, softCap: 50, window: 6 },
-];
 /** [workgroup, heads, keys, splits] */
 const teamTiles = [
   [32, 1, 1, 1],
@@ -41,7 +24,6 @@ const teamTile = (workgroup: number, heads: number, keys: number, splits: number
   ...{ workgroup, rows: 1, heads, keys, rolled: false },
   team: { lanes: 4, splits },
 });
-const named = (shape: AttentionShape) => ({ ...shape, ratio: shape.heads / shape.kvHeads });
 
 function inputsFor(
   { heads, kvHeads, headDim }: AttentionShape,

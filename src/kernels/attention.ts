@@ -69,15 +69,14 @@ export interface AttentionTile {
 
 /** How lanes share rows, see attention.team.wgsl. `rows` and `rolled` of such a tile mean nothing. */
 export interface Team {
-  /** 4, 8 or 16. */
+  /** 4 or 8. */
   lanes: number;
   /** Teams that share the keys (for dK and dV the queries) of one row; a power of two. */
   splits: number;
 }
 
-const TEAM_LANES = [4, 8, 16];
-/** Lanes that were fastest on a large card, for rows of 32 to 128. */
-const BEST_LANES = 8;
+/** Ascending; the most that a row and an adapter allow were fastest on a large card. */
+const TEAM_LANES = [4, 8];
 /** Floats that a lane of a team holds at most of q and as many of o, of all its heads. */
 const TEAM_FLOATS = 64;
 /** Workgroup memory that every device has; half the lanes hand their sums over through it. */
@@ -85,10 +84,8 @@ const TEAM_BYTES = 16_384;
 
 /** Lanes of a team that this adapter should have; 1: it can have none, or is better off without. */
 export function teamLanes(gpu: Gpu, headDim: number): number {
-  const { isFallbackAdapter } = gpu.description;
-  const possible = TEAM_LANES.filter((lanes) => canTeam(gpu, headDim, lanes));
-  if (isFallbackAdapter || possible.length === 0) return 1;
-  return possible.findLast((lanes) => lanes <= BEST_LANES) ?? possible[0]!;
+  if (gpu.description.isFallbackAdapter) return 1;
+  return TEAM_LANES.findLast((lanes) => canTeam(gpu, headDim, lanes)) ?? 1;
 }
 
 function canTeam({ description }: Gpu, headDim: number, lanes: number): boolean {
@@ -269,7 +266,7 @@ export function teamCode(
   flags: Flags,
 ): string {
   const { TEAM, SPLITS } = constants;
-  const all = { ...flags, TEAM_8: TEAM >= 8, TEAM_16: TEAM >= 16, SPLIT: SPLITS > 1 };
+  const all = { ...flags, TEAM_8: TEAM === 8, SPLIT: SPLITS > 1 };
   const code = unroll(specialise(team + source, constants, all), constants);
   // `specialise` has added the directive where there are calls of `subgroup…`.
   return enableQuads(code, TEAM < 8);

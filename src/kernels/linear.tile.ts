@@ -47,7 +47,7 @@ export interface RegisterTile {
   columns: number;
   /** Lanes of a workgroup, a multiple of 4. */
   lanes: number;
-  /** The lanes of a quad share loads of x; a graphics card serves equal loads at once by itself. */
+  /** The lanes of a quad share loads of x; needs subgroups. */
   quads: boolean;
   shared?: false;
 }
@@ -88,8 +88,8 @@ const MOST_PARTS = 32;
 /** Output columns of a workgroup on software; widths need not be multiples of it. */
 const SOFTWARE_COLUMNS = 64;
 
-/** What is fastest on a large card; small outputs need more lanes an output to keep it busy. */
-function sharedTile(width: number): SharedTile {
+/** The tile for graphics hardware: what is fastest on a large card; small outputs need more lanes an output to keep it busy. */
+export function sharedTile(width: number): SharedTile {
   if (width >= 1024) return { rows: 8, columns: 8, splits: 2, shared: true };
   if (width >= 512) return { rows: 4, columns: 8, splits: 2, shared: true };
   return { rows: 4, columns: 4, splits: 4, shared: true };
