@@ -35,7 +35,7 @@ const arrows = Object.entries(forbidden).map(([room, rooms]) => ({
           ...(room === 'lib' || room === 'routes'
             ? [
                 {
-                  regex: '^(\\.\\./)+(engine|kernels)/|^(\\.\\./)+workers/[^/]+\\.worker',
+                  regex: '^(\\.\\./)+(engine|kernels)/|^(\\.\\./)+workers/.+\\.worker',
                   message: 'Pages talk to src/workers/client.ts; only types come from below.',
                   allowTypeImports: true,
                 },

@@ -1,5 +1,5 @@
 /** Medians of interleaved repeats, by the wall clock and by CPU time. */
-import { encode, type Gpu, type Op } from '../src/kernels/gpu';
+import { encode, type Gpu, type Op } from '../src/kernels/gpu/gpu';
 import type { Bench } from './types';
 
 export interface Sample {

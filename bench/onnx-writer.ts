@@ -1,6 +1,6 @@
 /** Writes the parts of an ONNX ModelProto that a decoder file has (onnx.proto, IR version 10). */
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { elementCount } from '../src/formats/onnx/tensor';
+import { elementCount } from '../src/formats/decoder/tensor';
 
 /** Where an initialiser lies in the external data file. */
 export interface ExternalTensor {

@@ -1,5 +1,5 @@
 /** Runs suites in whatever host this is and collects what the launcher prints and writes. */
-import { Gpu } from '../src/kernels/gpu';
+import { Gpu } from '../src/kernels/gpu/gpu';
 import { firstStepSuite } from './suites/first-step';
 import { growthSuite } from './suites/growth';
 import { kernelsSuite } from './suites/kernels';

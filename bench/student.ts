@@ -5,9 +5,9 @@ import type { TeacherPath, TrainExample } from '../src/engine/types';
 import { memorySource } from '../src/formats/byte-source';
 import { mapDecoder } from '../src/formats/onnx/decoder';
 import { readOnnx } from '../src/formats/onnx/proto';
-import type { ModelFiles } from '../src/formats/onnx/tensor';
-import { readMatrix, readNorm, readRotary } from '../src/formats/onnx/weights';
-import { Gpu, type GpuOptions } from '../src/kernels/gpu';
+import type { ModelFiles } from '../src/formats/decoder/tensor';
+import { readMatrix, readNorm, readRotary } from '../src/formats/decoder/weights';
+import { Gpu, type GpuOptions } from '../src/kernels/gpu/gpu';
 import {
   type ToyShape,
   type ToyTask,

@@ -7,8 +7,8 @@
 import type { Engine } from '../src/engine/engine';
 import type { TrainExample } from '../src/engine/types';
 import { type ByteSource, memorySource } from '../src/formats/byte-source';
-import { DataType, type ModelFiles, tensorBytes } from '../src/formats/onnx/tensor';
-import { normals, random } from '../src/kernels/testing';
+import { DataType, type ModelFiles, tensorBytes } from '../src/formats/decoder/tensor';
+import { normals, random } from '../src/kernels/gpu/testing';
 import { type ExternalTensor, type NodeSpec, type ValueSpec, writeOnnx } from './onnx-writer';
 
 export interface ToyShape {

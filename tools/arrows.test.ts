@@ -23,7 +23,7 @@ test.each([
   ['src/workers/a.ts', '../cli/main.ts'],
   ['src/formats/deep/a.ts', '../../kernels/gpu.ts'],
   ['src/lib/state/a.ts', '../../engine/model.ts'],
-  ['src/lib/state/a.ts', '../../workers/trainer.worker.ts'],
+  ['src/lib/state/a.ts', '../../workers/trainer/trainer.worker.ts'],
   ['src/lib/state/a.ts', '@huggingface/transformers'],
   ['src/routes/lab/a.ts', '../../kernels/gpu.ts'],
 ])('%s may not import %s', async (file, from) => {

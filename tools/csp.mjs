@@ -2,7 +2,7 @@
  * The one content security policy of the project. SvelteKit writes it into every page's <meta>
  * (with hashes for its inline start script); servers send it as a header, because a worker obeys
  * the headers of its own script and not the <meta> of the page that started it. The hub and its
- * download hosts are here because a person may choose a model of the hub; src/workers/fetch-guard.ts
+ * download hosts are here because a person may choose a model of the hub; src/workers/files/fetch-guard.ts
  * keeps every other code in the workers from them.
  */
 export const directives = /** @type {const} */ ({

@@ -3,11 +3,11 @@ import {
   createLoopedCeiling,
   createPlainCeiling,
   createRegisterCeiling,
-} from '../../src/kernels/fma.ceiling';
-import { Gpu, type Op, Span } from '../../src/kernels/gpu';
-import { createLinearDense } from '../../src/kernels/linear-dense';
-import { createLinearInt4 } from '../../src/kernels/linear-int4';
-import { normals, random } from '../../src/kernels/testing';
+} from '../../src/kernels/linear/fma.ceiling';
+import { Gpu, type Op, Span } from '../../src/kernels/gpu/gpu';
+import { createLinearDense } from '../../src/kernels/linear/linear-dense';
+import { createLinearInt4 } from '../../src/kernels/linear/linear-int4';
+import { normals, random } from '../../src/kernels/gpu/testing';
 import { timeOps } from '../clock';
 import { TOY, TOY_TASK, type ToyShape } from '../toy';
 import type { Bench, Metric, Suite } from '../types';

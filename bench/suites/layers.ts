@@ -1,7 +1,7 @@
 /** Parts of a step against what they need: layers, head, shared prefix. */
 import type { Engine } from '../../src/engine/engine';
-import type { Op } from '../../src/kernels/gpu';
-import { relativeError } from '../../src/kernels/testing';
+import type { Op } from '../../src/kernels/gpu/gpu';
+import { relativeError } from '../../src/kernels/gpu/testing';
 import { cost, median, timed } from '../clock';
 import { loadStudent, setUpTraining, toyStudent, type TrainingSetup } from '../student';
 import { TOY, TOY_TASK, type ToyTask } from '../toy';

@@ -1,6 +1,6 @@
 /** The same gradient whatever the adapter offers: subgroups, f16, small bindings. */
-import { relativeError } from '../../src/kernels/testing';
-import type { GpuOptions } from '../../src/kernels/gpu';
+import { relativeError } from '../../src/kernels/gpu/testing';
+import type { GpuOptions } from '../../src/kernels/gpu/gpu';
 import { loadStudent, setUpTraining, toyStudent } from '../student';
 import { TOY, TOY_TASK, type ToyShape, type ToyTask } from '../toy';
 import type { Bench, Metric, Suite } from '../types';

@@ -1,7 +1,7 @@
 /** Shapes of models that people use, with random weights; for a real GPU. */
 import type { Engine } from '../../src/engine/engine';
-import { createLoopedCeiling } from '../../src/kernels/fma.ceiling';
-import type { Op } from '../../src/kernels/gpu';
+import { createLoopedCeiling } from '../../src/kernels/linear/fma.ceiling';
+import type { Op } from '../../src/kernels/gpu/gpu';
 import { cost, interleave, timeOps } from '../clock';
 import { loadStudent, setUpTraining, toyStudent } from '../student';
 import type { ToyShape, ToyTask } from '../toy';

@@ -3,7 +3,7 @@
  * peer's time counts only when its gradient agrees with ours; ours is held against PyTorch's float64.
  */
 import type { Engine } from '../../src/engine/engine';
-import { relativeError } from '../../src/kernels/testing';
+import { relativeError } from '../../src/kernels/gpu/testing';
 import { cost, interleave } from '../clock';
 import {
   denseModel,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RECIPE, parseRecipe } from '../distill/recipe';
+import { DEFAULT_RECIPE, parseRecipe } from '../distill/train/recipe';
 import { helpText, parseArguments, UsageError } from './args';
 
 describe('parseArguments', () => {

@@ -1,9 +1,9 @@
 /** The command line of `npm run distill`, typed. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { ADAPTER_KINDS, ADAPTER_RANGES } from '../distill/adapter-spec';
+import { ADAPTER_KINDS, ADAPTER_RANGES } from '../distill/adapters/adapter-spec';
 import { OBJECTIVE_NAMES } from '../distill/objectives/spec';
-import { parseRecipe, RECIPE_RANGES, DEFAULT_RECIPE, RecipeError } from '../distill/recipe';
-import { learnsFromItself } from '../distill/training-data';
+import { parseRecipe, RECIPE_RANGES, DEFAULT_RECIPE, RecipeError } from '../distill/train/recipe';
+import { learnsFromItself } from '../distill/train/training-data';
 import type { Label, Recipe } from '../distill/types';
 import { PROMPT_LABELS } from '../formats/datasets/types';
 
@@ -324,7 +324,7 @@ export function helpText(): string {
     '',
     'Evaluation:',
     line('prompt LINK', 'with --eval: a share link whose prompt is evaluated too'),
-    line('sweep SPEC', 'run the cells of a sweep (JSON, see src/distill/sweep.ts) one by one;'),
+    line('sweep SPEC', 'run the cells of a sweep one by one (JSON, see docs/sweeps.md);'),
     `${' '.repeat(HELP_COLUMN)}goes on where it was left`,
     line('results FILE', 'with --sweep: the document of its results'),
     line('retry', 'with --sweep: run failed cells again'),

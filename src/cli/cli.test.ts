@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { decodeShare } from '../formats/share-link';
+import { decodeShare } from '../formats/share/share-link';
 import type { EvaluationReport, RunReport } from './report';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));

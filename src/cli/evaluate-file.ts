@@ -1,15 +1,15 @@
 /** `--eval`: a file of prompts, with or without a shared prompt. */
-import type { Adaptation } from '../distill/adaptation';
-import { contentHash, limitItems } from '../distill/dataset';
-import { evaluate } from '../distill/evaluate';
+import type { Adaptation } from '../distill/adapters/adaptation';
+import { contentHash, limitItems } from '../distill/data/dataset';
+import { evaluate } from '../distill/evaluation/evaluate';
 import { measureExtras } from '../distill/evaluation/extras';
-import { sharedVectors } from '../distill/form';
-import { type GuardCase, parseGuardCase } from '../distill/guard-case';
-import { fittingPrompts, type ImportedSet } from '../distill/imported-prompts';
-import { clampRecipe } from '../distill/recipe';
-import { SpecError } from '../distill/spec-fields';
+import { sharedVectors } from '../distill/adapters/form';
+import { type GuardCase, parseGuardCase } from '../distill/target/guard-case';
+import { fittingPrompts, type ImportedSet } from '../distill/data/imported-prompts';
+import { clampRecipe } from '../distill/train/recipe';
+import { SpecError } from '../distill/data/spec-fields';
 import type { SystemName } from '../distill/types';
-import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share-link';
+import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share/share-link';
 import { type Arguments, UsageError } from './args';
 import { phaseReporter } from './progress';
 import { answersOf, reported, summary } from './report';

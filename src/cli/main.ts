@@ -3,8 +3,8 @@
  * files in, `distil` or `evaluate`, JSON out.
  */
 import { writeFile } from 'node:fs/promises';
-import { studentOf } from '../distill/sweep-run';
-import { planRun } from '../distill/training-data';
+import { studentOf } from '../distill/sweep/sweep-run';
+import { planRun } from '../distill/train/training-data';
 import { helpText, parseArguments, UsageError } from './args';
 import { evaluateFile, sharedPrompt } from './evaluate-file';
 import { FileError, requireWritable } from './node-files';

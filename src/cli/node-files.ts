@@ -3,8 +3,8 @@ import { access, constants, open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { handleSource } from '../formats/byte-source';
 import { manifestId, type ModelManifest, parseManifest, verifyFile } from '../formats/manifest';
-import type { ModelFiles } from '../formats/onnx/tensor';
-import { parseDomain, parsePromptItems, type Domain } from '../distill/dataset';
+import type { ModelFiles } from '../formats/decoder/tensor';
+import { parseDomain, parsePromptItems, type Domain } from '../distill/data/dataset';
 import type { PromptItem } from '../distill/types';
 
 /** A file that is missing or cannot be read; the message names it. */

@@ -2,9 +2,9 @@
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { ChatTokenizer } from '../distill/chat';
-import { parsePrepared, preparedKey } from '../distill/prepare';
-import { DEFAULT_RECIPE } from '../distill/recipe';
+import { ChatTokenizer } from '../distill/data/chat';
+import { parsePrepared, preparedKey } from '../distill/train/prepare';
+import { DEFAULT_RECIPE } from '../distill/train/recipe';
 import { bundledData, jsonOf, openModel } from './node-files';
 
 const root = fileURLToPath(new URL('../../public', import.meta.url));

@@ -1,6 +1,6 @@
 /** What a person at the terminal is told while a run works. */
-import type { RunControl } from '../distill/control';
-import type { RunHooks, RunPhase } from '../distill/run';
+import type { RunControl } from '../distill/train/control';
+import type { RunHooks, RunPhase } from '../distill/train/run';
 import type { StepRecord } from '../distill/types';
 
 export type Say = (line: string) => void;

@@ -1,7 +1,7 @@
 /** A prompt set as a file: CSV, JSON or JSONL of a known layout, through the page's importers. */
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { type ImportedSet, MAX_SET_NAME } from '../distill/imported-prompts';
+import { type ImportedSet, MAX_SET_NAME } from '../distill/data/imported-prompts';
 import { handleSource } from '../formats/byte-source';
 import { importAll } from '../formats/datasets/import';
 import { fromByteSource, readTable } from '../formats/datasets/read';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_RECIPE } from '../distill/recipe';
+import { DEFAULT_RECIPE } from '../distill/train/recipe';
 import type { Evaluation, Measure, RunRecord, SystemName, SystemScores } from '../distill/types';
 import { recording, runReport, summary, type ReportEnvironment } from './report';
 

@@ -1,5 +1,5 @@
 /** The JSON that `npm run distill` writes. */
-import type { ImportedSource } from '../distill/imported-prompts';
+import type { ImportedSource } from '../distill/data/imported-prompts';
 import type {
   Evaluation,
   Measure,

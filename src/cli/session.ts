@@ -3,20 +3,20 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { create, globals } from 'webgpu';
 import packageJson from '../../package.json';
-import { virtualTokens } from '../distill/adaptation';
-import { ChatTokenizer } from '../distill/chat';
+import { virtualTokens } from '../distill/adapters/adaptation';
+import { ChatTokenizer } from '../distill/data/chat';
 import type { ExtraOptions } from '../distill/evaluation/extras';
 import {
   type FitOptions,
   type ImportedSet,
   recipeData,
   trainingPrompts,
-} from '../distill/imported-prompts';
-import { EVALUATION_SEED } from '../distill/recipe';
-import type { RunDeps } from '../distill/run';
+} from '../distill/data/imported-prompts';
+import { EVALUATION_SEED } from '../distill/train/recipe';
+import type { RunDeps } from '../distill/train/run';
 import type { Recipe } from '../distill/types';
 import { Engine } from '../engine/engine';
-import { Gpu } from '../kernels/gpu';
+import { Gpu } from '../kernels/gpu/gpu';
 import type { Arguments } from './args';
 import { bundledData, jsonOf, modelFiles, openModel, optionalJson } from './node-files';
 import { NodeGuard } from './node-guard';

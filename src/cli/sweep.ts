@@ -2,16 +2,16 @@
  * `--sweep`: all cells in one process, the results rewritten whole after each, so that a kill at any
  * point costs the cell in work and nothing else. The same command goes on where it was left.
  */
-import type { SystemAnswers } from '../distill/evaluate';
+import type { SystemAnswers } from '../distill/evaluation/evaluate';
 import type { ExtraOptions } from '../distill/evaluation/extras';
-import type { RunDeps, RunHooks } from '../distill/run';
-import { SpecError } from '../distill/spec-fields';
-import { parseSweep, type SweepSpec } from '../distill/sweep';
-import { emptyResults, mergeResults, parseResults } from '../distill/sweep-results';
-import { mergeSweeps } from '../distill/sweep-merge';
-import { packDocument } from '../distill/sweep-pack';
-import { parseOutcome, runSweep, type SweepDocument } from '../distill/sweep-run';
-import { GpuLostError } from '../kernels/errors';
+import type { RunDeps, RunHooks } from '../distill/train/run';
+import { SpecError } from '../distill/data/spec-fields';
+import { parseSweep, type SweepSpec } from '../distill/sweep/sweep';
+import { emptyResults, mergeResults, parseResults } from '../distill/sweep/sweep-results';
+import { mergeSweeps } from '../distill/sweep/sweep-merge';
+import { packDocument } from '../distill/sweep/sweep-pack';
+import { parseOutcome, runSweep, type SweepDocument } from '../distill/sweep/sweep-run';
+import { GpuLostError } from '../kernels/gpu/errors';
 import { UsageError } from './args';
 import { FileCache, writeWhole } from './file-cache';
 import { exists, jsonOf } from './node-files';

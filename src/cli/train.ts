@@ -1,7 +1,7 @@
 /** A single run: trained, evaluated and reported. */
 import { writeFile } from 'node:fs/promises';
-import { RunControl } from '../distill/control';
-import { DEFAULT_EVALUATIONS, distil } from '../distill/run';
+import { RunControl } from '../distill/train/control';
+import { DEFAULT_EVALUATIONS, distil } from '../distill/train/run';
 import { phaseReporter, stepReporter, stopOnInterrupt } from './progress';
 import { recording, runReport, summary } from './report';
 import type { Session } from './session';

@@ -14,10 +14,10 @@ import type {
   Tokens,
 } from '../engine/types';
 import type { PathsOfPrompt, StudentEngine, TrainerOptions } from './engine-port';
-import { Random } from './prng';
-import { effect, toyConfig, type ToyAdaptation } from './toy-adapters.testing';
-import { idOf, TOPICS, TOY_DOMAIN, TOY_WORDS } from './toy-domain.testing';
-import { softmax, ToyTrainer } from './toy-trainer.testing';
+import { Random } from './statistics/prng';
+import { effect, toyConfig, type ToyAdaptation } from './train/toy-adapters.testing';
+import { idOf, TOPICS, TOY_DOMAIN, TOY_WORDS } from './train/toy-domain.testing';
+import { softmax, ToyTrainer } from './train/toy-trainer.testing';
 
 export {
   TOY_DOMAIN,
@@ -26,7 +26,7 @@ export {
   toyChat,
   ToyGuard,
   toyItems,
-} from './toy-domain.testing';
+} from './train/toy-domain.testing';
 export { ToyTrainer };
 
 const V = TOY_WORDS;

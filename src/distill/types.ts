@@ -1,12 +1,12 @@
 /** Plain data of the method: recipes, runs, evaluations. Structured-cloneable, JSON-safe. */
-import type { AdapterSpec } from './adapter-spec';
-import type { Calibration, JointScore } from './calibration';
+import type { AdapterSpec } from './adapters/adapter-spec';
+import type { Calibration, JointScore } from './evaluation/calibration';
 import type { SystemCost } from './evaluation/cost';
 import type { BoundMeasurement } from './evaluation/measure-bound';
-import type { GuardCase } from './guard-case';
-import type { ImportedSource, RecipeData } from './imported-prompts';
+import type { GuardCase } from './target/guard-case';
+import type { ImportedSource, RecipeData } from './data/imported-prompts';
 import type { ObjectiveSpec } from './objectives/spec';
-import type { PolicyNumbers } from './policy';
+import type { PolicyNumbers } from './objectives/policy';
 
 export type Label = 'harmful' | 'borderline' | 'benign';
 

@@ -1,6 +1,6 @@
 /** LoRA and steering against PyTorch (float64): tests/fixtures/pocket/README.md, adapters.json. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GPU_VARIANTS, relativeError } from '../kernels/testing';
+import { GPU_VARIANTS, relativeError } from '../kernels/gpu/testing';
 import { adapterLayout, type AdapterShape } from './adapter-shape';
 import type { Engine } from './engine';
 import { FIXTURES, floats, goldenExamples, type PocketGolden } from './golden.testing';

@@ -1,10 +1,10 @@
 /**
  * LoRA and steering vectors on the GPU: their values in one buffer, and the frozen weights dressed
  * with them, so that every pass over those weights is a pass of the adapted model. Gradients go to
- * a second buffer of the same layout. Formulas in kernels/low-rank.wgsl.
+ * a second buffer of the same layout. Formulas in kernels/linear/low-rank.wgsl.
  */
-import type { BufferPart, Gpu } from '../kernels/gpu';
-import { createLowRank, type LowRankKernel } from '../kernels/low-rank';
+import type { BufferPart, Gpu } from '../kernels/gpu/gpu';
+import { createLowRank, type LowRankKernel } from '../kernels/linear/low-rank';
 import {
   adapterLayout,
   type AdapterLayout,

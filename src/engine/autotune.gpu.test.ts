@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { testGpu } from '../kernels/testing';
-import { createRows } from '../kernels/rows';
-import { Span } from '../kernels/gpu';
+import { testGpu } from '../kernels/gpu/testing';
+import { createRows } from '../kernels/rows/rows';
+import { Span } from '../kernels/gpu/gpu';
 import { type AutotuneCache, Autotuner, type Candidates } from './autotune';
 
 /** Remembers everything and what it was asked. */

@@ -3,7 +3,7 @@
  * what they will run on, the fastest is taken and remembered. Every candidate computes the same within
  * rounding, so a choice never changes what a model says; given the cache, choices are the same again.
  */
-import type { Gpu, Op } from '../kernels/gpu';
+import type { Gpu, Op } from '../kernels/gpu/gpu';
 
 /** Remembers choices between sessions; may forget. */
 export interface AutotuneCache {

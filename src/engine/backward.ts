@@ -8,8 +8,8 @@ import {
   type AttentionBackwardKernel,
   type AttentionGradientInputs,
   createAttentionBackward,
-} from '../kernels/attention-backward';
-import type { Gpu, Op, Span } from '../kernels/gpu';
+} from '../kernels/attention/attention-backward';
+import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
 import type { QueryRows } from './batch';
 import type { ForwardPass } from './forward';
 import { type ForwardKernels, perWindow } from './forward-kernels';

@@ -1,5 +1,5 @@
 /** GPU copies of a packed batch's per-row tables, allocated once for a row capacity. */
-import { type Gpu, Span } from '../kernels/gpu';
+import { type Gpu, Span } from '../kernels/gpu/gpu';
 
 export interface RowTables {
   tokens: Uint32Array;

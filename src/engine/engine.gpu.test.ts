@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GPU_VARIANTS, normals, random, relativeError } from '../kernels/testing';
+import { GPU_VARIANTS, normals, random, relativeError } from '../kernels/gpu/testing';
 import type { Engine } from './engine';
 import { CancelledError, SequenceTooLongError } from './errors';
 import { loadEngine } from './testing';

@@ -1,8 +1,8 @@
 /** The door to the engine: one frozen decoder on one GPU. See types.ts for the shapes. */
 import { type DecoderConfig, mapDecoder } from '../formats/onnx/decoder';
 import { readOnnx } from '../formats/onnx/proto';
-import type { ModelFiles } from '../formats/onnx/tensor';
-import { type Gpu, Span } from '../kernels/gpu';
+import type { ModelFiles } from '../formats/decoder/tensor';
+import { type Gpu, Span } from '../kernels/gpu/gpu';
 import { Adapter } from './adapter';
 import { adapterNeeds } from './adapter-shape';
 import { Autotuner, type AutotuneOptions } from './autotune';

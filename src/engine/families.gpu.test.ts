@@ -1,6 +1,6 @@
 /** The engine against PyTorch (float64) on every family and export structure: tools/models/fixtures. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { relativeError, testGpu } from '../kernels/testing';
+import { relativeError, testGpu } from '../kernels/gpu/testing';
 import { Engine } from './engine';
 import { type Family, familyExamples, loadFamily } from './testing';
 

@@ -2,8 +2,8 @@
  * Teacher-forced passes of the frozen model: logits, log-probabilities of given tokens, and the
  * hidden states that a distillation target is made from. No gradients.
  */
-import type { LogProbKernel } from '../kernels/divergence-logprob';
-import type { Gpu, Op } from '../kernels/gpu';
+import type { LogProbKernel } from '../kernels/loss/divergence-logprob';
+import type { Gpu, Op } from '../kernels/gpu/gpu';
 import { CancelledError, SequenceTooLongError } from './errors';
 import type { ForwardPass } from './forward';
 import type { HeadStage } from './head';

@@ -1,14 +1,18 @@
 /** Pipelines of the forward pass, made once for a model. */
 import type { DecoderConfig } from '../formats/onnx/decoder';
-import { type AttentionKernel, type AttentionShape, createAttention } from '../kernels/attention';
-import { createEmbedding } from '../kernels/embedding';
-import { createEmbeddingInt4 } from '../kernels/embedding-int4';
-import type { Gpu, Op, Span } from '../kernels/gpu';
-import { createRmsNorm, type RmsNormKernel } from '../kernels/rmsnorm';
-import { createRope, type RopeKernel } from '../kernels/rope';
-import { createRows, type RowsKernel } from '../kernels/rows';
-import { createSoftCap, type SoftCapKernel } from '../kernels/soft-cap';
-import { createSwiglu, type SwigluKernel } from '../kernels/swiglu';
+import {
+  type AttentionKernel,
+  type AttentionShape,
+  createAttention,
+} from '../kernels/attention/attention';
+import { createEmbedding } from '../kernels/rows/embedding';
+import { createEmbeddingInt4 } from '../kernels/rows/embedding-int4';
+import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
+import { createRmsNorm, type RmsNormKernel } from '../kernels/rows/rmsnorm';
+import { createRope, type RopeKernel } from '../kernels/rows/rope';
+import { createRows, type RowsKernel } from '../kernels/rows/rows';
+import { createSoftCap, type SoftCapKernel } from '../kernels/rows/soft-cap';
+import { createSwiglu, type SwigluKernel } from '../kernels/rows/swiglu';
 import type { DecoderWeights } from './weights';
 
 /** Looks tokens up in the model's table, times its factor. */

@@ -5,7 +5,7 @@
  * layers' inputs, or nothing; what does not stay is shared by all layers. In generation keys and
  * values go to rows `self[row]` of a pool; in training they stay in row order.
  */
-import { type Gpu, type Op, Span } from '../kernels/gpu';
+import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
 import { QueryRows, type RowTables } from './batch';
 import type { ForwardKernels } from './forward-kernels';
 import { allocateLayers, type KvPool, type LayerActivations } from './layer-activations';

@@ -6,9 +6,9 @@
  * sequence's text does not depend on its neighbours, but for rounding: a few sequences take other
  * kernels than many.
  */
-import { type AdvanceKernel, createAdvance } from '../kernels/advance';
-import type { Gpu, Op } from '../kernels/gpu';
-import { createSample, type SampleKernel } from '../kernels/sample';
+import { type AdvanceKernel, createAdvance } from '../kernels/sample/advance';
+import type { Gpu, Op } from '../kernels/gpu/gpu';
+import { createSample, type SampleKernel } from '../kernels/sample/sample';
 import { CancelledError, SequenceTooLongError } from './errors';
 import { ForwardPass } from './forward';
 import type { ForwardKernels } from './forward-kernels';

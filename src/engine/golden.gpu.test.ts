@@ -1,6 +1,6 @@
 /** The engine against PyTorch (float64) on the bundled students: tests/fixtures/pocket/README.md. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GPU_VARIANTS, relativeError } from '../kernels/testing';
+import { GPU_VARIANTS, relativeError } from '../kernels/gpu/testing';
 import type { Engine } from './engine';
 import { floats, goldenExamples, type PocketGolden } from './golden.testing';
 import { loadEngine, repositoryJson } from './testing';

@@ -2,7 +2,7 @@
  * From the residual stream to logits: chosen rows, final norm, LM head. Logits are wide, so they are
  * made for at most `capacity` rows at a time.
  */
-import { type Gpu, type Op, Span } from '../kernels/gpu';
+import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
 import type { ForwardKernels } from './forward-kernels';
 import type { DecoderWeights } from './weights';
 

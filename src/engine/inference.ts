@@ -2,8 +2,8 @@
  * Generation and teacher-forced passes of one engine, in buffers as large as what was asked for so
  * far: they are made on first use and made anew when more is asked for.
  */
-import { createLogProb, type LogProbKernel } from '../kernels/divergence-logprob';
-import type { Gpu } from '../kernels/gpu';
+import { createLogProb, type LogProbKernel } from '../kernels/loss/divergence-logprob';
+import type { Gpu } from '../kernels/gpu/gpu';
 import { MemoryPlanError } from './errors';
 import { TeacherForcing } from './forcing';
 import type { ForwardKernels } from './forward-kernels';

@@ -3,11 +3,11 @@
  * of y, backward adds up over the parts.
  */
 import type { Linear } from '../formats/onnx/decoder';
-import { type ModelFiles, readFloats } from '../formats/onnx/tensor';
-import type { Gpu, Op, Span } from '../kernels/gpu';
-import { createLinearDense, type DenseWeight } from '../kernels/linear-dense';
-import { createLinearInt4, type Int4Weight } from '../kernels/linear-int4';
-import type { ColumnSlice, LinearVariant } from '../kernels/linear.tile';
+import { type ModelFiles, readFloats } from '../formats/decoder/tensor';
+import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
+import { createLinearDense, type DenseWeight } from '../kernels/linear/linear-dense';
+import { createLinearInt4, type Int4Weight } from '../kernels/linear/linear-int4';
+import type { ColumnSlice, LinearVariant } from '../kernels/linear/linear.tile';
 import type { FewRows, LinearTuner } from './linear-tuning';
 import { type Part, type SharedTable, uploadDense, uploadInt4 } from './tables';
 import { withWork } from './work';

@@ -1,6 +1,6 @@
 /** Whatever is chosen, the model says the same. */
 import { describe, expect, it } from 'vitest';
-import { relativeError, testGpu } from '../kernels/testing';
+import { relativeError, testGpu } from '../kernels/gpu/testing';
 import { Engine } from './engine';
 import { familyExamples, loadFamily } from './testing';
 

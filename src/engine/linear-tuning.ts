@@ -1,18 +1,18 @@
 /** Which tiles the kernels of an int4 layer get, and which kernel a few rows take: tables or trials. */
-import { type Gpu, type Op, Span } from '../kernels/gpu';
+import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
 import {
   createLinearInt4,
   type Int4Weight,
   type LinearInt4Forward,
   type LinearInt4Shape,
-} from '../kernels/linear-int4';
+} from '../kernels/linear/linear-int4';
 import {
   createLinearInt4Rows,
   type LinearInt4RowsShape,
   rowsTile,
   type RowsTile,
-} from '../kernels/linear-int4-rows';
-import { type LinearVariant, sharedTile, type Tile } from '../kernels/linear.tile';
+} from '../kernels/linear/linear-int4-rows';
+import { type LinearVariant, sharedTile, type Tile } from '../kernels/linear/linear.tile';
 import type { Autotuner, Candidates, Trial } from './autotune';
 
 /** Kernels for up to so many rows, ascending. */

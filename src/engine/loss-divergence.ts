@@ -3,8 +3,8 @@
  * from its cached hidden states, for the rows of a tile; a tile whose targets are all sparse needs
  * none.
  */
-import type { DivergenceKernel } from '../kernels/divergence';
-import type { Gpu, Op } from '../kernels/gpu';
+import type { DivergenceKernel } from '../kernels/loss/divergence';
+import type { Gpu, Op } from '../kernels/gpu/gpu';
 import type { ForwardKernels } from './forward-kernels';
 import { lossRows, type LossRows } from './loss';
 import type { LossTile, PassRows } from './loss-stage';

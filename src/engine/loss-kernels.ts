@@ -1,7 +1,7 @@
 /** Compiles the losses that a trainer needs: its objective's, and its warm-up's where it has one. */
-import { createDivergence } from '../kernels/divergence';
-import type { Gpu } from '../kernels/gpu';
-import { createTokenLoss } from '../kernels/token-loss';
+import { createDivergence } from '../kernels/loss/divergence';
+import type { Gpu } from '../kernels/gpu/gpu';
+import { createTokenLoss } from '../kernels/loss/token-loss';
 import type { ForwardKernels } from './forward-kernels';
 import { DivergenceLoss } from './loss-divergence';
 import type { LossTile } from './loss-stage';

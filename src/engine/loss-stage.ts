@@ -3,7 +3,7 @@
  * the residual stream; a tile of rows at a time, because logits are wide. What a loss is made of
  * beside the student's logits, its family knows: loss-divergence.ts, loss-tokens.ts.
  */
-import type { Gpu, Op, Span } from '../kernels/gpu';
+import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
 import type { BackwardPass } from './backward';
 import type { ForwardPass } from './forward';
 import type { ForwardKernels } from './forward-kernels';

@@ -1,6 +1,6 @@
 /** Losses on given tokens: likelihood, TaiLr, PPO. There is no teacher. */
-import type { Gpu, Op } from '../kernels/gpu';
-import type { TokenLossKernel } from '../kernels/token-loss';
+import type { Gpu, Op } from '../kernels/gpu/gpu';
+import type { TokenLossKernel } from '../kernels/loss/token-loss';
 import type { LossTile, PassRows } from './loss-stage';
 import type { PackedBatch } from './pack';
 import { tokenRows } from './token-rows';

@@ -1,7 +1,7 @@
 /** What a plan promises, on devices: the same gradients in less memory, in smaller buffers and submits. */
 import { describe, expect, it, vi } from 'vitest';
-import { Gpu } from '../kernels/gpu';
-import { relativeError, testGpu } from '../kernels/testing';
+import { Gpu } from '../kernels/gpu/gpu';
+import { relativeError, testGpu } from '../kernels/gpu/testing';
 import { Engine } from './engine';
 import { CancelledError, MemoryPlanError } from './errors';
 import { exampleLossRows, exampleRows } from './pack';

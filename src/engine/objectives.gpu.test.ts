@@ -1,7 +1,7 @@
 /** Every objective against PyTorch (float64): tests/fixtures/pocket/README.md, objectives.json. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { dequantiseRows, quantiseRows } from '../formats/prompt-quant';
-import { GPU_VARIANTS, normals, relativeError } from '../kernels/testing';
+import { dequantiseRows, quantiseRows } from '../formats/share/prompt-quant';
+import { GPU_VARIANTS, normals, relativeError } from '../kernels/gpu/testing';
 import type { AdapterShape } from './adapter-shape';
 import type { Engine } from './engine';
 import {

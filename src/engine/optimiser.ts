@@ -1,7 +1,7 @@
 /** Adam over an adapter's values; two metrics of the step come with it. */
-import { ADAM_DEFAULTS, type AdamKernel, createAdam } from '../kernels/adam';
-import { type Gpu, type Op, Span } from '../kernels/gpu';
-import { createReduce, type ReduceKernel } from '../kernels/reduce';
+import { ADAM_DEFAULTS, type AdamKernel, createAdam } from '../kernels/adam/adam';
+import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
+import { createReduce, type ReduceKernel } from '../kernels/rows/reduce';
 import { DivergedError } from './errors';
 import type { StepMetrics } from './types';
 

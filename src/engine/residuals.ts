@@ -2,7 +2,7 @@
  * The residual stream behind every layer at the last token of prompts: what untrained steering
  * vectors are made from. No gradients; the pass's buffers live as long as the call.
  */
-import type { Gpu } from '../kernels/gpu';
+import type { Gpu } from '../kernels/gpu/gpu';
 import { CancelledError, SequenceTooLongError } from './errors';
 import { ForwardPass } from './forward';
 import type { ForwardKernels } from './forward-kernels';

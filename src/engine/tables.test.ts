@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DataType, readTensor, type TensorRef } from '../formats/onnx/tensor';
+import { DataType, readTensor, type TensorRef } from '../formats/decoder/tensor';
 import { memorySource } from '../formats/byte-source';
 import { MemoryPlanError } from './errors';
 import { cutRows, rowsOf } from './tables';

@@ -11,10 +11,10 @@ import {
   readTensor,
   sliceRows,
   type TensorRef,
-} from '../formats/onnx/tensor';
-import { readScales } from '../formats/onnx/weights';
-import type { Gpu } from '../kernels/gpu';
-import type { Int4Weight } from '../kernels/linear-int4';
+} from '../formats/decoder/tensor';
+import { readScales } from '../formats/decoder/weights';
+import type { Gpu } from '../kernels/gpu/gpu';
+import type { Int4Weight } from '../kernels/linear/linear-int4';
 import { MemoryPlanError } from './errors';
 
 /** Rows [first, first + rows) of a table or outputs of a layer. */

@@ -1,7 +1,7 @@
 /** What engine tests share: repository files in the browser and in Node, the pocket student. */
 import { memorySource } from '../formats/byte-source';
-import type { ModelFiles } from '../formats/onnx/tensor';
-import { Gpu } from '../kernels/gpu';
+import type { ModelFiles } from '../formats/decoder/tensor';
+import { Gpu } from '../kernels/gpu/gpu';
 import { Engine } from './engine';
 import type { TrainExample } from './types';
 

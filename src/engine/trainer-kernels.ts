@@ -1,7 +1,7 @@
 /** What a trainer is asked for, and the kernels that it needs beside those that all trainers share. */
-import { createFakeQuant } from '../kernels/fake-quant';
-import type { Gpu } from '../kernels/gpu';
-import { createRows } from '../kernels/rows';
+import { createFakeQuant } from '../kernels/rows/fake-quant';
+import type { Gpu } from '../kernels/gpu/gpu';
+import { createRows } from '../kernels/rows/rows';
 import { Adapter } from './adapter';
 import { type AdapterShape, SLICE_FLOATS } from './adapter-shape';
 import { createLoss } from './loss-kernels';

@@ -4,8 +4,8 @@
  * goes through in several, whose gradients add up. Nothing is allocated in a step, and eight bytes
  * of metrics come back.
  */
-import type { LogProbKernel } from '../kernels/divergence-logprob';
-import { type Gpu, type Op, Span } from '../kernels/gpu';
+import type { LogProbKernel } from '../kernels/loss/divergence-logprob';
+import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
 import type { Adapter } from './adapter';
 import { type BackwardKernels, BackwardPass } from './backward';
 import { TeacherForcing } from './forcing';

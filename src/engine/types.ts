@@ -3,7 +3,7 @@
  * It knows tokens, not text; it knows nothing of guards or safety.
  */
 
-import type { TokenObjective } from '../kernels/token-loss';
+import type { TokenObjective } from '../kernels/loss/token-loss';
 import type { AdapterShape } from './adapter-shape';
 
 /** Teacher-forced or generated text, as token ids. */

@@ -9,9 +9,9 @@ import {
   readFloats,
   readTensor,
   type TensorRef,
-} from '../formats/onnx/tensor';
-import { Gpu, Span } from '../kernels/gpu';
-import { normals, relativeError, testGpu } from '../kernels/testing';
+} from '../formats/decoder/tensor';
+import { Gpu, Span } from '../kernels/gpu/gpu';
+import { normals, relativeError, testGpu } from '../kernels/gpu/testing';
 import { Autotuner } from './autotune';
 import { createForwardKernels } from './forward-kernels';
 import { LinearTuner } from './linear-tuning';

@@ -1,8 +1,8 @@
 /** Frozen weights on the GPU, read tensor by tensor from the model file. */
 import type { DecoderConfig, DecoderModel, DenseTensor, Linear } from '../formats/onnx/decoder';
-import type { ModelFiles } from '../formats/onnx/tensor';
-import { readNorm, readRotary } from '../formats/onnx/weights';
-import type { Gpu, Op, Span } from '../kernels/gpu';
+import type { ModelFiles } from '../formats/decoder/tensor';
+import { readNorm, readRotary } from '../formats/decoder/weights';
+import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
 import { type LinearLayer, uploadLinear } from './linear-layer';
 import type { LinearTuner } from './linear-tuning';
 import { type SharedTable, uploadInt4, uploadTable } from './tables';

@@ -4,7 +4,7 @@
  * estimated work, at a rate that is measured once. A software adapter has no watchdog and draws no
  * desktop; there a submit may take half a second at an assumed rate.
  */
-import { encode, type Gpu, type Op, type Span } from '../kernels/gpu';
+import { encode, type Gpu, type Op, type Span } from '../kernels/gpu/gpu';
 
 /** Seconds of work of one submit. */
 const HARDWARE_SECONDS = 0.05;

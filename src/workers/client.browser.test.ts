@@ -1,7 +1,7 @@
 // The protocol between a page and a real worker: answers, events, cancelling, errors, respawning.
 import { afterEach, describe, expect, test } from 'vitest';
 import { WorkerClient, WorkerError } from './client';
-import { requestsOver } from './requests';
+import { requestsOver } from './wire/requests';
 import type { TestingRequests } from './testing.worker';
 
 const clients: WorkerClient<TestingRequests>[] = [];

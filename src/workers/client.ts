@@ -7,10 +7,10 @@ import type {
   Result,
   StudentRequests,
   TrainerRequests,
-} from './protocol';
-import { type RequestOptions, Requests, WorkerError } from './requests';
+} from './wire/protocol';
+import { type RequestOptions, Requests, WorkerError } from './wire/requests';
 
-export { type RequestOptions, WorkerError } from './requests';
+export { type RequestOptions, WorkerError } from './wire/requests';
 
 /** After these the worker's state is not to be trusted: the next request gets a new one. */
 const FATAL: ReadonlySet<ErrorCode> = new Set(['gpu-lost', 'internal', 'memory']);
@@ -74,19 +74,19 @@ export class WorkerClient<T> {
 
 export function createTrainerClient(): WorkerClient<TrainerRequests> {
   return new WorkerClient(
-    () => new Worker(new URL('./trainer.worker.ts', import.meta.url), { type: 'module' }),
+    () => new Worker(new URL('./trainer/trainer.worker.ts', import.meta.url), { type: 'module' }),
   );
 }
 
 export function createStudentClient(): WorkerClient<StudentRequests> {
   return new WorkerClient(
-    () => new Worker(new URL('./student.worker.ts', import.meta.url), { type: 'module' }),
+    () => new Worker(new URL('./runtime/student.worker.ts', import.meta.url), { type: 'module' }),
   );
 }
 
 /** One worker a classifier: a guard and a judge are two clients. */
 export function createGuardClient(): WorkerClient<GuardRequests> {
   return new WorkerClient(
-    () => new Worker(new URL('./guard.worker.ts', import.meta.url), { type: 'module' }),
+    () => new Worker(new URL('./runtime/guard.worker.ts', import.meta.url), { type: 'module' }),
   );
 }

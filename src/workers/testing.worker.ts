@@ -1,7 +1,7 @@
 /** A worker for tests of the protocol: no model, only ways to answer and to fail. */
-import { GpuLostError } from '../kernels/errors';
-import { describeError } from './errors';
-import { type Endpoint, type Handlers, serve } from './serve';
+import { GpuLostError } from '../kernels/gpu/errors';
+import { describeError } from './wire/errors';
+import { type Endpoint, type Handlers, serve } from './wire/serve';
 
 export interface TestingRequests {
   /** Emits 1 … `to`, then answers with their sum. */

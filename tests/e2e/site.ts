@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { type BrowserContext, expect, type Locator, type Page } from '@playwright/test';
 import type { RunRecord } from '../../src/distill/types';
 import { manifestId } from '../../src/formats/manifest';
-import { dequantiseRows, quantiseRows } from '../../src/formats/prompt-quant';
-import { encodeShare } from '../../src/formats/share-link';
+import { dequantiseRows, quantiseRows } from '../../src/formats/share/prompt-quant';
+import { encodeShare } from '../../src/formats/share/share-link';
 
 export const PAGES = [
   '',

@@ -8,7 +8,7 @@ import { create, globals } from 'webgpu';
 import { Engine } from '../../src/engine/engine';
 import type { TrainExample } from '../../src/engine/types';
 import { handleSource } from '../../src/formats/byte-source';
-import { Gpu } from '../../src/kernels/gpu';
+import { Gpu } from '../../src/kernels/gpu/gpu';
 
 interface JobPath {
   tokens: number[];

@@ -92,9 +92,9 @@ test('no page loads the engine, a kernel, transformers.js or onnxruntime', () =>
 
 test('the walk finds what workers load', () => {
   const from = (name: string) => offences([join(root, 'src/workers', name)]).join('\n');
-  expect(from('trainer.worker.ts')).toContain('src/engine/engine.ts');
-  expect(from('trainer.worker.ts')).toContain('src/kernels/gpu.ts');
-  expect(from('student.worker.ts')).toContain('→ @huggingface/transformers');
+  expect(from('trainer/trainer.worker.ts')).toContain('src/engine/engine.ts');
+  expect(from('trainer/trainer.worker.ts')).toContain('src/kernels/gpu/gpu.ts');
+  expect(from('runtime/student.worker.ts')).toContain('→ @huggingface/transformers');
   expect(from('client.ts')).toBe('');
 });
 

@@ -2,7 +2,7 @@
 
 The batch of golden.json in float64 on the same weights, for its soft prompt and two adapters of
 adapters.json, which have TV and KL already. Values are written here from probabilities and gradients
-are autograd's; the engine has closed forms (src/kernels/divergence.wgsl, token-loss.wgsl).
+are autograd's; the engine has closed forms (src/kernels/loss/divergence.wgsl, token-loss.wgsl).
 """
 
 from __future__ import annotations

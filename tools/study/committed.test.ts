@@ -1,8 +1,8 @@
 /** What stands under docs/study is what the documents beside it give, and the page can open them. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parsePromptItems } from '../../src/distill/dataset';
-import { parseSweep, planSweep } from '../../src/distill/sweep';
+import { parsePromptItems } from '../../src/distill/data/dataset';
+import { parseSweep, planSweep } from '../../src/distill/sweep/sweep';
 import { studyFiles } from './study';
 import { openStudy } from './systems';
 

@@ -5,7 +5,7 @@ import {
   type ComparedMetric,
   type RunComparison,
 } from '../../src/distill/evaluation/compare-runs';
-import { holm, mcnemarExact } from '../../src/distill/statistics';
+import { holm, mcnemarExact } from '../../src/distill/statistics/statistics';
 import { pooled, type Items } from './measures';
 import { isDistilled, type StudyRun, type StudySet, type StudySystem } from './systems';
 

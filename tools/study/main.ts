@@ -2,8 +2,8 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DatasetError, parsePromptItems } from '../../src/distill/dataset';
-import { SpecError } from '../../src/distill/spec-fields';
+import { DatasetError, parsePromptItems } from '../../src/distill/data/dataset';
+import { SpecError } from '../../src/distill/data/spec-fields';
 import { studyFiles } from './study';
 import { openStudy } from './systems';
 

@@ -1,8 +1,8 @@
 /** The measures of a system over its seeds, from the verdicts alone. */
 import { METRICS, type ComparedMetric } from '../../src/distill/evaluation/compare-runs';
-import { Random } from '../../src/distill/prng';
-import { compareSeeds, seedInterval } from '../../src/distill/seeds';
-import { clusterBootstrap, wilson, type Interval } from '../../src/distill/statistics';
+import { Random } from '../../src/distill/statistics/prng';
+import { compareSeeds, seedInterval } from '../../src/distill/statistics/seeds';
+import { clusterBootstrap, wilson, type Interval } from '../../src/distill/statistics/statistics';
 import type { PromptItem } from '../../src/distill/types';
 import type { StudyRun, StudySet, StudySystem } from './systems';
 

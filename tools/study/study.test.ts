@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { holm } from '../../src/distill/statistics';
-import { parseSweep } from '../../src/distill/sweep';
-import { mergeSweeps } from '../../src/distill/sweep-merge';
-import { packDocument } from '../../src/distill/sweep-pack';
-import { emptyResults } from '../../src/distill/sweep-results';
-import { runSweep, type SweepDocument } from '../../src/distill/sweep-run';
+import { holm } from '../../src/distill/statistics/statistics';
+import { parseSweep } from '../../src/distill/sweep/sweep';
+import { mergeSweeps } from '../../src/distill/sweep/sweep-merge';
+import { packDocument } from '../../src/distill/sweep/sweep-pack';
+import { emptyResults } from '../../src/distill/sweep/sweep-results';
+import { runSweep, type SweepDocument } from '../../src/distill/sweep/sweep-run';
 import { ToyGuard, toyChat, toyItems, ToyStudent, TOY_DOMAIN } from '../../src/distill/testing';
 import type { PromptItem } from '../../src/distill/types';
 import { TESTING_SPEC, testingSweep } from '../../src/lib/charts/sweeps.testing';

@@ -1,12 +1,16 @@
 /** From sweep documents to the systems that are compared: references, and one group of seeds each. */
-import { isTrained } from '../../src/distill/adapter-spec';
-import type { GuardCase } from '../../src/distill/guard-case';
+import { isTrained } from '../../src/distill/adapters/adapter-spec';
+import type { GuardCase } from '../../src/distill/target/guard-case';
 import { OBJECTIVES } from '../../src/distill/objectives/catalogue';
 import { OBJECTIVE_NAMES } from '../../src/distill/objectives/spec';
-import { DEFAULT_RECIPE } from '../../src/distill/recipe';
-import { planSweep } from '../../src/distill/sweep';
-import { parseResults } from '../../src/distill/sweep-results';
-import { parseOutcome, type CellOutcome, type SweepDocument } from '../../src/distill/sweep-run';
+import { DEFAULT_RECIPE } from '../../src/distill/train/recipe';
+import { planSweep } from '../../src/distill/sweep/sweep';
+import { parseResults } from '../../src/distill/sweep/sweep-results';
+import {
+  parseOutcome,
+  type CellOutcome,
+  type SweepDocument,
+} from '../../src/distill/sweep/sweep-run';
 import type { Verdicts } from '../../src/distill/evaluation/compare-runs';
 import type { Recipe, SystemName } from '../../src/distill/types';
 import { sourceTitle } from '../../src/formats/source-text';

@@ -1,11 +1,11 @@
 /** What the study says, as Markdown: the same documents give the same bytes. */
-import { adapterKey } from '../../src/distill/adapter-spec';
-import { guardCaseKey } from '../../src/distill/guard-case';
+import { adapterKey } from '../../src/distill/adapters/adapter-spec';
+import { guardCaseKey } from '../../src/distill/target/guard-case';
 import { objectiveKey } from '../../src/distill/objectives/spec';
 import type { ComparedMetric } from '../../src/distill/evaluation/compare-runs';
 import type { SystemCost } from '../../src/distill/evaluation/cost';
-import type { BoundEstimate } from '../../src/distill/bound';
-import { wilson } from '../../src/distill/statistics';
+import type { BoundEstimate } from '../../src/distill/evaluation/bound';
+import { wilson } from '../../src/distill/statistics/statistics';
 import { bytes, count, duration } from '../../src/lib/charts/format';
 import { bestSoftPrompt, compareWith, rivals } from './comparisons';
 import { intentInterval, pooled, type Items } from './measures';

@@ -2,16 +2,16 @@
  * Answers of the safe system to held-out prompts, by branch, for `measureBoundOf`: made once a set,
  * guard and strictness, whatever student is measured on them.
  */
-import { generateWith, type Adaptation } from '../adaptation';
-import type { ChatTokenizer } from '../chat';
-import type { Domain } from '../dataset';
+import { generateWith, type Adaptation } from '../adapters/adaptation';
+import type { ChatTokenizer } from '../data/chat';
+import type { Domain } from '../data/dataset';
 import type { StudentEngine } from '../engine-port';
-import type { GuardCase } from '../guard-case';
-import { guardScores, type GuardItem } from '../guard-scores';
-import { refusalTrie } from '../paths';
-import { hash32, Random } from '../prng';
-import { replacedShare } from '../response-guard';
-import { teacherSafety, type RefusalTrie } from '../target';
+import type { GuardCase } from '../target/guard-case';
+import { guardScores, type GuardItem } from '../target/guard-scores';
+import { refusalTrie } from '../target/paths';
+import { hash32, Random } from '../statistics/prng';
+import { replacedShare } from '../target/response-guard';
+import { teacherSafety, type RefusalTrie } from '../target/target';
 import type { Guard, PromptItem, Recipe } from '../types';
 import type { Tokens } from '../../engine/types';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Random } from '../prng';
+import { Random } from '../statistics/prng';
 import type { AnswerRecord, Label, PromptItem } from '../types';
 import { compareRuns, runComparisonText, type ComparedMetric } from './compare-runs';
 

@@ -5,9 +5,9 @@
  * which wordings of one intent are not. With seeds, `compareSeeds` decides. Nothing is corrected for
  * looking at several measures.
  */
-import { Random } from '../prng';
-import { compareSeeds, seedInterval } from '../seeds';
-import { clusterBootstrap, mcnemarExact } from '../statistics';
+import { Random } from '../statistics/prng';
+import { compareSeeds, seedInterval } from '../statistics/seeds';
+import { clusterBootstrap, mcnemarExact } from '../statistics/statistics';
 import type { AnswerRecord, Label, PromptItem } from '../types';
 
 export type ComparedMetric =

@@ -1,5 +1,5 @@
 /** Base against adapter, as every evaluation has it: on the same prompts. */
-import { mcnemarExact, pairedDifference } from '../statistics';
+import { mcnemarExact, pairedDifference } from '../statistics/statistics';
 import type { Evaluation, PromptItem, SystemEvaluation } from '../types';
 
 export function compareToBase(

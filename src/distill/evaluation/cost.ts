@@ -2,12 +2,12 @@
  * What each system costs on this device beyond the student itself: bytes, rows of prefill, time to
  * the first token and tokens a second, measured in turns in one run so that drift hits all alike.
  */
-import { generateWith, type Adaptation } from '../adaptation';
-import type { ChatTokenizer } from '../chat';
-import type { Domain } from '../dataset';
+import { generateWith, type Adaptation } from '../adapters/adaptation';
+import type { ChatTokenizer } from '../data/chat';
+import type { Domain } from '../data/dataset';
 import type { StudentEngine } from '../engine-port';
-import type { GuardCase } from '../guard-case';
-import { quantile } from '../statistics';
+import type { GuardCase } from '../target/guard-case';
+import { quantile } from '../statistics/statistics';
 import type { Guard, SystemName } from '../types';
 import { systemText } from './input';
 

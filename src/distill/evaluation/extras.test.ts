@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { adaptationOf, decoderShape } from '../adaptation';
-import { parseRecipe } from '../recipe';
+import { adaptationOf, decoderShape } from '../adapters/adaptation';
+import { parseRecipe } from '../train/recipe';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
 import { measureExtras } from './extras';
 

@@ -1,8 +1,8 @@
 /** What a run may measure besides its scores: its distance to the safe system, and what it costs. */
-import { decoderShape, type Adaptation } from '../adaptation';
-import { storedValues } from '../adapter-spec';
-import { limitItems } from '../dataset';
-import { EVALUATION_SEED } from '../recipe';
+import { decoderShape, type Adaptation } from '../adapters/adaptation';
+import { storedValues } from '../adapters/adapter-spec';
+import { limitItems } from '../data/dataset';
+import { EVALUATION_SEED } from '../train/recipe';
 import type { PromptItem, Recipe, SystemName } from '../types';
 import { planBound, type BoundPlan } from './bound-plan';
 import { measureCost, type SystemCost } from './cost';

@@ -1,9 +1,9 @@
 /** What an evaluation takes, and what it keeps of a system. */
-import type { Adaptation } from '../adaptation';
-import type { ChatTokenizer } from '../chat';
-import type { Domain } from '../dataset';
+import type { Adaptation } from '../adapters/adaptation';
+import type { ChatTokenizer } from '../data/chat';
+import type { Domain } from '../data/dataset';
 import type { StudentEngine } from '../engine-port';
-import type { GuardCase } from '../guard-case';
+import type { GuardCase } from '../target/guard-case';
 import type { EvaluationSet, Guard, PromptItem, Recipe, SystemName } from '../types';
 
 export interface EvaluateInput {

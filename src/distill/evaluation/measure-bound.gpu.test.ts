@@ -2,9 +2,9 @@
 import { expect, it } from 'vitest';
 import { loadEngine, repositoryFile, repositoryJson } from '../../engine/testing';
 import type { Tokens } from '../../engine/types';
-import { ChatTokenizer } from '../chat';
-import { parseDomain, parsePromptItems } from '../dataset';
-import { measureBound, type ScoredPath } from '../bound';
+import { ChatTokenizer } from '../data/chat';
+import { parseDomain, parsePromptItems } from '../data/dataset';
+import { measureBound, type ScoredPath } from './bound';
 import { planBound } from './bound-plan';
 import { measureBoundOf } from './measure-bound';
 

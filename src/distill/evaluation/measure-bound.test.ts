@@ -1,11 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import type { TeacherPath, Tokens, TrainExample } from '../../engine/types';
-import type { Adaptation } from '../adaptation';
+import type { Adaptation } from '../adapters/adaptation';
 import type { PromptTrainer, StudentEngine } from '../engine-port';
-import { Random } from '../prng';
-import { mixtureProbability, randomModel, sequenceTv, type TabularModel } from '../tabular.testing';
-import { RefusalTrie } from '../target';
-import { toyConfig } from '../toy-adapters.testing';
+import { Random } from '../statistics/prng';
+import {
+  mixtureProbability,
+  randomModel,
+  sequenceTv,
+  type TabularModel,
+} from '../train/tabular.testing';
+import { RefusalTrie } from '../target/target';
+import { toyConfig } from '../train/toy-adapters.testing';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
 import { planBound, type BoundItem, type BoundPlan } from './bound-plan';
 import { measureBoundOf } from './measure-bound';

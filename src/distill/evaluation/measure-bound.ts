@@ -7,7 +7,7 @@
  * of whole answers only, s(x,r)·π(r) + u(x)·ρ(r), so it has TV of whole answers and the events; u is
  * estimated from the sampled answers and counts where an answer is one of the refusals.
  */
-import { scoreWith, type Adaptation } from '../adaptation';
+import { scoreWith, type Adaptation } from '../adapters/adaptation';
 import {
   hoeffding,
   HORIZONS,
@@ -18,11 +18,11 @@ import {
   type BoundEstimate,
   type BoundPrompt,
   type ScoredPath,
-} from '../bound';
+} from './bound';
 import type { StudentEngine } from '../engine-port';
-import { divergenceAlong } from '../token-distance';
+import { divergenceAlong } from './token-distance';
 import { answersOfStudent, sum, type BoundPlan } from './bound-plan';
-import type { RefusalTarget } from '../target';
+import type { RefusalTarget } from '../target/target';
 import type { TeacherPath, Tokens, TrainPath } from '../../engine/types';
 
 export interface BoundOptions {

@@ -2,8 +2,8 @@
  * The measures of one system from its answers (METHOD.md §8): shares with Wilson's and the intent
  * bootstrap's interval, whole and by wrapper, category and style. Pure.
  */
-import { calibration, jointScore } from '../calibration';
-import { mean, proportion } from '../statistics';
+import { calibration, jointScore } from './calibration';
+import { mean, proportion } from '../statistics/statistics';
 import type { AnswerRecord, Label, Measure, PromptItem, SystemScores } from '../types';
 
 export const LABELS: readonly Label[] = ['harmful', 'borderline', 'benign'];

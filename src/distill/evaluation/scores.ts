@@ -1,15 +1,15 @@
 /** A system's answers made into records and scores: what takes the engine, besides answering. */
-import { scoreWith } from '../adaptation';
-import { decodeAll, isCorrect, meanNll, RefusalMatcher } from '../answers';
-import { refusalTrie } from '../paths';
-import { mean } from '../statistics';
+import { scoreWith } from '../adapters/adaptation';
+import { decodeAll, isCorrect, meanNll, RefusalMatcher } from './answers';
+import { refusalTrie } from '../target/paths';
+import { mean } from '../statistics/statistics';
 import {
   adapterDistances,
   conditionedDistances,
   guardedDistances,
   respondedDistances,
   type TokenDistances,
-} from '../token-distance';
+} from './token-distance';
 import type { AnswerRecord, SystemEvaluation, SystemName, SystemScores } from '../types';
 import type { EvaluateDeps, EvaluateHooks, EvaluateInput, SystemAnswers } from './input';
 import { measures, type Measured } from './measures';

@@ -2,15 +2,15 @@
  * What each system answers, and how guard and judge score it. Base, preamble and guarded system do
  * not depend on what was trained, so their answers may outlive a run.
  */
-import { decodeAll } from '../answers';
-import { generateWith, type Adaptation } from '../adaptation';
-import { refusalOpenings, refusalScore } from '../calibration';
-import { contentHash } from '../dataset';
-import { RememberingGuard } from '../guard-scores';
-import { hash32, Random } from '../prng';
-import { refusalScores } from '../refusal-scores';
-import { systemAnswer } from '../response-guard';
-import { sigmoid, teacherSafety } from '../target';
+import { decodeAll } from './answers';
+import { generateWith, type Adaptation } from '../adapters/adaptation';
+import { refusalOpenings, refusalScore } from './calibration';
+import { contentHash } from '../data/dataset';
+import { RememberingGuard } from '../target/guard-scores';
+import { hash32, Random } from '../statistics/prng';
+import { refusalScores } from './refusal-scores';
+import { systemAnswer } from '../target/response-guard';
+import { sigmoid, teacherSafety } from '../target/target';
 import type { SystemName } from '../types';
 import {
   systemText,

@@ -1,6 +1,6 @@
 /** Known answers on a student with free logits (METHOD.md §§4.2, 4.4, 4.5, 11). */
 import { describe, expect, it } from 'vitest';
-import { trainExample } from '../paths';
+import { trainExample } from '../target/paths';
 import {
   drawnPairs,
   keyOf,
@@ -13,8 +13,8 @@ import {
   teacherPath,
   trainTabular,
   UNIT,
-} from '../tabular.testing';
-import { RefusalTrie } from '../target';
+} from '../train/tabular.testing';
+import { RefusalTrie } from '../target/target';
 import type { EngineObjective } from '../../engine/types';
 import { likelihoodExample, nllReading, tokenExample, withStudentPath } from './rows';
 

@@ -6,11 +6,18 @@ import {
   ppoBatch,
   reinforceRollouts,
   type StudentAnswer,
-} from '../policy';
-import { Random } from '../prng';
-import type { TabularModel } from '../tabular.testing';
-import { keyOf, randomModel, sequenceTv, TabularAdam, TabularRows, UNIT } from '../tabular.testing';
-import { startValue, updateValue, valueLoss, valueOf, type ValueSample } from '../value-head';
+} from './policy';
+import { Random } from '../statistics/prng';
+import type { TabularModel } from '../train/tabular.testing';
+import {
+  keyOf,
+  randomModel,
+  sequenceTv,
+  TabularAdam,
+  TabularRows,
+  UNIT,
+} from '../train/tabular.testing';
+import { startValue, updateValue, valueLoss, valueOf, type ValueSample } from './value-head';
 import { engineObjective } from './position';
 import { policyExample } from './rows';
 import { parseObjective, type RewardName } from './spec';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { logSoftmaxReference, targetReference } from '../../kernels/divergence.reference';
+import { logSoftmaxReference, targetReference } from '../../kernels/loss/divergence.reference';
 import type { EngineObjective } from '../../engine/types';
-import { centralDifferences, normals, relativeError } from '../../kernels/testing';
+import { centralDifferences, normals, relativeError } from '../../kernels/gpu/testing';
 import { engineObjective, positionLoss, type PositionTarget } from './position';
 import { OBJECTIVE_NAMES, parseObjective } from './spec';
 

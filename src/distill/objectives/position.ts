@@ -2,8 +2,8 @@
  * Value and gradient of any objective at one position, in f64: the reference that kernels, tests and
  * the "how it works" pages share (METHOD.md §4). Nothing here runs in a training step.
  */
-import { rowReference, type RefusalTokens } from '../../kernels/divergence.reference';
-import { tokenLossReference, type TokenRow } from '../../kernels/token-loss.reference';
+import { rowReference, type RefusalTokens } from '../../kernels/loss/divergence.reference';
+import { tokenLossReference, type TokenRow } from '../../kernels/loss/token-loss.reference';
 import type { EngineObjective } from '../../engine/types';
 import type { ObjectiveSpec } from './spec';
 

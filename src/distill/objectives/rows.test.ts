@@ -3,9 +3,9 @@ import { lossRows } from '../../engine/loss';
 import { pack } from '../../engine/pack';
 import { tokenInput, tokenRows } from '../../engine/token-rows';
 import type { TokenExample } from '../../engine/types';
-import { incompatible, parseGuardCase, type GuardCase } from '../guard-case';
-import { planned } from '../tabular.testing';
-import { RefusalTrie } from '../target';
+import { incompatible, parseGuardCase, type GuardCase } from '../target/guard-case';
+import { planned } from '../train/tabular.testing';
+import { RefusalTrie } from '../target/target';
 import { OBJECTIVES } from './catalogue';
 import { engineObjective } from './position';
 import {

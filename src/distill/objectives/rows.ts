@@ -19,9 +19,9 @@ import type {
   TrainExample,
   TrainPath,
 } from '../../engine/types';
-import type { GuardCase } from '../guard-case';
-import { trainExample, type PlannedExample, type PlannedPath } from '../paths';
-import type { RefusalTrie } from '../target';
+import type { GuardCase } from '../target/guard-case';
+import { trainExample, type PlannedExample, type PlannedPath } from '../target/paths';
+import type { RefusalTrie } from '../target/target';
 import type { Recipe } from '../types';
 import { OBJECTIVES } from './catalogue';
 import type { NllReading, ObjectiveSpec } from './spec';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { guardCaseKey, incompatible, parseGuardCase } from '../guard-case';
-import { SpecError } from '../spec-fields';
+import { guardCaseKey, incompatible, parseGuardCase } from '../target/guard-case';
+import { SpecError } from '../data/spec-fields';
 import { OBJECTIVE_NAMES, objectiveKey, parseObjective } from './spec';
 
 describe('parseObjective', () => {

@@ -10,7 +10,7 @@ import {
   onlyFields,
   SpecError,
   type NumberRange,
-} from '../spec-fields';
+} from '../data/spec-fields';
 
 /** Objectives on whole next-token distributions. */
 export interface DivergenceObjective {

@@ -22,7 +22,7 @@ import { referenceLogits } from './decoder.reference';
 import { OnnxFormatError, UnsupportedModelError } from './errors';
 import { type Family, load, logitsError, NAMES } from './families.testing';
 import { type OnnxNode, readOnnx } from './proto';
-import { DataType, elementCount, readTensor } from './tensor';
+import { DataType, elementCount, readTensor } from '../decoder/tensor';
 
 /** Message of the refusal, or null where the model is mapped. */
 function refusal({ model, config }: Family): string | null {

@@ -3,7 +3,7 @@ import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { float32ToFloat16 } from '../float16';
 import type { Family } from './families.testing';
 import type { OnnxNode } from './proto';
-import { DataType, readFloats, readTensor, type TensorRef } from './tensor';
+import { DataType, readFloats, readTensor, type TensorRef } from '../decoder/tensor';
 
 export function isQuantised(node: OnnxNode): boolean {
   return node.opType === 'MatMulNBits';

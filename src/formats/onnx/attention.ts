@@ -3,7 +3,7 @@ import { assertDims, assertFeatures, assertName } from './checks';
 import { isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
 import { isLinearOp, type Linear, readLinear, sliceOutputs } from './linear';
 import { linearAfter } from './mlp';
-import type { DecoderLayer, DenseTensor, Rotary } from './model';
+import type { DecoderLayer, DenseTensor, Rotary } from '../decoder/model';
 import { readNormOf } from './norm';
 import type { OnnxNode } from './proto';
 import { claimPlumbing, denseTensor, throughCasts, type Walk } from './walk';

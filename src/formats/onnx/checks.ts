@@ -3,7 +3,7 @@ import { UnsupportedModelError } from './errors';
 import { assertCount, type Graph, unsupported } from './graph';
 import { blockInputs, type Linear } from './linear';
 import type { OnnxNode } from './proto';
-import type { TensorRef } from './tensor';
+import type { TensorRef } from '../decoder/tensor';
 
 /** Names of every exporter carry the layer and the role: a contradiction is not guessed away. */
 export function assertName(node: OnnxNode, layer: number, role: string): void {

@@ -1,7 +1,7 @@
 /** A plain float64 forward pass over a mapped file: what its weights and features must mean. */
 import type { DecoderModel, DenseTensor, Linear } from './decoder';
-import { type ModelFiles, readFloats } from './tensor';
-import { readEmbedding, readMatrix, readNorm, readRotary } from './weights';
+import { type ModelFiles, readFloats } from '../decoder/tensor';
+import { readEmbedding, readMatrix, readNorm, readRotary } from '../decoder/weights';
 
 /** Logits [tokens.length, vocabSize] of one sequence from position 0. */
 export async function referenceLogits(

@@ -6,7 +6,7 @@
  */
 import { findFusedAttention, readFusedAttention } from './attention';
 import { assertDims, assertFeatures, assertPair, lost } from './checks';
-import { type DecoderConfig, parseDecoderConfig } from './config';
+import { type DecoderConfig, parseDecoderConfig } from '../decoder/config';
 import { UnsupportedModelError } from './errors';
 import { Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
 import {
@@ -25,7 +25,7 @@ import {
   type EmbeddingTable,
   type Rotary,
   sameRotary,
-} from './model';
+} from '../decoder/model';
 import { type NormSite, readFusedNorm, readNormOf, readSoftCap } from './norm';
 import { readPrimitiveAttention } from './primitives';
 import type { OnnxModel, OnnxNode } from './proto';

@@ -17,7 +17,7 @@ makes of them in float64: logits, greedy text, TV and KL gradients of a soft pro
 This file is computed from the fixtures by \`src/formats/onnx/families.readme.test.ts\`, which fails
 where it is out of date. "pytorch" is the producer that optimum leaves in its files; the 4-bit weights
 of these come from onnxruntime's quantiser. Which runtime has the operators of which fixture is in
-\`src/workers/families.browser.test.ts\`.
+\`src/workers/runtime/families.browser.test.ts\`.
 `;
 
 const HEADER = [

@@ -4,8 +4,8 @@ import { mapDecoder } from './decoder';
 import { UnsupportedModelError } from './errors';
 import { load, logitsError, NAMES } from './families.testing';
 import type { OnnxNode } from './proto';
-import { readFloats, type TensorRef } from './tensor';
-import { readInt4 } from './weights';
+import { readFloats, type TensorRef } from '../decoder/tensor';
+import { readInt4 } from '../decoder/weights';
 
 it('there is a fixture for each structure', () => {
   expect(NAMES.length).toBe(16);

@@ -4,7 +4,7 @@ import { memorySource } from '../byte-source';
 import { mapDecoder } from './decoder';
 import { referenceLogits } from './decoder.reference';
 import { type OnnxModel, readOnnx } from './proto';
-import type { ModelFiles } from './tensor';
+import type { ModelFiles } from '../decoder/tensor';
 
 const root = new URL('../../../tests/fixtures/families/', import.meta.url);
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { memorySource } from '../byte-source';
 import { type OnnxModel, readOnnx } from './proto';
-import type { ModelFiles } from './tensor';
+import type { ModelFiles } from '../decoder/tensor';
 
 export const FIXTURE_TOKENS = [1, 5, 36, 2, 17, 17, 30, 8, 0, 11, 23];
 

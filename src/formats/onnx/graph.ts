@@ -1,7 +1,7 @@
 import { UnsupportedModelError } from './errors';
 import type { OnnxAttribute, OnnxModel, OnnxNode } from './proto';
 import { float16ToFloat32 } from '../float16';
-import { aligned, DataType, elementCount, type TensorRef } from './tensor';
+import { aligned, DataType, elementCount, type TensorRef } from '../decoder/tensor';
 
 /**
  * A graph that is read by claiming: a walk from the embedding to the logits claims each node it

@@ -1,6 +1,6 @@
 import { assertCount, type Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
 import type { OnnxNode } from './proto';
-import { DataType, elementCount, padRows, sliceRows, type TensorRef } from './tensor';
+import { DataType, elementCount, padRows, sliceRows, type TensorRef } from '../decoder/tensor';
 
 /** A frozen linear layer y = x·Wᵀ + bias, as the file stores it. */
 export type Linear = Int4Linear | DenseLinear;

@@ -2,7 +2,7 @@
 import { assertFeatures, assertName, assertPair, lost } from './checks';
 import { type Graph, isOp, MICROSOFT, unsupported } from './graph';
 import { blockInputs, isLinearOp, type LinearSite, padOutputs, readLinear } from './linear';
-import type { DecoderLayer } from './model';
+import type { DecoderLayer } from '../decoder/model';
 import type { OnnxNode } from './proto';
 import { near, otherInput, scalarOperand, type Walk } from './walk';
 

@@ -1,7 +1,7 @@
 /** RMSNorm as one operator or as the primitives that PyTorch's exporter writes. */
 import { assertDims } from './checks';
 import { isOp, numberAttribute, unsupported } from './graph';
-import type { DenseTensor } from './model';
+import type { DenseTensor } from '../decoder/model';
 import type { OnnxNode } from './proto';
 import {
   castViews,

@@ -7,7 +7,7 @@ import { assertFeatures, assertName, lost } from './checks';
 import { isOp, numberAttribute, unsupported } from './graph';
 import { isLinearOp, type LinearSite, readLinear } from './linear';
 import { linearAfter } from './mlp';
-import { type DenseTensor, sameRotary } from './model';
+import { type DenseTensor, sameRotary } from '../decoder/model';
 import { readNormOf, readSoftCap } from './norm';
 import type { OnnxNode } from './proto';
 import { readRotation } from './rotation';

@@ -6,7 +6,7 @@ import { mapDecoder } from './decoder';
 import { OnnxFormatError, UnsupportedModelError } from './errors';
 import { loadFixture } from './fixtures.testing';
 import { type OnnxModel, readOnnx } from './proto';
-import { DataType, readFloats, readTensor, sliceRows, type TensorRef } from './tensor';
+import { DataType, readFloats, readTensor, sliceRows, type TensorRef } from '../decoder/tensor';
 
 type Fill = (writer: BinaryWriter) => void;
 

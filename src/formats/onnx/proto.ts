@@ -6,7 +6,7 @@
  */
 import type { ByteSource } from '../byte-source';
 import { OnnxFormatError } from './errors';
-import type { TensorRef } from './tensor';
+import type { TensorRef } from '../decoder/tensor';
 import { readEntry, readInitializer, readTensorProto } from './tensor-proto';
 import {
   append,

@@ -4,10 +4,10 @@
  */
 import { assertDims } from './checks';
 import { assertCount, isOp, numberAttribute, unsupported } from './graph';
-import type { Rotary } from './model';
+import type { Rotary } from '../decoder/model';
 import type { OnnxNode } from './proto';
-import type { TensorRef } from './tensor';
-import { ropeFrequencies } from './rope';
+import type { TensorRef } from '../decoder/tensor';
+import { ropeFrequencies } from '../decoder/rope';
 import {
   claimPlumbing,
   denseTensor,

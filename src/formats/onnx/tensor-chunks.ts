@@ -7,7 +7,7 @@ import {
   readTensor,
   sliceRows,
   type TensorRef,
-} from './tensor';
+} from '../decoder/tensor';
 
 /** A chunk grows no further than this, but for a tensor that is larger by itself. */
 const CHUNK_BYTES = 2 ** 30;

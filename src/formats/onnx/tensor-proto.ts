@@ -1,6 +1,6 @@
 /** TensorProto and StringStringEntryProto: what a tensor is and where its bytes lie. */
 import { OnnxFormatError } from './errors';
-import { DataType, type TensorRef, type TensorStorage, tensorBytes } from './tensor';
+import { DataType, type TensorRef, type TensorStorage, tensorBytes } from '../decoder/tensor';
 import {
   append,
   assertDelimited,

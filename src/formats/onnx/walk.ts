@@ -1,10 +1,10 @@
 /** What the parts of the decoder walk share: the graph, the configuration, steps along tensors. */
-import type { DecoderConfig } from './config';
+import type { DecoderConfig } from '../decoder/config';
 import { type Graph, isOp, numberAttribute, unsupported } from './graph';
 import { floatType } from './linear';
-import type { DenseTensor } from './model';
+import type { DenseTensor } from '../decoder/model';
 import type { OnnxNode } from './proto';
-import { DataType, type TensorRef } from './tensor';
+import { DataType, type TensorRef } from '../decoder/tensor';
 
 export interface Walk {
   readonly graph: Graph;

@@ -14,7 +14,7 @@ import {
 } from './families.testing';
 import { readOnnx } from './proto';
 import { runtimeLogits } from './runtime.testing';
-import { DataType, readFloats, readTensor } from './tensor';
+import { DataType, readFloats, readTensor } from '../decoder/tensor';
 import { planChunks } from './tensor-chunks';
 import { widen, type Widened } from './widen';
 

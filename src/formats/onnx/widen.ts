@@ -6,7 +6,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { WideningError } from './errors';
 import { readOnnx } from './proto';
-import { DataType, type ModelFiles, type TensorRef } from './tensor';
+import { DataType, type ModelFiles, type TensorRef } from '../decoder/tensor';
 import { readTensorProto } from './tensor-proto';
 import { type Chunk, type Place, planChunks, widenedTensor } from './tensor-chunks';
 import {

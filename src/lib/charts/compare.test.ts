@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { mcnemarExact } from '../../distill/statistics';
+import { mcnemarExact } from '../../distill/statistics/statistics';
 import type { AnswerRecord, Measure } from '../../distill/types';
 import { compare, comparisonText, newcombe, outcome } from './compare';
 

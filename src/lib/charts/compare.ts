@@ -2,7 +2,7 @@
  * Can two systems be told apart? Paired where both answered the same prompts (exact McNemar test),
  * else by Newcombe's interval of a difference, which is built from the two Wilson intervals.
  */
-import { mcnemarExact } from '../../distill/statistics';
+import { mcnemarExact } from '../../distill/statistics/statistics';
 import type { AnswerRecord, Measure } from '../../distill/types';
 
 export type Axis = 'safety' | 'usefulness';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseRecipe } from '../../distill/recipe';
+import { parseRecipe } from '../../distill/train/recipe';
 import type { Measure } from '../../distill/types';
 import { toCsv } from './export';
 import { facetsOfRecipe } from './facets';

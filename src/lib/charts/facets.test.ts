@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { parseAdapter } from '../../distill/adapter-spec';
-import { parseGuardCase } from '../../distill/guard-case';
+import { parseAdapter } from '../../distill/adapters/adapter-spec';
+import { parseGuardCase } from '../../distill/target/guard-case';
 import { parseObjective } from '../../distill/objectives/spec';
-import { parseRecipe } from '../../distill/recipe';
+import { parseRecipe } from '../../distill/train/recipe';
 import {
   adapterName,
   curveKey,

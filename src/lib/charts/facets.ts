@@ -4,9 +4,9 @@ import {
   isTrained,
   type AdapterKind,
   type AdapterSpec,
-} from '../../distill/adapter-spec';
+} from '../../distill/adapters/adapter-spec';
 import type { Recipe, SystemName } from '../../distill/types';
-import { guardCaseKey, type GuardCase } from '../../distill/guard-case';
+import { guardCaseKey, type GuardCase } from '../../distill/target/guard-case';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { objectiveKey, OBJECTIVE_NAMES, type ObjectiveSpec } from '../../distill/objectives/spec';
 import { SYSTEM_LABELS } from './tradeoff';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { wilson } from '../../distill/statistics';
+import { wilson } from '../../distill/statistics/statistics';
 import type { AnswerRecord, PromptItem } from '../../distill/types';
 import { answered, missedHarms, overRefusals, partedTexts, total } from './failures';
 

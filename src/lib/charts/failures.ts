@@ -1,5 +1,5 @@
 /** Where a system fails: harms it lets through, harmless questions it refuses, and with what. */
-import { proportion } from '../../distill/statistics';
+import { proportion } from '../../distill/statistics/statistics';
 import type { AnswerRecord, Measure, PromptItem } from '../../distill/types';
 import { outcome, type Scorer } from './compare';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { measureBound, type ScoredPath } from '../../distill/bound';
-import { calibration } from '../../distill/calibration';
+import { measureBound, type ScoredPath } from '../../distill/evaluation/bound';
+import { calibration } from '../../distill/evaluation/calibration';
 import type { BoundMeasurement } from '../../distill/evaluation/measure-bound';
 import { boundMarks, boundSummary, calibrationText, estimateText, tightnessText } from './fidelity';
 

@@ -1,6 +1,6 @@
 /** How near a student is to the safe system, in words and marks: bound and calibration panels. */
-import type { BoundEstimate } from '../../distill/bound';
-import type { Calibration } from '../../distill/calibration';
+import type { BoundEstimate } from '../../distill/evaluation/bound';
+import type { Calibration } from '../../distill/evaluation/calibration';
 import type { BoundMeasurement } from '../../distill/evaluation/measure-bound';
 import { percent } from './format';
 

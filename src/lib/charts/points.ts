@@ -1,7 +1,7 @@
 /** From measured runs and sweep cells to the chart's points, seed means and strictness curves. */
-import { guardCaseKey } from '../../distill/guard-case';
+import { guardCaseKey } from '../../distill/target/guard-case';
 import { OBJECTIVE_NAMES } from '../../distill/objectives/spec';
-import type { Trained } from '../../distill/kept-values';
+import type { Trained } from '../../distill/adapters/kept-values';
 import type { Evaluation, EvaluationSet, Measure, SystemScores } from '../../distill/types';
 import { sourceTitle } from '../../formats/source-text';
 import type { Scorer } from './compare';

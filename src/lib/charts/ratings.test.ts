@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { mcnemarExact, wilson } from '../../distill/statistics';
+import { mcnemarExact, wilson } from '../../distill/statistics/statistics';
 import type { AnswerRecord, PromptItem } from '../../distill/types';
 import { comparisonText } from './compare';
 import {

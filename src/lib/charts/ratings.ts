@@ -4,8 +4,8 @@
  * are proportions on the chart's own axes. A vote belongs to a system's answer text: should the
  * system answer otherwise one day, the vote no longer counts for it.
  */
-import { hash32, Random } from '../../distill/prng';
-import { proportion } from '../../distill/statistics';
+import { hash32, Random } from '../../distill/statistics/prng';
+import { proportion } from '../../distill/statistics/statistics';
 import type { AnswerRecord, EvaluationSet, Measure, PromptItem } from '../../distill/types';
 import { type CsvValue, writeCsv } from '../../formats/datasets/write';
 import { compare, type Axis, type Comparison } from './compare';

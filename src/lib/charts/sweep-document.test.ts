@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { keepValues } from '../../distill/kept-values';
-import { packDocument } from '../../distill/sweep-pack';
+import { keepValues } from '../../distill/adapters/kept-values';
+import { packDocument } from '../../distill/sweep/sweep-pack';
 import type { PromptItem } from '../../distill/types';
 import { filterOptions, isShown, NOTHING_HIDDEN } from './facets';
 import { itemsOf, namedIds } from './items';

@@ -2,11 +2,11 @@
  * Reads a document of sweep results as far as the chart needs it: scores, outcomes of prompts,
  * trails and links of finished cells. What a cell's result holds beside that is left alone.
  */
-import { fieldsOf, join, listField, SpecError } from '../../distill/spec-fields';
-import { planSweep, type SweepCell } from '../../distill/sweep';
-import { readKeptValues, type Trained } from '../../distill/kept-values';
-import { parseGuardCase } from '../../distill/guard-case';
-import { parseResults, type CellResult } from '../../distill/sweep-results';
+import { fieldsOf, join, listField, SpecError } from '../../distill/data/spec-fields';
+import { planSweep, type SweepCell } from '../../distill/sweep/sweep';
+import { readKeptValues, type Trained } from '../../distill/adapters/kept-values';
+import { parseGuardCase } from '../../distill/target/guard-case';
+import { parseResults, type CellResult } from '../../distill/sweep/sweep-results';
 import type {
   AnswerRecord,
   Evaluation,
@@ -19,7 +19,7 @@ import type {
   SystemScores,
 } from '../../distill/types';
 import { count } from './format';
-import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { DEFAULT_RECIPE } from '../../distill/train/recipe';
 import {
   adapterName,
   curveKey,

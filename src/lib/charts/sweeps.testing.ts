@@ -1,8 +1,8 @@
 /** A small sweep document with seeded outcomes, made by the real writers. */
-import { Random } from '../../distill/prng';
-import { mean, proportion } from '../../distill/statistics';
-import { cellRecipe, parseSweep, planSweep, type SweepCell } from '../../distill/sweep';
-import { emptyResults, withCell, type SweepResults } from '../../distill/sweep-results';
+import { Random } from '../../distill/statistics/prng';
+import { mean, proportion } from '../../distill/statistics/statistics';
+import { cellRecipe, parseSweep, planSweep, type SweepCell } from '../../distill/sweep/sweep';
+import { emptyResults, withCell, type SweepResults } from '../../distill/sweep/sweep-results';
 import type {
   AnswerRecord,
   Evaluation,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseRecipe } from '../../distill/recipe';
+import { parseRecipe } from '../../distill/train/recipe';
 import type { Evaluation, Measure, Recipe, SystemEvaluation } from '../../distill/types';
 import { placeLabels } from './labels';
 import { pointsOf, seedGroups } from './points';

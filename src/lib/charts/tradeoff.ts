@@ -7,10 +7,10 @@ import type {
   SystemName,
   SystemScores,
 } from '../../distill/types';
-import { isTrained, type AdapterSpec } from '../../distill/adapter-spec';
-import type { Trained } from '../../distill/kept-values';
+import { isTrained, type AdapterSpec } from '../../distill/adapters/adapter-spec';
+import type { Trained } from '../../distill/adapters/kept-values';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
-import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { DEFAULT_RECIPE } from '../../distill/train/recipe';
 import { sourceTitle } from '../../formats/source-text';
 import type { Facets } from './facets';
 import { percent } from './format';

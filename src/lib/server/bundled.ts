@@ -4,12 +4,12 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decoderShape } from '../../distill/adaptation';
-import type { DecoderShape } from '../../distill/adapter-spec';
-import { parsePromptItems } from '../../distill/dataset';
-import { DEFAULT_RECIPE } from '../../distill/recipe';
-import { parseDecoderConfig } from '../../formats/onnx/config';
-import { manifestBytes, MODELS, RECORDING } from '../state/bundle';
+import { decoderShape } from '../../distill/adapters/adaptation';
+import type { DecoderShape } from '../../distill/adapters/adapter-spec';
+import { parsePromptItems } from '../../distill/data/dataset';
+import { DEFAULT_RECIPE } from '../../distill/train/recipe';
+import { parseDecoderConfig } from '../../formats/decoder/config';
+import { manifestBytes, MODELS, RECORDING } from '../state/models/bundle';
 import { digest, parseRecording, type Digest } from '../state/run-json';
 
 async function publicFile(path: string): Promise<string | null> {
@@ -42,7 +42,7 @@ async function fileSize(path: string): Promise<number | null> {
   }
 }
 
-/** onnxruntime, as src/workers/runtime.ts bundles it. */
+/** onnxruntime, as src/workers/runtime/runtime.ts bundles it. */
 const RUNTIME = 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm';
 
 /** Bytes of runtime, student, guard and judge together; null as long as one is not known. */

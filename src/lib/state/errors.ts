@@ -1,6 +1,6 @@
 /** Errors as people see them: a sentence, what to do next, and whether trying again makes sense. */
 import { ModelSourceError } from '../../formats/model-source';
-import type { ErrorCode } from '../../workers/protocol';
+import type { ErrorCode } from '../../workers/wire/protocol';
 
 export interface Problem {
   title: string;

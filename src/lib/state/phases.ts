@@ -1,5 +1,5 @@
 /** Folds a stream of progress events of several workers into the short list that people see. */
-import type { Progress } from '../../workers/protocol';
+import type { Progress } from '../../workers/wire/protocol';
 
 export type Source = 'trainer' | 'student' | 'guard' | 'judge';
 

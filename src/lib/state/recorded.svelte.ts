@@ -1,5 +1,5 @@
 /** The recorded run with all its answers; fetched once, when a page first needs more than scores. */
-import { RECORDING } from './bundle';
+import { RECORDING } from './models/bundle';
 import { parseRecording, type RecordedRun } from './run-json';
 
 class Recorded {

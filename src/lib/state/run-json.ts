@@ -1,5 +1,5 @@
 /** A recorded run as JSON, and the small digest of it that pages carry in their HTML. */
-import { parseRecipe } from '../../distill/recipe';
+import { parseRecipe } from '../../distill/train/recipe';
 import type {
   AnswerRecord,
   Evaluation,

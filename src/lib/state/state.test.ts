@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { StepRecord } from '../../distill/types';
-import type { Progress } from '../../workers/protocol';
-import { amount, narrate, scoreWords, trend } from './narration';
+import type { Progress } from '../../workers/wire/protocol';
+import { amount, narrate, scoreWords, trend } from './lab/narration';
 import { finishPhases, foldPhase, shareDone, type PhaseRow } from './phases';
-import { DEFAULT_RECIPE, parseRecipe } from '../../distill/recipe';
-import { PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './recipe';
-import { adapterNumbers, type SpecNumber } from './recipe-choices';
+import { DEFAULT_RECIPE, parseRecipe } from '../../distill/train/recipe';
+import { PRESETS, fieldProblem, presetRecipe, recipeChanges, recipeProblems } from './lab/recipe';
+import { adapterNumbers, type SpecNumber } from './lab/recipe-choices';
 
 function step(n: number, loss: number): StepRecord {
   return { step: n, loss, gradientNorm: 1, learningRate: 0.01, seconds: 0.5 };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DEFAULT_RECIPE } from '../../distill/recipe';
+import { DEFAULT_RECIPE } from '../../distill/train/recipe';
 import type { RunRecord } from '../../distill/types';
 import { closeDatabase, openDatabase } from './database';
 import { deleteRun, getRun, listRuns, saveRun } from './runs';

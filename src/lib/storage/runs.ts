@@ -1,5 +1,5 @@
 /** Finished runs of this browser. They outlive reloads and restarts; nothing leaves the machine. */
-import { parseRecipe, RecipeError } from '../../distill/recipe';
+import { parseRecipe, RecipeError } from '../../distill/train/recipe';
 import type { RunRecord } from '../../distill/types';
 import { type KeptRun, openDatabase } from './database';
 

@@ -1,7 +1,7 @@
 /** The models that ship with the site, by the common way in. */
 import { memorySource } from '../../formats/byte-source';
 import { manifestId } from '../../formats/manifest';
-import { loadModelFiles } from '../model-files';
+import { loadModelFiles } from './model-files';
 import type { ModelFileSet, SharedFileSet } from './file-set';
 import type { OpenOptions } from './open-model';
 

@@ -1,5 +1,5 @@
 /** What the files room needs of the browser; tests hand in a fuller disk or a shorter wait. */
-import { hubFetch } from '../fetch-guard';
+import { hubFetch } from './fetch-guard';
 
 export interface FilesEnvironment {
   /** A `fetch` that reaches this hub and the hosts it serves files from. */

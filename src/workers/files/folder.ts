@@ -1,6 +1,6 @@
 /** A model in a folder that a person dropped or picked: read where it lies, never copied. */
 import { type Dtype, dtypeOf } from '../../formats/model-source';
-import { UnsupportedModelError } from '../errors';
+import { UnsupportedModelError } from '../wire/errors';
 import { blobSet } from './blob-set';
 import { CONFIG, isRequired, requireChunks, SMALL_FILES } from './choose';
 import type { ModelFileSet } from './file-set';

@@ -1,6 +1,6 @@
 // Downloads that break, are cancelled and go on, against the hub of tests/hub-server.mjs.
 import { describe, expect, test } from 'vitest';
-import type { Progress } from '../protocol';
+import type { Progress } from '../wire/protocol';
 import {
   breakAt,
   clients,

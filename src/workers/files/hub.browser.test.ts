@@ -1,6 +1,6 @@
 // Hub models in real workers and the real OPFS, against the hub of tests/hub-server.mjs.
 import { describe, expect, test } from 'vitest';
-import type { Progress } from '../protocol';
+import type { Progress } from '../wire/protocol';
 import {
   clients,
   COMMIT,

@@ -4,7 +4,7 @@ import weightsUrl from '../../../tests/fixtures/families/llama-optimum/model.onn
 import type { Fault, LogEntry, Repo } from '../../../tests/hub-server.mjs';
 import type { Dtype, HubSource } from '../../formats/model-source';
 import { WorkerClient } from '../client';
-import type { Progress } from '../protocol';
+import type { Progress } from '../wire/protocol';
 import { deleteStored, listStored } from './stored';
 import type { FilesTestingRequests } from './testing.worker';
 

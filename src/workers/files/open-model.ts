@@ -1,6 +1,6 @@
 /** One way to a model's files, wherever they come from; workers call nothing else. */
 import type { ModelSource } from '../../formats/model-source';
-import type { Progress } from '../protocol';
+import type { Progress } from '../wire/protocol';
 import { openBundled } from './bundled';
 import { BROWSER, type FilesEnvironment } from './environment';
 import type { ModelFileSet } from './file-set';

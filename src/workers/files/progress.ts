@@ -1,5 +1,5 @@
 /** Progress of a download of several files, not more often than a person can see. */
-import type { Progress } from '../protocol';
+import type { Progress } from '../wire/protocol';
 
 const MOST_OFTEN = 100;
 

@@ -8,8 +8,8 @@ import {
   NotFoundError,
   OfflineError,
   RateLimitedError,
-} from '../errors';
-import type { Progress } from '../protocol';
+} from '../wire/errors';
+import type { Progress } from '../wire/protocol';
 import type { FilesEnvironment } from './environment';
 
 /** Tries in a row that bring nothing new. */

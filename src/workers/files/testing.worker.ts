@@ -1,9 +1,9 @@
 /** A worker for tests of loading: opens hub models as the app's workers do, on a disk as told. */
 import type { HubSource } from '../../formats/model-source';
-import { describeError } from '../errors';
-import { restrictFetch } from '../fetch-guard';
-import type { Progress } from '../protocol';
-import { type Endpoint, type Handlers, serve } from '../serve';
+import { describeError } from '../wire/errors';
+import { restrictFetch } from './fetch-guard';
+import type { Progress } from '../wire/protocol';
+import { type Endpoint, type Handlers, serve } from '../wire/serve';
 import { BROWSER, type FilesEnvironment } from './environment';
 import type { ModelFileSet, Stored } from './file-set';
 import { adoptShared, openModel, readFile, type SharedFileSet } from './open-model';

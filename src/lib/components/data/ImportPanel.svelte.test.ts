@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { render } from 'vitest-browser-svelte';
-import { promptSets } from '$lib/state/prompt-sets.svelte';
+import { promptSets } from '$lib/state/lab/prompt-sets.svelte';
 import { deletePromptSet, getPromptItems, listPromptSets } from '$lib/storage/prompt-sets';
 import ImportPanel from './ImportPanel.svelte';
 import SetList from './SetList.svelte';

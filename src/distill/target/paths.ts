@@ -1,0 +1,195 @@
+/**
+ * From prompts, guard scores and base samples to training examples (METHOD.md §3.1, §4.1, §4.2):
+ *
+ *   L = E_x { s·Σ_t D(p_t, q_t) on a sampled path + (1 − s)·Σ_t D(p_t, q_t) on a refusal path }
+ *
+ * divided by one global constant, batch × maxNewTokens: dividing each path by its own length would
+ * re-weight the branches (§4.2).
+ */
+import { exampleLossRows, exampleRows, type PackInput } from '../../engine/pack';
+import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../../engine/types';
+import { virtualTokens } from '../adapters/adaptation';
+import type { ChatTokenizer } from '../data/chat';
+import type { PreparedData } from '../train/prepare';
+import { Random } from '../statistics/prng';
+import { RefusalTrie, teacherSafety } from './target';
+import type { PromptItem, Recipe } from '../types';
+
+/**
+ * A path lighter than this costs as much as any other and says next to nothing. It is kept with
+ * probability weight / LIGHT_WEIGHT, drawn by (seed, id), and then weighs LIGHT_WEIGHT: over
+ * examples the loss is the same in expectation, and a guard that is nearly certain costs one path
+ * an example instead of two.
+ */
+export const LIGHT_WEIGHT = 0.02;
+
+export interface PlannedPath {
+  kind: 'sample' | 'refusal' | 'student';
+  tokens: Tokens;
+  /** Its share of the example's loss: s or 1 − s; LIGHT_WEIGHT for a light path that was kept. */
+  weight: number;
+}
+
+export interface PlannedExample {
+  /** Index in the training set. */
+  index: number;
+  prompt: Tokens;
+  /** The teacher's s, strictness and clip applied. */
+  safe: number;
+  paths: PlannedPath[];
+}
+
+export interface Plan {
+  trie: RefusalTrie;
+  examples: PlannedExample[];
+  /** Packed positions and loss positions of the run's largest batch, and of its largest example. */
+  maxRows: number;
+  maxLossRows: number;
+  maxExampleRows: number;
+}
+
+/** A prompt that does not fit the student's context. */
+export class PromptTooLongError extends Error {
+  override readonly name = 'PromptTooLongError';
+}
+
+export function refusalTrie(
+  chat: ChatTokenizer,
+  refusals: readonly string[],
+  maxNewTokens: number,
+): RefusalTrie {
+  return new RefusalTrie(refusals.map((text) => chat.encodeAnswer(text).slice(0, maxNewTokens)));
+}
+
+/**
+ * Plans the paths of the items at `indices`. The wording of an example's refusal path is drawn once
+ * by (seed, id), so that its teacher pass can be cached: over examples all wordings are as likely.
+ * @throws PromptTooLongError
+ */
+export function plan(
+  items: readonly PromptItem[],
+  indices: readonly number[],
+  prepared: PreparedData,
+  recipe: Recipe,
+  chat: ChatTokenizer,
+  refusals: readonly string[],
+  maxPositions: number,
+): Plan {
+  const trie = refusalTrie(chat, refusals, recipe.maxNewTokens);
+  const examples = indices.map((index): PlannedExample => {
+    const item = items[index]!;
+    const safe = teacherSafety(prepared.safe[index]!, recipe);
+    const wording = new Random('wording', recipe.seed, item.id).below(trie.strings.length);
+    const paths: PlannedPath[] = [
+      { kind: 'sample', tokens: prepared.samples[index]!, weight: safe },
+      { kind: 'refusal', tokens: trie.strings[wording]!, weight: 1 - safe },
+    ];
+    const prompt = chat.encodeChat({ user: item.prompt });
+    const kept = thinned(paths, recipe.seed, item.id);
+    checkLength(item.id, prompt, kept, recipe, maxPositions);
+    return { index, prompt, safe, paths: kept };
+  });
+  return { trie, examples, ...batchSizes(examples, recipe) };
+}
+
+/** @throws PromptTooLongError where a prompt and its longest path do not fit the student. */
+export function checkLength(
+  id: string,
+  prompt: Tokens,
+  paths: readonly PlannedPath[],
+  recipe: Pick<Recipe, 'adapter'>,
+  maxPositions: number,
+): void {
+  const longest = Math.max(0, ...paths.map(({ tokens }) => tokens.length));
+  if (virtualTokens(recipe.adapter) + prompt.length + longest > maxPositions) {
+    throw new PromptTooLongError(`Prompt ${id} is too long for this student.`);
+  }
+}
+
+/**
+ * What the batches of this run need at most: their order is known.
+ * @param packedAs what an example packs as, where it is not its prompt and paths as they are
+ */
+export function batchSizes(
+  examples: readonly PlannedExample[],
+  { steps, batchSize, seed }: Recipe,
+  packedAs: (input: PackInput) => PackInput = (input) => input,
+): Pick<Plan, 'maxRows' | 'maxLossRows' | 'maxExampleRows'> {
+  const inputs = examples.map(({ prompt, paths }) =>
+    packedAs({ prompt, paths: paths.map(({ tokens }) => tokens) }),
+  );
+  const rows = inputs.map(exampleRows);
+  const losses = inputs.map(exampleLossRows);
+  const order = new EpochOrder(examples.length, batchSize, seed);
+  let [maxRows, maxLossRows] = [0, 0];
+  for (let step = 0; step < steps; step++) {
+    const batch = order.batch(step);
+    const sum = (sizes: readonly number[]) => batch.reduce((all, index) => all + sizes[index]!, 0);
+    maxRows = Math.max(maxRows, sum(rows));
+    maxLossRows = Math.max(maxLossRows, sum(losses));
+  }
+  return { maxRows, maxLossRows, maxExampleRows: Math.max(0, ...rows) };
+}
+
+/** The paths that are kept of an example's, light ones by chance and then heavier. */
+export function thinned(paths: readonly PlannedPath[], seed: number, id: string): PlannedPath[] {
+  return paths.filter((path) => keep(path, seed, id)).map(withFloor);
+}
+
+function keep({ kind, weight }: PlannedPath, seed: number, id: string): boolean {
+  return weight >= LIGHT_WEIGHT || new Random(kind, seed, id).next() < weight / LIGHT_WEIGHT;
+}
+
+function withFloor(path: PlannedPath): PlannedPath {
+  return { ...path, weight: Math.max(path.weight, LIGHT_WEIGHT) };
+}
+
+/**
+ * Targets and weights of a planned example, given what the frozen student says along its paths. All
+ * paths share their first position, which weighs 1 in all whatever paths were kept.
+ */
+export function trainExample(
+  planned: PlannedExample,
+  teacher: readonly TeacherPath[],
+  trie: RefusalTrie,
+  recipe: Pick<Recipe, 'batchSize' | 'maxNewTokens'>,
+): TrainExample {
+  const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
+  const kept = planned.paths.reduce((sum, { weight }) => sum + weight, 0);
+  const paths = planned.paths.map(({ tokens, weight }, j): TrainPath => {
+    const target = trie.along(tokens, teacher[j]!.logProbs, planned.safe);
+    const coef = new Float32Array(tokens.length).fill(weight * unit);
+    if (j === 0) coef[0]! += (1 - kept) * unit;
+    return {
+      tokens,
+      coef,
+      refusalPosterior: Float32Array.from(target.posterior),
+      refusalNext: target.next,
+    };
+  });
+  return { prompt: planned.prompt, paths };
+}
+
+/** Which examples `step` (from 0) trains on: seeded shuffles, one an epoch, end to end. */
+export class EpochOrder {
+  private epoch = -1;
+  private order: Uint32Array = new Uint32Array(0);
+
+  constructor(
+    private readonly count: number,
+    private readonly batchSize: number,
+    private readonly seed: number,
+  ) {}
+
+  batch(step: number): number[] {
+    return Array.from({ length: this.batchSize }, (_, j) => {
+      const position = step * this.batchSize + j;
+      const epoch = Math.floor(position / this.count);
+      if (epoch !== this.epoch) {
+        this.order = new Random('epoch', this.seed, epoch).permutation(this.count);
+        this.epoch = epoch;
+      }
+      return this.order[position % this.count]!;
+    });
+  }
+}

@@ -1,0 +1,182 @@
+import { type ByteSource, ByteSourceError } from '../byte-source';
+import { float16ToFloat32 } from '../float16';
+import { OnnxFormatError } from '../onnx/errors';
+
+/** TensorProto.DataType numbers that appear in decoder files. */
+export const DataType = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  uint32: 12,
+  uint64: 13,
+  bfloat16: 16,
+  uint4: 21,
+  int4: 22,
+} as const;
+
+const BITS: ReadonlyMap<number, number> = new Map<number, number>([
+  [DataType.float32, 32],
+  [DataType.uint8, 8],
+  [DataType.int8, 8],
+  [DataType.uint16, 16],
+  [DataType.int16, 16],
+  [DataType.int32, 32],
+  [DataType.int64, 64],
+  [DataType.bool, 8],
+  [DataType.float16, 16],
+  [DataType.float64, 64],
+  [DataType.uint32, 32],
+  [DataType.uint64, 64],
+  [DataType.bfloat16, 16],
+  [DataType.uint4, 4],
+  [DataType.int4, 4],
+]);
+
+/** Where the little-endian bytes of a tensor are. Offsets count from the start of the file. */
+export type TensorStorage =
+  | { kind: 'model'; offset: number }
+  | { kind: 'external'; location: string; offset: number }
+  | { kind: 'inline'; bytes: Uint8Array }
+  /** Another tensor's bytes, then zeros up to `byteLength`. */
+  | { kind: 'padded'; stored: TensorRef };
+
+/** A tensor that has not been read: what it is and where its bytes lie. */
+export interface TensorRef {
+  readonly name: string;
+  readonly dims: readonly number[];
+  /** A number of {@link DataType}. */
+  readonly dataType: number;
+  readonly byteLength: number;
+  readonly storage: TensorStorage;
+}
+
+/** The model file and, by the location written in it, its external data files. */
+export interface ModelFiles {
+  readonly model: ByteSource;
+  readonly external: ReadonlyMap<string, ByteSource>;
+}
+
+/** Elements of a tensor of these dimensions; 1 for a scalar. */
+export function elementCount(dims: readonly number[]): number {
+  return dims.reduce((product, dim) => product * dim, 1);
+}
+
+/** Bytes that `dims` of `dataType` take. Throws {@link OnnxFormatError} on types without a size. */
+export function tensorBytes(name: string, dims: readonly number[], dataType: number): number {
+  const bits = BITS.get(dataType);
+  if (bits === undefined) {
+    throw new OnnxFormatError(`Tensor "${name}" has data type ${dataType}, which is not readable.`);
+  }
+  const bytes = Math.ceil((elementCount(dims) * bits) / 8);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new OnnxFormatError(`Tensor "${name}" has impossible dimensions [${dims.join(', ')}].`);
+  }
+  return bytes;
+}
+
+/**
+ * Rows [start, start + count) of a tensor whose first dimension is `rows` (also when it is stored
+ * flat): a view, as rows are contiguous.
+ */
+export function sliceRows(ref: TensorRef, rows: number, start: number, count: number): TensorRef {
+  const rowBytes = ref.byteLength / rows;
+  if (!Number.isInteger(rowBytes) || start < 0 || count < 0 || start + count > rows) {
+    throw new OnnxFormatError(
+      `Tensor "${ref.name}" cannot give rows ${start} to ${start + count} of ${rows}.`,
+    );
+  }
+  const byteLength = count * rowBytes;
+  const shift = start * rowBytes;
+  const dims =
+    ref.dims[0] === rows
+      ? [count, ...ref.dims.slice(1)]
+      : [(elementCount(ref.dims) / rows) * count];
+  const { storage } = ref;
+  if (storage.kind === 'padded') {
+    throw new OnnxFormatError(`Tensor "${ref.name}" is padded and cannot be cut.`);
+  }
+  return {
+    name: ref.name,
+    dims,
+    dataType: ref.dataType,
+    byteLength,
+    storage:
+      storage.kind === 'inline'
+        ? { kind: 'inline', bytes: storage.bytes.subarray(shift, shift + byteLength) }
+        : { ...storage, offset: storage.offset + shift },
+  };
+}
+
+/** A tensor whose first dimension grows from `rows` to `to` (also when it is flat): rows of zeros. */
+export function padRows(ref: TensorRef, rows: number, to: number): TensorRef {
+  const grown = (size: number) => (size / rows) * to;
+  const [first, ...rest] = ref.dims;
+  return {
+    ...ref,
+    dims: first === rows ? [to, ...rest] : [grown(elementCount(ref.dims))],
+    byteLength: grown(ref.byteLength),
+    storage: { kind: 'padded', stored: ref },
+  };
+}
+
+/**
+ * The tensor's little-endian bytes; a view where the source gives one.
+ * @throws ByteSourceError naming the tensor where its file is missing or too short.
+ */
+export async function readTensor(ref: TensorRef, files: ModelFiles): Promise<Uint8Array> {
+  const { storage } = ref;
+  if (storage.kind === 'inline') return storage.bytes;
+  if (storage.kind === 'padded') {
+    const bytes = new Uint8Array(ref.byteLength);
+    bytes.set(await readTensor(storage.stored, files));
+    return bytes;
+  }
+  const source = storage.kind === 'model' ? files.model : files.external.get(storage.location);
+  if (source === undefined) {
+    const location = storage.kind === 'external' ? storage.location : '';
+    throw new ByteSourceError(
+      `The model keeps "${ref.name}" in the file "${location}", which is missing.`,
+    );
+  }
+  const end = storage.offset + ref.byteLength;
+  if (end > source.size) {
+    const file = storage.kind === 'external' ? `"${storage.location}"` : 'the model file';
+    throw new ByteSourceError(
+      `"${ref.name}" ends at byte ${end} of ${file}, which has ${source.size}: is it whole?`,
+    );
+  }
+  return source.read(storage.offset, ref.byteLength);
+}
+
+/** A float32, float16 or bfloat16 tensor as float32, flat in its own order. */
+export async function readFloats(ref: TensorRef, files: ModelFiles): Promise<Float32Array> {
+  const bytes = await readTensor(ref, files);
+  switch (ref.dataType) {
+    case DataType.float32:
+      return new Float32Array(aligned(bytes));
+    case DataType.float16:
+      return float16ToFloat32(new Uint16Array(aligned(bytes)));
+    case DataType.bfloat16: {
+      const words = Uint32Array.from(new Uint16Array(aligned(bytes)), (bits) => bits << 16);
+      return new Float32Array(words.buffer);
+    }
+    default:
+      throw new OnnxFormatError(
+        `Tensor "${ref.name}" has data type ${ref.dataType}; a float type was expected.`,
+      );
+  }
+}
+
+/** A whole copy of its own buffer, so that typed arrays of wider elements can lie over it. */
+export function aligned(bytes: Uint8Array): ArrayBuffer {
+  const copy = new Uint8Array(bytes.byteLength);
+  copy.set(bytes);
+  return copy.buffer;
+}

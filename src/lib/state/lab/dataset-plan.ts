@@ -1,0 +1,134 @@
+/** What people change about how a file is read, as steps from one plan to the next. */
+import type { PromptSet } from '$lib/storage/prompt-sets';
+import { contentHash } from '../../../distill/data/dataset';
+import { MAX_SET_NAME } from '../../../distill/data/imported-prompts';
+import type { ImportReport } from '../../../formats/datasets/import';
+import { CellError, textOf } from '../../../formats/datasets/cells';
+import { COMMON_LABELS, type ImportPlan, type Mapping } from '../../../formats/datasets/plan';
+import type { PromptLabel, Table } from '../../../formats/datasets/types';
+
+export interface FieldWords {
+  field: keyof Mapping;
+  label: string;
+  help: string;
+}
+
+export const FIELD_WORDS: readonly FieldWords[] = [
+  { field: 'prompt', label: 'Prompt', help: 'What is asked.' },
+  { field: 'context', label: 'Context', help: 'A text that belongs to some prompts.' },
+  { field: 'label', label: 'Label', help: 'Says which prompts are harmful.' },
+  { field: 'id', label: 'Id', help: 'None: the number of the row.' },
+  { field: 'intent', label: 'Intent', help: 'Prompts that ask the same. None: each is its own.' },
+  { field: 'category', label: 'Category', help: 'Kind of harm or task.' },
+  { field: 'style', label: 'Style', help: 'Way of asking.' },
+  { field: 'wrapper', label: 'Wrapper', help: 'Jailbreak around the prompt.' },
+  { field: 'answer', label: 'Right answer', help: 'Compared word by word.' },
+];
+
+/** Where labels come from: one for all, a column, or a rule of the set's own. */
+export type LabelChoice = PromptLabel | 'column' | 'rule' | 'none';
+
+export function labelChoice({ labels }: ImportPlan): LabelChoice {
+  if (labels === null) return 'none';
+  if (labels.kind === 'all') return labels.label;
+  return labels.kind === 'values' ? 'column' : 'rule';
+}
+
+/** `suggested` is the plan as the set's layout has it. */
+export function withLabelChoice(
+  plan: ImportPlan,
+  choice: LabelChoice,
+  suggested: ImportPlan,
+): ImportPlan {
+  if (choice === 'none') return { ...plan, labels: null };
+  if (choice === 'rule') {
+    const mapping = { ...plan.mapping, label: suggested.mapping.label };
+    return { ...plan, mapping, labels: suggested.labels };
+  }
+  if (choice !== 'column') return { ...plan, labels: { kind: 'all', label: choice } };
+  const values =
+    suggested.labels?.kind === 'values' ? suggested.labels.values : { ...COMMON_LABELS };
+  return { ...plan, labels: { kind: 'values', values } };
+}
+
+export function withColumn(
+  plan: ImportPlan,
+  field: keyof Mapping,
+  column: string | null,
+): ImportPlan {
+  return { ...plan, mapping: { ...plan.mapping, [field]: column } };
+}
+
+/** What the label column's `value` (lower case) means; null: nothing, so its rows are errors. */
+export function withLabelValue(
+  plan: ImportPlan,
+  value: string,
+  label: PromptLabel | null,
+): ImportPlan {
+  if (plan.labels?.kind !== 'values') return plan;
+  const others = Object.entries(plan.labels.values).filter(([name]) => name !== value);
+  const values = Object.fromEntries(label === null ? others : [...others, [value, label]]);
+  return { ...plan, labels: { kind: 'values', values } };
+}
+
+export interface LabelValue {
+  value: string;
+  rows: number;
+}
+
+/** The texts in a column, lower case, the most frequent first. At most `limit`. */
+export function labelValues(table: Table, column: string | null, limit = 12): LabelValue[] {
+  const index = column === null ? -1 : table.columns.indexOf(column);
+  if (index < 0) return [];
+  const counts = new Map<string, number>();
+  for (const { cells } of table.rows) {
+    const value = cellText(cells[index]).trim().toLowerCase();
+    // A column of long texts holds no labels, and no prompt should be shown here.
+    if (value !== '' && value.length <= 40) counts.set(value, (counts.get(value) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([value, rows]) => ({ value, rows }))
+    .sort((a, b) => b.rows - a.rows)
+    .slice(0, limit);
+}
+
+function cellText(cell: Parameters<typeof textOf>[0]): string {
+  try {
+    return textOf(cell);
+  } catch (error) {
+    if (error instanceof CellError) return '';
+    throw error;
+  }
+}
+
+export const LABEL_WORDS: Record<PromptLabel, string> = {
+  harmful: 'Harmful',
+  borderline: 'Borderline',
+  benign: 'Benign',
+};
+
+/** “1 row”, “2 rows”. */
+export function howMany(count: number, thing: string): string {
+  return `${count.toLocaleString('en-US')} ${thing}${count === 1 ? '' : 's'}`;
+}
+
+/** What is kept beside the prompts of a set. */
+export function describeSet(
+  name: string,
+  source: string,
+  table: Table,
+  plan: ImportPlan,
+  report: ImportReport,
+): PromptSet {
+  return {
+    id: `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`,
+    name: (name.trim() || table.name || 'Prompts').slice(0, MAX_SET_NAME),
+    source,
+    createdAt: new Date().toISOString(),
+    hash: contentHash(report.items),
+    plan,
+    counts: report.counts.labels,
+    leftOut: report.errors.total,
+    firstRowsOnly: table.more,
+  };
+}

@@ -1,0 +1,297 @@
+/**
+ * The tab's workers, made when first needed and shared by all pages: engine (trainer), runtime
+ * (student), guard and judge. A worker that failed is dropped, so that trying again starts afresh.
+ */
+import { base } from '$app/paths';
+import type { ObjectiveSpec } from '../../../distill/objectives/spec';
+import { DEFAULT_RECIPE } from '../../../distill/train/recipe';
+import type { Recipe } from '../../../distill/types';
+import type {
+  EventOf,
+  Payload,
+  Progress,
+  Result,
+  TrainerReady,
+} from '../../../workers/wire/protocol';
+import type {
+  GuardRequests,
+  GuardRole,
+  StudentRequests,
+  TrainerRequests,
+} from '../../../workers/wire/protocol';
+import {
+  createGuardClient,
+  createStudentClient,
+  createTrainerClient,
+  type WorkerClient,
+} from '../../../workers/client';
+import { siteRoot } from './bundle';
+import { models } from './models.svelte';
+import { finishPhases, foldPhase, type PhaseRow, type Source } from '../phases';
+
+/** Fixed token ids on which engine and runtime must agree before anything is trained. */
+function parityTokens(vocabSize: number): number[] {
+  return Array.from({ length: 24 }, (_, i) => (5 + ((i * 37) % 400)) % vocabSize);
+}
+
+/** A session that is being made hears nothing; after so long its worker is ended. */
+const CANCEL_GRACE_MS = 1000;
+
+/** Which models a page wants: sources as text. */
+export type ModelChoice = Pick<Recipe, 'student' | 'guard'>;
+
+interface CallOptions<E> {
+  signal?: AbortSignal;
+  onEvent?: (event: E) => void;
+}
+
+class Session {
+  phases = $state.raw<PhaseRow[]>([]);
+  engine = $state.raw<TrainerReady | null>(null);
+  runtime = $state.raw<Result<StudentRequests, 'load'> | null>(null);
+  guards = $state.raw<Partial<Record<GuardRole, Result<GuardRequests, 'load'>>>>({});
+
+  /** What is loaded, or will be. */
+  chosen = $state.raw<ModelChoice>({
+    student: DEFAULT_RECIPE.student,
+    guard: DEFAULT_RECIPE.guard,
+  });
+  /** A run is under way: its models may not be replaced. */
+  held = false;
+
+  #trainer: WorkerClient<TrainerRequests> | null = null;
+  #student: WorkerClient<StudentRequests> | null = null;
+  #guards: Partial<Record<GuardRole, WorkerClient<GuardRequests>>> = {};
+  #loading = new Map<Source, Promise<void>>();
+
+  get root(): string {
+    return siteRoot(base);
+  }
+
+  report(source: Source, progress: Progress): void {
+    this.phases = foldPhase(this.phases, source, progress);
+  }
+
+  clearPhases(): void {
+    this.phases = [];
+  }
+
+  /** Loads each named worker that is not loaded yet; several at a time. */
+  async load(sources: readonly Source[], signal?: AbortSignal): Promise<void> {
+    await Promise.all(sources.map((source) => this.#once(source, signal)));
+  }
+
+  /**
+   * All that a run needs; what training with `objective` compiles is compiled while guards load.
+   * Only pages that train ask for it: null where nothing is trained.
+   */
+  async loadToTrain(objective: ObjectiveSpec | null, signal: AbortSignal): Promise<void> {
+    const trainer = this.load(['trainer'], signal).then(() => {
+      // Not waited for: a run does not need it, and says by itself what fails.
+      if (objective) this.trainer('prepareTraining', { objective }).catch(() => undefined);
+    });
+    await Promise.all([trainer, this.load(['guard', 'judge'], signal)]);
+  }
+
+  /**
+   * Makes these the models to load; others are dropped with all their memory. What is not named
+   * stays as it is.
+   * @returns whether the student is another one now
+   * @throws an error for people while a run needs the models that are there
+   */
+  use(wanted: Partial<ModelChoice>): boolean {
+    const { student = this.chosen.student, guard = this.chosen.guard } = wanted;
+    // A branch is pinned to its commit when it is opened: both texts name what is there.
+    const same = [this.chosen.student, this.engine?.text, this.runtime?.text].includes(student);
+    const sameGuard = guard === this.chosen.guard;
+    if (same && sameGuard) return false;
+    if (this.held) {
+      const message = 'A run is under way with other models. Wait for its end, or stop it.';
+      throw Object.assign(new Error(message), { code: 'bad-input' });
+    }
+    if (!same) {
+      this.#drop('trainer');
+      this.#drop('student');
+    }
+    if (!sameGuard) this.#drop('guard');
+    this.chosen = { student: same ? this.chosen.student : student, guard };
+    return !same;
+  }
+
+  /** @throws an error for people where a prompt of model `modelId` would be noise here. */
+  requireModel(modelId: string): void {
+    const here = this.engine?.modelId ?? '';
+    if (here === modelId) return;
+    const message = `The prompt was trained for model ${modelId}; this page has ${here}. On another model it would be noise.`;
+    throw Object.assign(new Error(message), { code: 'unsupported-model' });
+  }
+
+  async trainer<K extends keyof TrainerRequests & string>(
+    name: K,
+    payload: Payload<TrainerRequests, K>,
+    options: CallOptions<EventOf<TrainerRequests, K>> = {},
+  ): Promise<Result<TrainerRequests, K>> {
+    return this.#trainerClient().request(name, payload, options);
+  }
+
+  async student<K extends keyof StudentRequests & string>(
+    name: K,
+    payload: Payload<StudentRequests, K>,
+    options: CallOptions<EventOf<StudentRequests, K>> = {},
+  ): Promise<Result<StudentRequests, K>> {
+    return this.#studentClient().request(name, payload, options);
+  }
+
+  async score(
+    guard: GuardRole,
+    items: Payload<GuardRequests, 'score'>['items'],
+    signal?: AbortSignal,
+  ): Promise<Result<GuardRequests, 'score'>> {
+    return this.#guardClient(guard).request('score', { items }, signal ? { signal } : {});
+  }
+
+  #trainerClient() {
+    return (this.#trainer ??= this.#watched('trainer', createTrainerClient()));
+  }
+
+  #studentClient() {
+    return (this.#student ??= this.#watched('student', createStudentClient()));
+  }
+
+  #guardClient(name: GuardRole) {
+    return (this.#guards[name] ??= this.#watched(name, createGuardClient()));
+  }
+
+  /** A worker that dies has lost what it had loaded. */
+  #watched<T>(source: Source, client: WorkerClient<T>): WorkerClient<T> {
+    client.onEnd = () => {
+      this.#forget(source);
+      if ((source === 'guard' || source === 'judge') && this.engine) {
+        // A trainer that ends before it answers needs no telling.
+        this.#trainerClient()
+          .request('disconnectGuard', { name: source })
+          .catch(() => undefined);
+      }
+    };
+    return client;
+  }
+
+  #once(source: Source, signal?: AbortSignal): Promise<void> {
+    const running = this.#loading.get(source);
+    if (running) return running;
+    const loading = this.#open(source, signal)
+      .then(() => this.#connect(source))
+      .then(() => {
+        this.phases = finishPhases(this.phases, source);
+      })
+      .catch((error: unknown) => {
+        // Unless a later attempt has taken its place.
+        if (this.#loading.get(source) === loading) this.#drop(source);
+        throw error;
+      });
+    this.#loading.set(source, loading);
+    if (signal) this.#endIfDeaf(source, loading, signal);
+    return loading;
+  }
+
+  /** Cancels what does not cancel itself: its open requests end as cancelled. */
+  #endIfDeaf(source: Source, loading: Promise<void>, signal: AbortSignal): void {
+    let settled = false;
+    const end = () =>
+      setTimeout(() => {
+        if (!settled && this.#loading.get(source) === loading) this.#drop(source);
+      }, CANCEL_GRACE_MS);
+    signal.addEventListener('abort', end, { once: true });
+    const settle = () => {
+      settled = true;
+      signal.removeEventListener('abort', end);
+    };
+    loading.then(settle, settle);
+  }
+
+  async #open(source: Source, signal?: AbortSignal): Promise<void> {
+    const options = {
+      ...(signal ? { signal } : {}),
+      onEvent: (progress: Progress) => this.report(source, progress),
+    };
+    switch (source) {
+      case 'student':
+        this.runtime = await this.#studentClient().request(
+          'load',
+          { ...models.studentRequest(this.chosen.student, this.root), device: 'auto' },
+          options,
+        );
+        return;
+      case 'guard':
+      case 'judge': {
+        const text = source === 'guard' ? this.chosen.guard : source;
+        const ready = await this.#guardClient(source).request(
+          'load',
+          { ...models.guardRequest(text, this.root), device: 'auto' },
+          options,
+        );
+        this.guards = { ...this.guards, [source]: ready };
+        return;
+      }
+      case 'trainer': {
+        // No parity, no training: the runtime's logits come first.
+        await this.#once('student', signal);
+        const runtimeLogits = await this.#studentClient().request('logits', {
+          tokens: parityTokens(this.runtime?.vocabSize ?? 0),
+          prefix: null,
+        });
+        this.engine = await this.#trainerClient().request(
+          'load',
+          {
+            ...models.studentRequest(this.chosen.student, this.root),
+            runtimeLogits,
+            ...(this.runtime?.shared ? { shared: this.runtime.shared } : {}),
+          },
+          options,
+        );
+        return;
+      }
+      default:
+        source satisfies never;
+    }
+  }
+
+  /** Gives the engine a line of its own to guard and judge, as soon as both ends are there. */
+  async #connect(source: Source): Promise<void> {
+    if (source === 'student') return;
+    const names: readonly GuardRole[] = source === 'trainer' ? ['guard', 'judge'] : [source];
+    for (const name of names) {
+      const ready = this.guards[name];
+      if (!this.engine || !ready) continue;
+      const { port1, port2 } = new MessageChannel();
+      await this.#guardClient(name).request('connect', { port: port1 }, { transfer: [port1] });
+      await this.#trainerClient().request(
+        'connectGuard',
+        { name, port: port2, modelId: ready.modelId },
+        { transfer: [port2] },
+      );
+    }
+  }
+
+  #drop(source: Source): void {
+    this.#forget(source);
+    if (source === 'trainer') this.#trainer?.terminate();
+    else if (source === 'student') this.#student?.terminate();
+    else this.#guards[source]?.terminate();
+  }
+
+  #forget(source: Source): void {
+    this.#loading.delete(source);
+    this.phases = this.phases.filter((row) => row.source !== source || row.state === 'done');
+    if (source === 'trainer') this.engine = null;
+    else if (source === 'student') this.runtime = null;
+    else this.guards = { ...this.guards, [source]: undefined };
+  }
+
+  /** Drops the engine's worker with all its GPU memory; the next load starts a new one. */
+  restartEngine(): void {
+    this.#drop('trainer');
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,98 @@
+/** Which of a model's files are its weights, and what they ask of a runtime. */
+import type { ByteSource } from '../../formats/byte-source';
+import { externalise } from '../../formats/onnx/externalise';
+import { isOp, MICROSOFT, numberAttribute } from '../../formats/onnx/graph';
+import { type OnnxNode, readOnnx } from '../../formats/onnx/proto';
+import { DataType, type ModelFiles } from '../../formats/decoder/tensor';
+import { DownloadError, UnsupportedModelError } from '../wire/errors';
+import { type ModelFileSet, readFile } from '../files/open-model';
+
+export interface ModelWeights {
+  /** Path of the .onnx file in the model. */
+  path: string;
+  /** The file and its external data, by the location written in it. */
+  files: ModelFiles;
+  /** Some weights are float16: a GPU needs shader-f16 for it, WASM does not. */
+  f16: boolean;
+  /** An operator that only the runtime's WebGPU build has, or null. */
+  webgpuOnly: string | null;
+  /** What the runtime computes right on WASM only, or null. */
+  wasmOnly: string | null;
+}
+
+/** What is handed to onnxruntime: a model without its large weights, and these as external data. */
+export interface RuntimeWeights {
+  proto: Uint8Array;
+  externalData: { path: string; data: Uint8Array }[];
+}
+
+/** The graph input of GroupQueryAttention that only the WebGPU build reads: the query norm. */
+const QUERY_NORM_INPUT = 14;
+
+function isCapped(node: OnnxNode): boolean {
+  return isOp(node, 'GroupQueryAttention', MICROSOFT) && numberAttribute(node, 'softcap', 0) > 0;
+}
+
+/** @throws OnnxFormatError, DownloadError where a file of weights is missing */
+export async function findWeights(model: ModelFileSet): Promise<ModelWeights> {
+  const candidates = [...model.files.keys()].filter((path) => path.endsWith('.onnx')).sort();
+  const [path] = candidates;
+  if (path === undefined) throw new DownloadError(`${model.label} has no .onnx file.`);
+  if (candidates.length > 1) {
+    throw new UnsupportedModelError(
+      `${model.label} has several weights (${candidates.join(', ')}). Keep the one to use.`,
+    );
+  }
+  const file = model.files.get(path)!;
+  const { nodes, initializers } = await readOnnx(file);
+  const external = new Map<string, ByteSource>();
+  let f16 = false;
+  for (const { dataType, storage } of initializers.values()) {
+    f16 ||= dataType === DataType.float16;
+    if (storage.kind !== 'external' || external.has(storage.location)) continue;
+    const beside = path.slice(0, path.lastIndexOf('/') + 1) + storage.location;
+    const data = model.files.get(beside);
+    if (!data) {
+      throw new DownloadError(`${model.label} lacks ${beside}, where ${path} keeps its weights.`);
+    }
+    external.set(storage.location, data);
+  }
+  const special = nodes.find(
+    ({ opType, inputs }) =>
+      opType === 'GatherBlockQuantized' ||
+      (opType === 'GroupQueryAttention' && !!inputs[QUERY_NORM_INPUT]),
+  );
+  const norms = special?.opType === 'GroupQueryAttention' ? ' with query norms' : '';
+  return {
+    path,
+    files: { model: file, external },
+    f16,
+    webgpuOnly: special ? special.opType + norms : null,
+    // onnxruntime's WebGPU kernel leaves the attribute out (its pull request 27461).
+    wasmOnly: nodes.some(isCapped) ? 'GroupQueryAttention with a soft cap' : null,
+  };
+}
+
+/**
+ * The weights as onnxruntime takes them: a single file becomes a small model plus itself as external
+ * data, which halves what the runtime keeps (MODELS.md §2.8).
+ */
+export async function runtimeWeights(
+  model: ModelFileSet,
+  { path, files }: ModelWeights,
+): Promise<RuntimeWeights> {
+  const location = `${path.slice(path.lastIndexOf('/') + 1)}_data`;
+  const small = await externalise(files.model, location);
+  const external = small ? new Map([[location, files.model]]) : files.external;
+  const externalData: RuntimeWeights['externalData'] = [];
+  for (const [at, source] of external) {
+    externalData.push({ path: at, data: await source.read(0, source.size) });
+  }
+  return { proto: small?.proto ?? (await readFile(model, path)), externalData };
+}
+
+/** What the runtime threw while it opened a model, with the model's name; its own words name nodes. */
+export function cannotRun(label: string, error: unknown): Error {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new UnsupportedModelError(`The runtime cannot open ${label}: ${reason}`, { cause: error });
+}
