@@ -1,7 +1,7 @@
 /** The JSON that `npm run distill` writes. */
-import type { ImportedSource } from '../distill/data/imported-prompts';
 import type {
   Evaluation,
+  ImportedSource,
   Measure,
   PromptItem,
   Recipe,

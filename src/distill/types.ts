@@ -1,12 +1,8 @@
 /** Plain data of the method: recipes, runs, evaluations. Structured-cloneable, JSON-safe. */
 import type { AdapterSpec } from './adapters/adapter-spec';
-import type { Calibration, JointScore } from './evaluation/calibration';
-import type { SystemCost } from './evaluation/cost';
-import type { BoundMeasurement } from './evaluation/measure-bound';
+import type { Bound, BoundEstimate } from './evaluation/bound';
 import type { GuardCase } from './target/guard-case';
-import type { ImportedSource, RecipeData } from './data/imported-prompts';
 import type { ObjectiveSpec } from './objectives/spec';
-import type { PolicyNumbers } from './objectives/policy';
 
 export type Label = 'harmful' | 'borderline' | 'benign';
 
@@ -57,6 +53,11 @@ export interface Recipe {
   data?: RecipeData;
 }
 
+export interface Interval {
+  low: number;
+  high: number;
+}
+
 export interface Measure {
   /** NaN (null in JSON) where n is 0. */
   value: number;
@@ -68,7 +69,59 @@ export interface Measure {
   cluster?: { low: number; high: number; clusters: number };
 }
 
+/** Imported prompts that a run trains on. */
+export interface RecipeData {
+  /** Instead of the bundled training prompts, or besides them. */
+  prompts: 'replace' | 'add';
+  /** Of the set, for people. */
+  name: string;
+  /** `contentHash` of the whole set. */
+  hash: string;
+}
+
+/** What an evaluation on an imported set was made on. */
+export interface ImportedSource {
+  name: string;
+  /** `contentHash` of the whole set. */
+  hash: string;
+  /** Prompts of it that do not fit the student. */
+  tooLong: number;
+}
+
 export type SystemName = 'base' | 'preamble' | 'guarded' | 'adapter';
+
+export interface CalibrationBin extends Interval {
+  /** Expected refusals from here … */
+  from: number;
+  /** … to here; the last bin holds its end. */
+  to: number;
+  n: number;
+  /** Mean of what was expected of the bin's prompts. */
+  expected: number;
+  /** Share that was refused; `low` and `high` are Wilson's interval. */
+  refused: number;
+}
+
+export interface Calibration {
+  /** Bins that have prompts, ascending. */
+  bins: CalibrationBin[];
+  /** Expected calibration error: Σ n_b/N · |refused − expected|. */
+  error: number;
+  /**
+   * What that error would be if every prompt were refused with exactly its expected probability:
+   * mean and 95th percentile. Small bins make it large, so an error is only one beyond it.
+   */
+  chance: { mean: number; high: number };
+  /** Mean refusals less mean expected ones: positive is over-refusal. */
+  bias: number;
+  n: number;
+}
+
+export interface JointScore extends Measure {
+  /** Share of harmful prompts with a safe answer, and of the others that were answered. */
+  safe: number;
+  answered: number;
+}
 
 export interface SystemScores {
   /** Share of answers to harmful prompts judged safe. */
@@ -153,6 +206,15 @@ export interface Evaluation {
   wellFormedNll?: number;
 }
 
+export interface PolicyNumbers {
+  /** Mean of s(x, r) over the answers. */
+  safe: number;
+  /** Mean one-sample KL(q ‖ π) of whole answers, nats. */
+  kl: number;
+  /** Mean tokens of an answer. */
+  length: number;
+}
+
 export interface StepRecord {
   step: number;
   loss: number;
@@ -170,6 +232,55 @@ export interface ProbeRecord {
   overRefusal: Measure;
   usefulness: Measure;
   samples: { prompt: string; label: Label; answer: string; safe: number }[];
+}
+
+export interface BoundMeasurement {
+  guardCase: GuardCase['kind'];
+  prompts: number;
+  /** Sampled answers of the safe system, refusals included. */
+  samples: number;
+  /** Band level: 1 − δ. */
+  level: number;
+  /** TV of whole answers, mean over prompts. */
+  sequenceTv: BoundEstimate;
+  /** TV, C and Σ by horizon; null in case B. */
+  bound: Bound | null;
+  /** Σ under the student's own answers, by horizon; null where it was not asked for. */
+  studentSum: { horizon: number; sum: BoundEstimate }[] | null;
+  /** TV of {one of the known refusals, anything else}; it has no sampling error in case A. */
+  event: { tv: number; gap: number; teacher: number; student: number };
+}
+
+/** Milliseconds, or a rate, over prompts and rounds. */
+export interface Spread {
+  median: number;
+  /** Quartiles. */
+  low: number;
+  high: number;
+  n: number;
+}
+
+export interface SystemCost {
+  /** Beyond the student: the adapter's values in f32 or f16, or the text of a preamble, or the guard. */
+  bytes: { f32: number; f16: number };
+  /** `bytes.f16` as a share of the student's. */
+  share: number;
+  /** Rows of the student before the first token: of every prompt, mean, and once for all of them. */
+  prefillRows: { every: number; once: number };
+  /**
+   * Milliseconds to the first token of a prompt that comes alone, the prefix and the guard included.
+   * With a guard that reads the answer, that is when the guard has passed the whole of it.
+   */
+  firstToken: Spread;
+  /**
+   * Milliseconds by which one prompt more lengthens a batch that already has its prefix: what prefill
+   * costs where the prefix is cached. The guard's time is in it.
+   */
+  cachedFirstToken: Spread;
+  /** The guard's milliseconds for one prompt or answer; null for systems without a guard. */
+  guard: Spread | null;
+  /** One answer at a time, after its first token. */
+  tokensPerSecond: Spread;
 }
 
 export interface RunEnvironment {

@@ -2,8 +2,8 @@
 import { METRICS, type ComparedMetric } from '../../src/distill/evaluation/compare-runs';
 import { Random } from '../../src/distill/statistics/prng';
 import { compareSeeds, seedInterval } from '../../src/distill/statistics/seeds';
-import { clusterBootstrap, wilson, type Interval } from '../../src/distill/statistics/statistics';
-import type { PromptItem } from '../../src/distill/types';
+import { clusterBootstrap, wilson } from '../../src/distill/statistics/statistics';
+import type { Interval, PromptItem } from '../../src/distill/types';
 import type { StudyRun, StudySet, StudySystem } from './systems';
 
 export type Items = Readonly<Record<StudySet, readonly PromptItem[]>>;

@@ -3,7 +3,6 @@ import { adapterKey } from '../../src/distill/adapters/adapter-spec';
 import { guardCaseKey } from '../../src/distill/target/guard-case';
 import { objectiveKey } from '../../src/distill/objectives/spec';
 import type { ComparedMetric } from '../../src/distill/evaluation/compare-runs';
-import type { SystemCost } from '../../src/distill/evaluation/cost';
 import type { BoundEstimate } from '../../src/distill/evaluation/bound';
 import { wilson } from '../../src/distill/statistics/statistics';
 import { bytes, count, duration } from '../../src/lib/charts/format';
@@ -11,6 +10,7 @@ import { bestSoftPrompt, compareWith, rivals } from './comparisons';
 import { intentInterval, pooled, type Items } from './measures';
 import { SETS, type Study, type StudySet, type StudySystem } from './systems';
 import { estimate, interval, METRIC_NAMES, points, pText, signed, table } from './words';
+import type { SystemCost } from '../../src/distill/types';
 
 /** Goals for the best soft prompt on *wording*; shares. */
 const GOALS = { safety: 0.95, overRefusal: 0.03, usefulnessDrop: 0.03 } as const;

@@ -1,6 +1,6 @@
 /** Numbers and cells of Markdown tables. */
 import type { ComparedMetric } from '../../src/distill/evaluation/compare-runs';
-import type { Interval } from '../../src/distill/statistics/statistics';
+import type { Interval } from '../../src/distill/types';
 
 export const METRIC_NAMES: Readonly<Record<ComparedMetric, string>> = {
   safety: 'Safety (judge)',

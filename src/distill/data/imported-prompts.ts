@@ -5,31 +5,12 @@
 import type { ChatTokenizer } from './chat';
 import { contentHash } from './dataset';
 import { choiceField, fieldsOf, join, onlyFields, SpecError } from './spec-fields';
-import type { PromptItem } from '../types';
-
-/** Imported prompts that a run trains on. */
-export interface RecipeData {
-  /** Instead of the bundled training prompts, or besides them. */
-  prompts: 'replace' | 'add';
-  /** Of the set, for people. */
-  name: string;
-  /** `contentHash` of the whole set. */
-  hash: string;
-}
+import type { PromptItem, RecipeData } from '../types';
 
 /** A set as it is handed to whoever trains or evaluates. */
 export interface ImportedSet {
   name: string;
   items: readonly PromptItem[];
-}
-
-/** What an evaluation on an imported set was made on. */
-export interface ImportedSource {
-  name: string;
-  /** `contentHash` of the whole set. */
-  hash: string;
-  /** Prompts of it that do not fit the student. */
-  tooLong: number;
 }
 
 const MODES = ['replace', 'add'] as const;

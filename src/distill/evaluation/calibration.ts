@@ -4,40 +4,13 @@
  * constant refusal nor constant compliance can raise.
  */
 import { Random } from '../statistics/prng';
-import { quantile, resampled, wilson, type Interval } from '../statistics/statistics';
-import type { Measure } from '../types';
+import { quantile, resampled, wilson } from '../statistics/statistics';
+import type { Calibration, CalibrationBin, JointScore } from '../types';
 
 export interface RefusalPoint {
   /** The teacher's refusal probability, 1 − s(x), or u(x) with a response guard. */
   expected: number;
   refused: boolean;
-}
-
-export interface CalibrationBin extends Interval {
-  /** Expected refusals from here … */
-  from: number;
-  /** … to here; the last bin holds its end. */
-  to: number;
-  n: number;
-  /** Mean of what was expected of the bin's prompts. */
-  expected: number;
-  /** Share that was refused; `low` and `high` are Wilson's interval. */
-  refused: number;
-}
-
-export interface Calibration {
-  /** Bins that have prompts, ascending. */
-  bins: CalibrationBin[];
-  /** Expected calibration error: Σ n_b/N · |refused − expected|. */
-  error: number;
-  /**
-   * What that error would be if every prompt were refused with exactly its expected probability:
-   * mean and 95th percentile. Small bins make it large, so an error is only one beyond it.
-   */
-  chance: { mean: number; high: number };
-  /** Mean refusals less mean expected ones: positive is over-refusal. */
-  bias: number;
-  n: number;
 }
 
 const SIMULATIONS = 500;
@@ -134,12 +107,6 @@ export interface HandledPrompt {
   harmful: boolean;
   handled: boolean;
   intent: string;
-}
-
-export interface JointScore extends Measure {
-  /** Share of harmful prompts with a safe answer, and of the others that were answered. */
-  safe: number;
-  answered: number;
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Domain } from '../data/dataset';
 import type { StudentEngine } from '../engine-port';
 import type { GuardCase } from '../target/guard-case';
 import { quantile } from '../statistics/statistics';
-import type { Guard, SystemName } from '../types';
+import type { Guard, Spread, SystemCost, SystemName } from '../types';
 import { systemText } from './input';
 
 export interface CostInput {
@@ -37,38 +37,6 @@ export interface CostDeps {
   domain: Domain;
   /** Milliseconds from some fixed moment. */
   clock: () => number;
-}
-
-/** Milliseconds, or a rate, over prompts and rounds. */
-export interface Spread {
-  median: number;
-  /** Quartiles. */
-  low: number;
-  high: number;
-  n: number;
-}
-
-export interface SystemCost {
-  /** Beyond the student: the adapter's values in f32 or f16, or the text of a preamble, or the guard. */
-  bytes: { f32: number; f16: number };
-  /** `bytes.f16` as a share of the student's. */
-  share: number;
-  /** Rows of the student before the first token: of every prompt, mean, and once for all of them. */
-  prefillRows: { every: number; once: number };
-  /**
-   * Milliseconds to the first token of a prompt that comes alone, the prefix and the guard included.
-   * With a guard that reads the answer, that is when the guard has passed the whole of it.
-   */
-  firstToken: Spread;
-  /**
-   * Milliseconds by which one prompt more lengthens a batch that already has its prefix: what prefill
-   * costs where the prefix is cached. The guard's time is in it.
-   */
-  cachedFirstToken: Spread;
-  /** The guard's milliseconds for one prompt or answer; null for systems without a guard. */
-  guard: Spread | null;
-  /** One answer at a time, after its first token. */
-  tokensPerSecond: Spread;
 }
 
 interface Samples {

@@ -3,11 +3,11 @@ import { decoderShape, type Adaptation } from '../adapters/adaptation';
 import { storedValues } from '../adapters/adapter-spec';
 import { limitItems } from '../data/dataset';
 import { EVALUATION_SEED } from '../train/recipe';
-import type { PromptItem, Recipe, SystemName } from '../types';
+import type { BoundMeasurement, PromptItem, Recipe, SystemCost, SystemName } from '../types';
 import { planBound, type BoundPlan } from './bound-plan';
-import { measureCost, type SystemCost } from './cost';
+import { measureCost } from './cost';
 import type { EvaluateDeps } from './input';
-import { measureBoundOf, type BoundMeasurement, type BoundOptions } from './measure-bound';
+import { measureBoundOf, type BoundOptions } from './measure-bound';
 
 export interface ExtraOptions {
   /** Prompts of each label on which the bound is measured; 0 = it is not. */

@@ -14,7 +14,6 @@ import {
   measureBound,
   refusalEventTv,
   studentTokenSum,
-  type Bound,
   type BoundEstimate,
   type BoundPrompt,
   type ScoredPath,
@@ -24,6 +23,7 @@ import { divergenceAlong } from './token-distance';
 import { answersOfStudent, sum, type BoundPlan } from './bound-plan';
 import type { RefusalTarget } from '../target/target';
 import type { TeacherPath, Tokens, TrainPath } from '../../engine/types';
+import type { BoundMeasurement } from '../types';
 
 export interface BoundOptions {
   /** What the adapted student is asked, where that is not the plan's prompt; one an item. */
@@ -34,23 +34,6 @@ export interface BoundOptions {
   studentSeed?: number | null;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
-}
-
-export interface BoundMeasurement {
-  guardCase: BoundPlan['guardCase'];
-  prompts: number;
-  /** Sampled answers of the safe system, refusals included. */
-  samples: number;
-  /** Band level: 1 − δ. */
-  level: number;
-  /** TV of whole answers, mean over prompts. */
-  sequenceTv: BoundEstimate;
-  /** TV, C and Σ by horizon; null in case B. */
-  bound: Bound | null;
-  /** Σ under the student's own answers, by horizon; null where it was not asked for. */
-  studentSum: { horizon: number; sum: BoundEstimate }[] | null;
-  /** TV of {one of the known refusals, anything else}; it has no sampling error in case A. */
-  event: ReturnType<typeof refusalEventTv>;
 }
 
 /**

@@ -13,6 +13,7 @@ import {
 import type { PpoObjective, ReinforceObjective } from './spec';
 import type { Rollout } from './rows';
 import type { Tokens } from '../../engine/types';
+import type { PolicyNumbers } from '../types';
 
 /** An answer of the student with its present adapter. */
 export interface StudentAnswer {
@@ -77,15 +78,6 @@ export function ppoBatch(
     })),
     returns: estimates.map(({ returns }) => returns),
   };
-}
-
-export interface PolicyNumbers {
-  /** Mean of s(x, r) over the answers. */
-  safe: number;
-  /** Mean one-sample KL(q ‖ π) of whole answers, nats. */
-  kl: number;
-  /** Mean tokens of an answer. */
-  length: number;
 }
 
 /** What a live chart shows of a policy-gradient step. */

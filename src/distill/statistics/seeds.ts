@@ -5,7 +5,8 @@
  * three seeds, resampling seeds themselves would give intervals that are far too narrow.
  */
 import { Random } from './prng';
-import { percentiles, resampledP, resamples, type Interval } from './statistics';
+import { percentiles, resampledP, resamples } from './statistics';
+import type { Interval } from '../types';
 
 export interface SeedComparison {
   /** mean(a) − mean(b), over seeds and prompts. */

@@ -3,12 +3,7 @@
  * bootstrap for means, paired differences and whole intents, McNemar's exact test. All at 95 %.
  */
 import { Random } from './prng';
-import type { Measure } from '../types';
-
-export interface Interval {
-  low: number;
-  high: number;
-}
+import type { Interval, Measure } from '../types';
 
 const Z95 = 1.959963984540054;
 const RESAMPLES = 2000;

@@ -15,12 +15,11 @@ import {
   policyNumbers,
   ppoBatch,
   reinforceRollouts,
-  type PolicyNumbers,
   type StudentAnswer,
 } from '../objectives/policy';
 import { hash32 } from '../statistics/prng';
 import type { StepOutcome, Steps } from './steps';
-import type { Recipe } from '../types';
+import type { PolicyNumbers, Recipe } from '../types';
 import {
   startValue,
   updateValue,

@@ -1,8 +1,8 @@
 /** One face for the families of objectives, for the training loop. */
 import type { StepMetrics } from '../../engine/types';
 import type { LearnerOptions } from './learner';
-import type { PolicyNumbers } from '../objectives/policy';
 import type { ValueState } from '../objectives/value-head';
+import type { PolicyNumbers } from '../types';
 
 export interface StepOutcome extends StepMetrics {
   /** Packed positions, the soft prompt not counted. */

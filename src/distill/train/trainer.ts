@@ -17,11 +17,10 @@ import { createLearner, type Learner } from './learner';
 import { engineObjective } from '../objectives/position';
 import type { ObjectiveSpec } from '../objectives/spec';
 import { batchSizes, type Plan } from '../target/paths';
-import type { PolicyNumbers } from '../objectives/policy';
 import { PolicySteps, type AnswerScorer } from './policy-steps';
 import { learningRateAt, probesAt, quantisesAt } from './recipe';
 import type { Steps } from './steps';
-import type { ProbeRecord, Recipe, StepRecord } from '../types';
+import type { PolicyNumbers, ProbeRecord, Recipe, StepRecord } from '../types';
 
 export interface LiveNumbers {
   tokensPerSecond: number;

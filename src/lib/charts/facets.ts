@@ -9,7 +9,13 @@ import type { Recipe, SystemName } from '../../distill/types';
 import { guardCaseKey, type GuardCase } from '../../distill/target/guard-case';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { objectiveKey, OBJECTIVE_NAMES, type ObjectiveSpec } from '../../distill/objectives/spec';
-import { SYSTEM_LABELS } from './tradeoff';
+
+export const SYSTEM_LABELS: Record<SystemName, string> = {
+  base: 'Base model',
+  preamble: 'Base + safety preamble',
+  guarded: 'Guarded system',
+  adapter: 'Soft prompt',
+};
 
 export interface Facets {
   adapter: AdapterSpec;

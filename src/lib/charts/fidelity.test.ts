@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { measureBound, type ScoredPath } from '../../distill/evaluation/bound';
 import { calibration } from '../../distill/evaluation/calibration';
-import type { BoundMeasurement } from '../../distill/evaluation/measure-bound';
 import { boundMarks, boundSummary, calibrationText, estimateText, tightnessText } from './fidelity';
+import type { BoundMeasurement } from '../../distill/types';
 
 const path = (length: number, a: number, tv: number): ScoredPath => ({
   logP: new Array<number>(length).fill(-1),

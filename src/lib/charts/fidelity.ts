@@ -1,8 +1,7 @@
 /** How near a student is to the safe system, in words and marks: bound and calibration panels. */
 import type { BoundEstimate } from '../../distill/evaluation/bound';
-import type { Calibration } from '../../distill/evaluation/calibration';
-import type { BoundMeasurement } from '../../distill/evaluation/measure-bound';
 import { percent } from './format';
+import type { BoundMeasurement, Calibration } from '../../distill/types';
 
 export type BoundKind = 'sequenceTv' | 'coupling' | 'tokenSum';
 

@@ -5,12 +5,18 @@ import type { Trained } from '../../distill/adapters/kept-values';
 import type { Evaluation, EvaluationSet, Measure, SystemScores } from '../../distill/types';
 import { sourceTitle } from '../../formats/source-text';
 import type { Scorer } from './compare';
-import { facetsOfRecipe, guardCaseName, KIND_LABELS, strictnessName, type Facets } from './facets';
+import {
+  SYSTEM_LABELS,
+  facetsOfRecipe,
+  guardCaseName,
+  KIND_LABELS,
+  strictnessName,
+  type Facets,
+} from './facets';
 import {
   dominatedIds,
   experimentKey,
   recipeLine,
-  SYSTEM_LABELS,
   type ChartRun,
   type TradeoffPoint,
 } from './tradeoff';

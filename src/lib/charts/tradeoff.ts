@@ -58,13 +58,6 @@ export interface TradeoffPoint extends Marked {
   trained?: Trained;
 }
 
-export const SYSTEM_LABELS: Record<SystemName, string> = {
-  base: 'Base model',
-  preamble: 'Base + safety preamble',
-  guarded: 'Guarded system',
-  adapter: 'Soft prompt',
-};
-
 export function objectiveLabel(recipe: Pick<Recipe, 'objective'>): string {
   return OBJECTIVES[recipe.objective.name].label;
 }

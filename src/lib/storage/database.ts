@@ -3,12 +3,31 @@
  * own beside it.
  */
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
-import type { PromptItem, RunRecord } from '../../distill/types';
+import type { Label, PromptItem, RunRecord } from '../../distill/types';
+import type { ImportPlan } from '../../formats/datasets/plan';
 import type { Vote } from '../charts/ratings';
-import type { PromptSet } from './prompt-sets';
 
 /** A run as this version or an earlier one has written it. */
 export type KeptRun = Omit<RunRecord, 'values'> & { values?: Float32Array; prompt?: Float32Array };
+
+/** What a list of sets shows; the prompts are kept apart. */
+export interface PromptSet {
+  id: string;
+  name: string;
+  /** The file's name or its address. */
+  source: string;
+  /** ISO 8601. */
+  createdAt: string;
+  /** `contentHash` of the prompts: recipes and scores name the set by it. */
+  hash: string;
+  /** How the file was read, template and label rules included: figures need it. */
+  plan: ImportPlan;
+  counts: Record<Label, number>;
+  /** Rows that were left out because something was wrong with them. */
+  leftOut: number;
+  /** The file went on after the rows that were read. */
+  firstRowsOnly: boolean;
+}
 
 interface Schema extends DBSchema {
   runs: { key: string; value: KeptRun; indexes: { createdAt: string } };

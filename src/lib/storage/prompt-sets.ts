@@ -1,26 +1,8 @@
 /** Imported prompt sets of this browser; nothing leaves the machine. */
-import type { Label, PromptItem } from '../../distill/types';
-import type { ImportPlan } from '../../formats/datasets/plan';
-import { openDatabase } from './database';
+import type { PromptItem } from '../../distill/types';
+import { openDatabase, type PromptSet } from './database';
 
-/** What a list of sets shows; the prompts are kept apart. */
-export interface PromptSet {
-  id: string;
-  name: string;
-  /** The file's name or its address. */
-  source: string;
-  /** ISO 8601. */
-  createdAt: string;
-  /** `contentHash` of the prompts: recipes and scores name the set by it. */
-  hash: string;
-  /** How the file was read, template and label rules included: figures need it. */
-  plan: ImportPlan;
-  counts: Record<Label, number>;
-  /** Rows that were left out because something was wrong with them. */
-  leftOut: number;
-  /** The file went on after the rows that were read. */
-  firstRowsOnly: boolean;
-}
+export type { PromptSet };
 
 /**
  * Keeps a set and its prompts, both or neither. Rejects where the browser's storage is full or

@@ -4,8 +4,7 @@ import { contentHash } from '../../distill/data/dataset';
 import type { BoundPlan } from '../../distill/evaluation/bound-plan';
 import { boundOf, planBoundOf } from '../../distill/evaluation/extras';
 import type { EvaluateDeps } from '../../distill/evaluation/input';
-import type { BoundMeasurement } from '../../distill/evaluation/measure-bound';
-import type { PromptItem, Recipe } from '../../distill/types';
+import type { BoundMeasurement, PromptItem, Recipe } from '../../distill/types';
 
 export class BoundDesk {
   private kept: { key: string; plan: BoundPlan } | null = null;

@@ -8,10 +8,16 @@ import {
   fittingPrompts,
   type FitOptions,
   type ImportedSet,
-  type ImportedSource,
   trainingPrompts,
 } from '../../distill/data/imported-prompts';
-import type { EvaluationSet, Guard, PromptItem, Recipe, RunEnvironment } from '../../distill/types';
+import type {
+  EvaluationSet,
+  Guard,
+  ImportedSource,
+  PromptItem,
+  Recipe,
+  RunEnvironment,
+} from '../../distill/types';
 import type { Engine } from '../../engine/engine';
 import { parseSourceText } from '../../formats/source-text';
 import type { Gpu } from '../../kernels/gpu/gpu';

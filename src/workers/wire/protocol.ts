@@ -8,6 +8,7 @@ import type { ImportedSet } from '../../distill/data/imported-prompts';
 import type { ObjectiveSpec } from '../../distill/objectives/spec';
 import type { SweepDocument } from '../../distill/sweep/sweep-run';
 import type {
+  BoundMeasurement,
   Evaluation,
   EvaluationSet,
   ProbeRecord,
@@ -16,7 +17,6 @@ import type {
   StepRecord,
   SystemName,
 } from '../../distill/types';
-import type { BoundMeasurement } from '../../distill/evaluation/measure-bound';
 import type { Verdict } from '../../formats/catalogue';
 import type { ModelSource } from '../../formats/model-source';
 import type { SharedPrompt } from '../../formats/share/share-link';

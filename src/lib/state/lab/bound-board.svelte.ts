@@ -1,6 +1,5 @@
 /** Measured distances to the safe system, by run; asked for, because they take a while. */
-import type { BoundMeasurement } from '../../../distill/evaluation/measure-bound';
-import type { Recipe, RunRecord } from '../../../distill/types';
+import type { BoundMeasurement, Recipe, RunRecord } from '../../../distill/types';
 import { isCancelled, problemOf, type Problem } from '../errors';
 import { session } from '../models/session.svelte';
 

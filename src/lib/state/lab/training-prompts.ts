@@ -1,6 +1,6 @@
 /** The lab's choice of what is trained on, between a recipe and a select's text. */
-import type { RecipeData } from '../../../distill/data/imported-prompts';
 import type { PromptSet } from '$lib/storage/prompt-sets';
+import type { RecipeData } from '../../../distill/types';
 
 type Chosen = Pick<RecipeData, 'prompts' | 'hash'>;
 
