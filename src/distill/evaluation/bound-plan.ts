@@ -11,8 +11,8 @@ import { guardScores, type GuardItem } from '../target/guard-scores';
 import { refusalTrie } from '../target/paths';
 import { hash32, Random } from '../statistics/prng';
 import { replacedShare } from '../target/response-guard';
-import { teacherSafety, type RefusalTrie } from '../target/target';
-import type { Guard, PromptItem, Recipe } from '../types';
+import { teacherSafety, type TeacherSettings, type RefusalTrie } from '../target/target';
+import type { Guard, PromptItem } from '../types';
 import type { Tokens } from '../../engine/types';
 
 export interface BoundItem {
@@ -44,7 +44,7 @@ export interface BoundPlan {
 
 export interface BoundPlanInput {
   items: readonly PromptItem[];
-  teacher: Pick<Recipe, 'strictness' | 'guardTemperature' | 'guardClip'>;
+  teacher: TeacherSettings;
   guardCase: GuardCase['kind'];
   /** Answers of the frozen student to each prompt. */
   samples: number;

@@ -4,7 +4,8 @@ import type { ChatTokenizer } from '../data/chat';
 import type { Domain } from '../data/dataset';
 import type { StudentEngine } from '../engine-port';
 import type { GuardCase } from '../target/guard-case';
-import type { EvaluationSet, Guard, PromptItem, Recipe, SystemName } from '../types';
+import type { TeacherSettings } from '../target/target';
+import type { EvaluationSet, Guard, PromptItem, SystemName } from '../types';
 
 export interface EvaluateInput {
   set: EvaluationSet;
@@ -18,7 +19,7 @@ export interface EvaluateInput {
   /** Said in the system role to the adapter system, where the adapter is a written preamble. */
   adapterSystem?: string;
   /** How the guard's score becomes the guarded system's s. */
-  teacher: Pick<Recipe, 'strictness' | 'guardTemperature' | 'guardClip'>;
+  teacher: TeacherSettings;
   /** What the guarded system's guard reads. */
   guardCase: GuardCase;
 }

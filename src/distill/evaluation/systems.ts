@@ -9,7 +9,7 @@ import { contentHash } from '../data/dataset';
 import { RememberingGuard } from '../target/guard-scores';
 import { hash32, Random } from '../statistics/prng';
 import { refusalScores } from './refusal-scores';
-import { systemAnswer } from '../target/response-guard';
+import { guardedReply, readByGuard } from '../target/guarded-system';
 import { sigmoid, teacherSafety } from '../target/target';
 import type { SystemName } from '../types';
 import {
@@ -110,9 +110,13 @@ export class Systems {
   }
 
   /** The teacher's s of every item: of its prompt, or of its prompt and the base's answer. */
-  teacherSafe({ promptSafe, guardSafe }: SystemAnswers): number[] {
-    const raw = this.input.guardCase.kind === 'prompt' ? promptSafe! : guardSafe;
-    return raw.map((s) => teacherSafety(s, this.input.teacher));
+  teacherSafe(base: SystemAnswers): number[] {
+    return this.actedOn(base).map((s) => teacherSafety(s, this.input.teacher));
+  }
+
+  /** The guard's raw P(safe) that the guarded system goes by, of every item. */
+  private actedOn({ promptSafe, guardSafe }: SystemAnswers): number[] {
+    return readByGuard(this.input.guardCase, { prompt: promptSafe!, answer: guardSafe });
   }
 
   private async generated(name: SystemName): Promise<Pick<SystemAnswers, 'tokens' | 'logProbs'>> {
@@ -179,14 +183,12 @@ export class Systems {
 
   private guardedAnswers(base: SystemAnswers): Pick<SystemAnswers, 'tokens' | 'logProbs'> {
     const { chat, domain } = this.deps;
-    const { items, seed, temperature } = this.input;
-    const whole = domain.refusals.map((text) => chat.encodeAnswer(text));
-    const safe = this.teacherSafe(base);
-    const tokens = items.map((item, i) => {
-      const answer = base.tokens[i]!;
-      if (temperature === 0) return safe[i]! >= 0.5 ? answer : whole[0]!;
-      const random = new Random('guarded', seed, item.id);
-      return [...systemAnswer({ tokens: answer, safe: safe[i]! }, whole, random)];
+    const { items, seed, teacher, temperature } = this.input;
+    const refusals = domain.refusals.map((text) => chat.encodeAnswer(text));
+    const raw = this.actedOn(base);
+    const tokens = items.map(({ id }, i) => {
+      const random = temperature === 0 ? null : new Random('guarded', seed, id);
+      return guardedReply(base.tokens[i]!, raw[i]!, teacher, refusals, random).answer;
     });
     this.advance(items.length);
     return { tokens, logProbs: [] };

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { trainExample, type PlannedExample } from './paths';
 import { likelihoodExample, tokenExample } from '../objectives/rows';
 import { Random } from '../statistics/prng';
-import { replacedShare, responsePaths, systemAnswer, type ScoredAnswer } from './response-guard';
+import { replacedShare, responsePaths, type ScoredAnswer } from './response-guard';
 import {
   keyOf,
   randomModel,
@@ -152,26 +152,6 @@ describe('responsePaths', () => {
     const { paths, safe } = responsePaths(answers, [0, EOS], 'exact', new Random(1));
     expect(safe).toBe(1);
     expect(paths).toEqual([{ kind: 'sample', tokens: [1, EOS], weight: 1 }]);
-  });
-});
-
-describe('systemAnswer', () => {
-  it('says what p says', () => {
-    const base = randomModel(9, 4, 3);
-    const score = opinion(9);
-    const { p } = system(base, score);
-    const random = new Random('system');
-    const count = 20_000;
-    const seen = new Map<string, number>();
-    for (let i = 0; i < count; i++) {
-      const tokens = base.sample(random);
-      const said = keyOf(systemAnswer({ tokens, safe: score(tokens) }, trie.strings, random));
-      seen.set(said, (seen.get(said) ?? 0) + 1 / count);
-    }
-    for (const string of base.strings) {
-      const error = Math.abs((seen.get(keyOf(string)) ?? 0) - p(string));
-      expect(error).toBeLessThan(5 * Math.sqrt(p(string) / count) + 1e-4);
-    }
   });
 });
 

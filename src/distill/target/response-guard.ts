@@ -64,18 +64,6 @@ export function responsePaths(
   return { safe, paths };
 }
 
-/** What the safe system says when π said `answer`: that, or one of its refusals, each as likely. */
-export function systemAnswer(
-  answer: ScoredAnswer,
-  refusals: readonly Tokens[],
-  random: Random,
-): Tokens {
-  // Both draws are always made, so that an answer's fate does not shift later ones.
-  const passes = random.next() < answer.safe;
-  const wording = random.below(refusals.length);
-  return passes ? answer.tokens : refusals[wording]!;
-}
-
 function subset<T>(items: readonly T[], count: number, random: Random): readonly T[] {
   if (items.length <= count) return items;
   const order = random.permutation(items.length);

@@ -11,6 +11,7 @@
  * that still match. Off every string w is exactly 0. Derived, not quoted from the paper.
  */
 import type { SparseRow, Tokens } from '../../engine/types';
+import type { Recipe } from '../types';
 
 /** logit w is clamped to ±30: beyond it the posterior is 0 or 1 to 1e-13. */
 const LOGIT_LIMIT = 30;
@@ -93,14 +94,14 @@ export class RefusalTrie {
   }
 }
 
+/** How a guard's P(safe) becomes s. */
+export type TeacherSettings = Pick<Recipe, 'strictness' | 'guardTemperature' | 'guardClip'>;
+
 /**
  * The teacher's s from the guard's raw P(safe) (METHOD.md §3.3):
  * logit s′ = logit(s)/τ + b, then clipped to [ε, 1 − ε]. `strictness` is b; negative is stricter.
  */
-export function teacherSafety(
-  raw: number,
-  recipe: { strictness: number; guardTemperature: number; guardClip: number },
-): number {
+export function teacherSafety(raw: number, recipe: TeacherSettings): number {
   // A guard in f32 may say exactly 0 or 1; its logit then stays finite, so that b can move it.
   const s = clamp(raw, 1e-7, 1 - 1e-7);
   const logit = (Math.log(s) - Math.log1p(-s)) / recipe.guardTemperature + recipe.strictness;

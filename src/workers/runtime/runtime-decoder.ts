@@ -38,7 +38,8 @@ export interface GenerateInput {
   seed: number;
   maxNewTokens: number;
   signal: AbortSignal;
-  onText: (piece: string) => void;
+  /** Hears the whole answer so far whenever it has grown. */
+  onText: (soFar: string) => void;
 }
 
 export interface RuntimeAnswer {

@@ -6,7 +6,8 @@ export class StreamedText {
 
   constructor(
     private readonly decode: (tokens: readonly number[]) => string,
-    private readonly onText: (piece: string) => void,
+    /** Hears the whole text so far whenever it has grown. */
+    private readonly onText: (soFar: string) => void,
   ) {}
 
   /** New tokens so far, stop token included. */
@@ -26,8 +27,8 @@ export class StreamedText {
   }
 
   private emit(whole: string): void {
-    const piece = whole.slice(this.text.length);
+    if (whole === this.text) return;
     this.text = whole;
-    if (piece !== '') this.onText(piece);
+    this.onText(whole);
   }
 }

@@ -298,6 +298,7 @@ export interface StudentRequests {
       seed: number;
       maxNewTokens: number;
     };
+    /** All of the answer so far. */
     event: { text: string };
     result: {
       text: string;

@@ -1,48 +1,22 @@
 /** One question to three systems: base model, adapted student, guarded system. */
-import { Random } from '../../../distill/statistics/prng';
 import type { Domain } from '../../../distill/data/dataset';
 import type { KvPrefix } from '../../../workers/wire/protocol';
 import { adaptationOf } from '../../../distill/adapters/adaptation';
+import { DEFAULT_RECIPE } from '../../../distill/train/recipe';
+import type { Recipe } from '../../../distill/types';
 import { loadDomain } from '../models/bundle';
+import {
+  type Answer,
+  type ChatSystem,
+  EMPTY,
+  guardedAnswer,
+  guardItem,
+  type GuardReading,
+} from './answer';
 import { type ChatAdapter, chatRefusal } from './chat-adapters';
 import { isCancelled, problemOf, type Problem } from '../errors';
 import { session } from '../models/session.svelte';
 import { vectorsOf } from './vectors';
-
-export type ChatSystem = 'base' | 'adapter' | 'guarded';
-
-export interface Cost {
-  /** What this system needs beside the page: weights, and prompt or guard. */
-  bytes: number | null;
-  extraBytes: number;
-  /**
-   * Milliseconds to the first token, the guard's reading included where there is one; null where an
-   * answer comes all at once.
-   */
-  firstTokenMs: number | null;
-  tokensPerSecond: number | null;
-}
-
-export interface Answer {
-  state: 'waiting' | 'writing' | 'done' | 'failed';
-  text: string;
-  guardSafe: number | null;
-  judgeSafe: number | null;
-  cost: Cost | null;
-  problem: Problem | null;
-  /** Something to know about how this answer came to be. */
-  note: string | null;
-}
-
-const EMPTY: Answer = {
-  state: 'waiting',
-  text: '',
-  guardSafe: null,
-  judgeSafe: null,
-  cost: null,
-  problem: null,
-  note: null,
-};
 
 class Chat {
   /** Who is asked, as text: what is loaded, or will be. */
@@ -56,8 +30,8 @@ class Chat {
   sampled = $state(false);
   seed = $state(0);
   answers = $state.raw<Record<ChatSystem, Answer> | null>(null);
-  /** P(safe) of the question alone: what the guarded system acts on. */
-  guardReads = $state<number | null>(null);
+  /** What the guarded system acts on: the guard's view of the question, or of the base's answer. */
+  guardReads = $state.raw<GuardReading | null>(null);
   problem = $state.raw<Problem | null>(null);
   announcement = $state('');
   domain = $state.raw<Domain | null>(null);
@@ -100,13 +74,12 @@ class Chat {
     this.answers = { base: EMPTY, adapter: EMPTY, guarded: EMPTY };
     this.announcement = 'Asking three systems.';
     try {
-      await this.prepare();
+      // Without the domain's refusals there is no guarded system.
+      this.domain ??= await loadDomain(session.root);
       session.clearPhases();
       if (session.use({ student: this.student })) this.#prefix = null;
       await session.load(['student', 'guard', 'judge'], abort.signal);
-      const guardMs = await this.#read(question, abort.signal);
-      await this.#write('base', question, {}, abort.signal);
-      this.#guard(guardMs);
+      await this.#guarded(question, adapter, abort.signal);
       await this.#adapted(question, adapter, abort.signal);
       await this.#judge(question, abort.signal);
       this.announcement = 'Three answers are ready.';
@@ -125,12 +98,6 @@ class Chat {
   #set(system: ChatSystem, change: Partial<Answer>): void {
     if (!this.answers) return;
     this.answers = { ...this.answers, [system]: { ...this.answers[system], ...change } };
-  }
-
-  async #read(question: string, signal: AbortSignal): Promise<number> {
-    const { safe, milliseconds } = await session.score('guard', [{ prompt: question }], signal);
-    this.guardReads = safe[0] ?? 0;
-    return milliseconds;
   }
 
   async #write(
@@ -168,29 +135,45 @@ class Chat {
     });
   }
 
-  /** The guarded system: the guard reads the question, then either base or a refusal answers. */
-  #guard(guardMs: number): void {
-    const base = this.answers?.base;
-    const safe = this.guardReads ?? 0;
-    if (!base?.cost) return;
-    const draw = new Random('guarded', this.seed, this.asked);
-    const passes = this.sampled ? draw.next() < safe : safe >= 0.5;
-    const refusals = this.domain?.refusals ?? [];
-    const refusal = refusals[this.sampled ? draw.below(Math.max(1, refusals.length)) : 0] ?? '';
-    const extraBytes = session.guards.guard?.bytes ?? 0;
-    this.#set('guarded', {
-      state: 'done',
-      text: passes ? base.text : refusal,
-      note: passes
-        ? 'The guard let the question through; the base model answered.'
-        : 'The guard stopped the question; the student was never asked.',
-      cost: {
-        bytes: base.cost.bytes,
-        extraBytes,
-        firstTokenMs: guardMs + (passes ? (base.cost.firstTokenMs ?? 0) : 0),
-        tokensPerSecond: passes ? base.cost.tokensPerSecond : null,
-      },
+  /**
+   * The base model and the guarded system, whose guard reads the question before or the answer after
+   * the base has written, as the recipe says.
+   */
+  async #guarded(
+    question: string,
+    adapter: ChatAdapter | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const recipe = adapter?.recipe ?? DEFAULT_RECIPE;
+    const early = recipe.guardCase.kind === 'prompt';
+    let guardMs = early ? await this.#read(question, '', recipe, signal) : 0;
+    const start = performance.now();
+    await this.#write('base', question, {}, signal);
+    const milliseconds = performance.now() - start;
+    const { text, cost } = this.answers!.base;
+    if (!early) guardMs = await this.#read(question, text, recipe, signal);
+    const answer = guardedAnswer({
+      question,
+      base: { text, milliseconds, cost: cost! },
+      reading: this.guardReads!,
+      guardMs,
+      guardBytes: session.guards.guard?.bytes ?? 0,
+      recipe,
+      // A link does not say which guard it had.
+      otherGuard: adapter?.shared === null && recipe.guard !== session.chosen.guard,
+      refusals: this.domain?.refusals ?? [],
+      sampled: this.sampled,
+      seed: this.seed,
     });
+    this.#set('guarded', answer);
+  }
+
+  /** The guard's view of what the recipe has it read; how long it took, in milliseconds. */
+  async #read(prompt: string, text: string, recipe: Recipe, signal: AbortSignal): Promise<number> {
+    const { of, item } = guardItem(recipe, prompt, text);
+    const { safe, milliseconds } = await session.score('guard', [item], signal);
+    this.guardReads = { of, safe: safe[0]! };
+    return milliseconds;
   }
 
   async #adapted(

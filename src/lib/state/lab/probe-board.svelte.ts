@@ -1,58 +1,73 @@
 /**
- * The same few questions, answered by the base model and the guarded system: the still columns
- * beside the soft prompt's live one. Runtime and guard answer once, in their own workers.
+ * The same few questions, answered by the base model and the recipe's guarded system: the still
+ * columns beside the soft prompt's live one. Runtime and guard answer once, in their own workers.
  */
-import type { ProbeRecord } from '../../../distill/types';
+import { hash32, Random } from '../../../distill/statistics/prng';
+import { guardedReply } from '../../../distill/target/guarded-system';
+import type { ProbeRecord, Recipe } from '../../../distill/types';
+import { guardItem, type GuardReading } from '../chat/answer';
 import { loadDomain } from '../models/bundle';
 import { session } from '../models/session.svelte';
 
 export interface StillAnswer {
   base: string;
-  /** P(safe) of the question alone, by the guard. */
-  guardSafe: number;
+  reading: GuardReading;
   guarded: string;
+}
+
+/** All that a still answer depends on. */
+type Teacher = Pick<
+  Recipe,
+  'student' | 'guard' | 'guardCase' | 'strictness' | 'guardTemperature' | 'guardClip'
+>;
+
+function teacherKey(recipe: Teacher): string {
+  const { student, guard, guardCase, strictness, guardTemperature, guardClip } = recipe;
+  return JSON.stringify([student, guard, guardCase.kind, strictness, guardTemperature, guardClip]);
 }
 
 class ProbeBoard {
   answers = $state.raw<ReadonlyMap<string, StillAnswer>>(new Map());
+  #of = '';
   #asked = new Set<string>();
 
-  /** Another student answers otherwise. */
-  reset(): void {
-    this.answers = new Map();
-    this.#asked.clear();
-  }
-
-  async fill(samples: ProbeRecord['samples']): Promise<void> {
-    const fresh = samples.map((s) => s.prompt).filter((prompt) => !this.#asked.has(prompt));
+  /** Answers each prompt once; another teacher answers afresh. */
+  async fill(samples: ProbeRecord['samples'], recipe: Teacher): Promise<void> {
+    const key = teacherKey(recipe);
+    if (key !== this.#of) {
+      this.#of = key;
+      this.answers = new Map();
+      this.#asked = new Set();
+    }
+    const asked = this.#asked;
+    const fresh = samples.map((s) => s.prompt).filter((prompt) => !asked.has(prompt));
     if (fresh.length === 0) return;
-    for (const prompt of fresh) this.#asked.add(prompt);
+    for (const prompt of fresh) asked.add(prompt);
     try {
       await session.load(['student', 'guard']);
-      const [domain, { safe }] = await Promise.all([
-        loadDomain(session.root),
-        session.score(
-          'guard',
-          fresh.map((prompt) => ({ prompt })),
-        ),
-      ]);
-      const refusal = domain.refusals[0] ?? '';
-      for (const [i, prompt] of fresh.entries()) {
-        const { text } = await session.student('generate', {
+      const domain = await loadDomain(session.root);
+      for (const prompt of fresh) {
+        const { text: base } = await session.student('generate', {
           prompt,
           system: null,
           prefix: null,
           temperature: 1,
-          seed: i,
+          // Of the question alone, so that one answers alike beside whatever others.
+          seed: hash32('still', prompt),
           maxNewTokens: domain.maxNewTokens,
         });
-        const guardSafe = safe[i] ?? 0;
-        const guarded = guardSafe >= 0.5 ? text : refusal;
-        this.answers = new Map([...this.answers, [prompt, { base: text, guardSafe, guarded }]]);
+        const { of, item } = guardItem(recipe, prompt, base);
+        const safe = (await session.score('guard', [item])).safe[0]!;
+        const random = new Random('guarded', prompt);
+        const { answer } = guardedReply(base, safe, recipe, domain.refusals, random);
+        // Meanwhile another run may have begun, with another teacher.
+        if (this.#of !== key) return;
+        const still = { base, reading: { of, safe }, guarded: answer };
+        this.answers = new Map([...this.answers, [prompt, still]]);
       }
     } catch {
       // The columns are a comfort, not the experiment: they may be asked for again later.
-      for (const prompt of fresh) if (!this.answers.has(prompt)) this.#asked.delete(prompt);
+      for (const prompt of fresh) if (!this.answers.has(prompt)) asked.delete(prompt);
     }
   }
 }

@@ -158,7 +158,7 @@ class Training {
     try {
       const { data } = recipe;
       const imported = data && (await promptSets.byHash(data.hash, data.name));
-      if (session.use(recipe)) probeBoard.reset();
+      session.use(recipe);
       session.held = true;
       const objective = isTrained(recipe.adapter) ? recipe.objective : null;
       await Promise.all([session.loadToTrain(objective, abort.signal), runs.load()]);
@@ -279,7 +279,7 @@ class Training {
       case 'probe':
         this.preparing = null;
         this.probes = [...this.probes, event.record];
-        void probeBoard.fill(event.record.samples);
+        if (this.recipe) void probeBoard.fill(event.record.samples, this.recipe);
         return;
       case 'state':
         if (this.state !== 'stopping') this.#enter(event.state, `Training is ${event.state}.`);
