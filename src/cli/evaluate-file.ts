@@ -3,7 +3,7 @@ import type { Adaptation } from '../distill/adapters/adaptation';
 import { contentHash, limitItems } from '../distill/data/dataset';
 import { evaluate } from '../distill/evaluation/evaluate';
 import { measureExtras } from '../distill/evaluation/extras';
-import { sharedVectors } from '../distill/adapters/form';
+import { sharedVectors } from '../distill/adapters/parametrisation';
 import { type GuardCase, parseGuardCase } from '../distill/target/guard-case';
 import { fittingPrompts, type ImportedSet } from '../distill/data/imported-prompts';
 import { clampRecipe } from '../distill/train/recipe';

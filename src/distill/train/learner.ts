@@ -6,7 +6,7 @@ import { projectBackward } from '../../formats/share/sign-projection';
 import { adamUpdate, BETA1, clipScale } from './adam';
 import type { Adaptation } from '../adapters/adaptation';
 import type { OptimiserState, PathsOfPrompt, PromptTrainer } from '../engine-port';
-import type { Form } from '../adapters/form';
+import type { Parametrisation } from '../adapters/parametrisation';
 import type {
   StepMetrics,
   Teacher,
@@ -49,19 +49,19 @@ export interface LearnerStart {
 
 export function createLearner(
   trainer: PromptTrainer,
-  form: Form,
+  parametrisation: Parametrisation,
   clipNorm: number,
   start: LearnerStart,
 ): Learner {
-  return form.small
-    ? new SmallLearner(trainer, form, form.small, clipNorm, start)
-    : new GpuLearner(trainer, form, start);
+  return parametrisation.small
+    ? new SmallLearner(trainer, parametrisation, parametrisation.small, clipNorm, start)
+    : new GpuLearner(trainer, parametrisation, start);
 }
 
 class GpuLearner implements Learner {
   constructor(
     private readonly trainer: PromptTrainer,
-    private readonly form: Form,
+    private readonly parametrisation: Parametrisation,
     { values, optimiser }: LearnerStart,
   ) {
     trainer.setValues(values);
@@ -83,12 +83,14 @@ class GpuLearner implements Learner {
 
   /** A link carries soft prompts only. */
   private fakeQuantise(quantise: boolean): boolean {
-    return quantise && this.form.shape === null;
+    return quantise && this.parametrisation.shape === null;
   }
 
   async adaptation(quantise: boolean): Promise<Exclude<Adaptation, null>> {
     const values = await this.read();
-    return this.form.adaptation(quantise ? this.form.quantised(values) : values);
+    return this.parametrisation.adaptation(
+      quantise ? this.parametrisation.quantised(values) : values,
+    );
   }
 
   read(): Promise<Float32Array> {
@@ -111,8 +113,8 @@ class SmallLearner implements Learner {
 
   constructor(
     private readonly trainer: PromptTrainer,
-    private readonly form: Form,
-    private readonly small: NonNullable<Form['small']>,
+    private readonly parametrisation: Parametrisation,
+    private readonly small: NonNullable<Parametrisation['small']>,
     private readonly clipNorm: number,
     { values, optimiser }: LearnerStart,
   ) {
@@ -163,7 +165,7 @@ class SmallLearner implements Learner {
   }
 
   async adaptation(quantise: boolean): Promise<Exclude<Adaptation, null>> {
-    return this.form.adaptation(this.present(quantise));
+    return this.parametrisation.adaptation(this.present(quantise));
   }
 
   async read(): Promise<Float32Array> {
@@ -175,11 +177,11 @@ class SmallLearner implements Learner {
   }
 
   private present(quantise: boolean): Float32Array {
-    return quantise ? this.form.quantised(this.theta) : this.theta;
+    return quantise ? this.parametrisation.quantised(this.theta) : this.theta;
   }
 
   private place(quantise: boolean): void {
-    this.trainer.setValues(this.form.adaptation(this.present(quantise)).values);
+    this.trainer.setValues(this.parametrisation.adaptation(this.present(quantise)).values);
   }
 }
 

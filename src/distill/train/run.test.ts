@@ -6,7 +6,7 @@ import { holdOut } from '../data/dataset';
 import { preparedKey, type PreparedData } from './prepare';
 import { PROBE_COUNTS } from './probe';
 import { parseRecipe } from './recipe';
-import { sharedVectors, throughLink } from '../adapters/form';
+import { sharedVectors, throughLink } from '../adapters/parametrisation';
 import { distil, type RunDeps } from './run';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
 

@@ -180,10 +180,10 @@ async function trainAdapter(
   );
   clock.add('train', result.seconds.train);
   clock.add('probe', result.seconds.probe);
-  const { form, values } = result;
-  const quantised = form.quantised(values);
+  const { parametrisation, values } = result;
+  const quantised = parametrisation.quantised(values);
   const linked = recipe.adapter.kind === 'soft-prompt' ? quantised : null;
-  return { ...result, adaptation: form.adaptation(quantised), linked };
+  return { ...result, adaptation: parametrisation.adaptation(quantised), linked };
 }
 
 /** Adapters that nothing is learned for. */

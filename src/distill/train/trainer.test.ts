@@ -7,7 +7,7 @@ import { plan, trainExample, type Plan } from '../target/paths';
 import { prepare, preparedKey } from './prepare';
 import { parseRecipe } from './recipe';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
-import { initialTokens } from '../adapters/form';
+import { initialTokens } from '../adapters/parametrisation';
 import { train } from './trainer';
 import type { Recipe } from '../types';
 

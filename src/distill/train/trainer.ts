@@ -12,7 +12,7 @@ import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { DistillationSteps, studentShare } from './distillation-steps';
 import type { PromptTrainer, StudentEngine, TrainerOptions } from '../engine-port';
-import { formOf, type Form } from '../adapters/form';
+import { parametrisationOf, type Parametrisation } from '../adapters/parametrisation';
 import { createLearner, type Learner } from './learner';
 import { engineObjective } from '../objectives/position';
 import type { ObjectiveSpec } from '../objectives/spec';
@@ -65,7 +65,7 @@ export interface TrainResult {
   /** Master values, not yet through the link. */
   values: Float32Array;
   /** What they are to the engine. */
-  form: Form;
+  parametrisation: Parametrisation;
   gpuBytes: number;
   /** How the engine used memory, in words, where it says so. */
   memory?: string;
@@ -84,22 +84,22 @@ const NO_CLIP = 1e30;
  */
 export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<TrainResult> {
   const { recipe, engine, chat, resumeFrom } = input;
-  const form = await formOf(recipe, engine, chat);
+  const parametrisation = await parametrisationOf(recipe, engine, chat);
   const trainer = await engine.createTrainer({
     virtualTokens: virtualTokens(recipe.adapter),
-    ...(form.shape && { adapter: form.shape }),
+    ...(parametrisation.shape && { adapter: parametrisation.shape }),
     ...lossesOf(recipe.objective),
     ...sizesOf(input),
     budgetBytes: input.budgetBytes ?? BUDGET_BYTES,
-    clipNorm: form.small ? NO_CLIP : recipe.clipNorm,
+    clipNorm: parametrisation.small ? NO_CLIP : recipe.clipNorm,
   });
   try {
-    const learner = createLearner(trainer, form, recipe.clipNorm, {
-      values: resumeFrom?.values ?? form.initial,
+    const learner = createLearner(trainer, parametrisation, recipe.clipNorm, {
+      values: resumeFrom?.values ?? parametrisation.initial,
       optimiser: resumeFrom?.optimiser ?? null,
     });
     const result = await loop(input, trainer, learner, stepsOf(input, learner), hooks);
-    return { ...result, form };
+    return { ...result, parametrisation };
   } finally {
     trainer.destroy();
   }
@@ -157,7 +157,7 @@ async function loop(
   learner: Learner,
   room: Steps,
   hooks: TrainHooks,
-): Promise<Omit<TrainResult, 'form'>> {
+): Promise<Omit<TrainResult, 'parametrisation'>> {
   const { recipe, resumeFrom, checkpointEvery } = input;
   const steps = [...(resumeFrom?.steps ?? [])];
   const probes = [...(resumeFrom?.probes ?? [])];

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { ToyGuard, toyChat, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
-import { formOf } from '../adapters/form';
+import { parametrisationOf } from '../adapters/parametrisation';
 import { parseRecipe } from './recipe';
 import { train, type TrainInput } from './trainer';
 import { answerScorer, planRun } from './training-data';
@@ -74,7 +74,7 @@ describe.each(OBJECTIVES.map(([objective, guardCase]) => ({ objective, guardCase
           const own = recipe.objective.name === 'reinforce' || recipe.objective.name === 'ppo';
           expect(policy !== undefined).toBe(own);
         }
-        const { initial } = await formOf(recipe, new ToyStudent(), chat);
+        const { initial } = await parametrisationOf(recipe, new ToyStudent(), chat);
         expect(whole.values).not.toEqual(initial);
 
         const checkpoints: Checkpoint[] = [];
@@ -131,8 +131,8 @@ describe('what is learned', () => {
       ...{ adapter, objective, guardCase },
     });
     const input = await inputOf(recipe);
-    const { values, form } = await train(input);
-    const adaptation = form.adaptation(form.quantised(values));
+    const { values, parametrisation } = await train(input);
+    const adaptation = parametrisation.adaptation(parametrisation.quantised(values));
     const conditioned = adaptation.kind === 'soft-prompt' ? adaptation.values : adaptation;
     const student = new ToyStudent();
     expect(await refusals(student, null, 'harmful')).toBeLessThan(0.1);
@@ -142,13 +142,17 @@ describe('what is learned', () => {
 
   it('starts LoRA and steering at the frozen student', async () => {
     for (const adapter of ['lora', 'steering']) {
-      const form = await formOf(parseRecipe({ adapter }), new ToyStudent(), chat);
+      const parametrisation = await parametrisationOf(
+        parseRecipe({ adapter }),
+        new ToyStudent(),
+        chat,
+      );
       const student = new ToyStudent();
       const prompt = chat.encodeChat({ user: items[0]!.prompt });
-      const { shape } = form;
-      const adapted = student.next(prompt, [], { shape: shape!, values: form.initial });
+      const { shape } = parametrisation;
+      const adapted = student.next(prompt, [], { shape: shape!, values: parametrisation.initial });
       expect(adapted).toEqual(student.next(prompt, [], null));
-      expect(form.initial.some((value) => value !== 0)).toBe(adapter === 'lora');
+      expect(parametrisation.initial.some((value) => value !== 0)).toBe(adapter === 'lora');
     }
   });
 

@@ -172,10 +172,10 @@ describe.each(GPU_VARIANTS)('attention backward ($name)', ({ subgroups }) => {
         },
       );
 
-      it('equals the reference where only some rows ask', async () => {
+      it('equals the reference where only some rows are queries', async () => {
         const batch = mixedBatch(65);
-        const asking = batch.self.filter((row) => row >= batch.prefix && row % 7 < 3);
-        const inputs = inputsFor(shape, batch, asking);
+        const queryRows = batch.self.filter((row) => row >= batch.prefix && row % 7 < 3);
+        const inputs = inputsFor(shape, batch, queryRows);
         const expected = attentionGradientReference(shape, inputs, inputs.dO);
         expectClose(await run(subgroups, shape, batch, inputs), expected);
       });
@@ -284,10 +284,10 @@ describe('attention backward by teams of lanes', () => {
         },
       );
 
-      it('equals the reference where only some rows ask', async () => {
+      it('equals the reference where only some rows are queries', async () => {
         const batch = mixedBatch(65);
-        const asking = batch.self.filter((row) => row >= batch.prefix && row % 7 < 3);
-        const inputs = inputsFor(shape, batch, asking);
+        const queryRows = batch.self.filter((row) => row >= batch.prefix && row % 7 < 3);
+        const inputs = inputsFor(shape, batch, queryRows);
         const expected = attentionGradientReference(shape, inputs, inputs.dO);
         const tile = teamTile(64, 1, 2, 2, 2);
         expectClose(await run(subgroups, shape, batch, inputs, { tile }), expected);

@@ -9,7 +9,7 @@ import { parseCheckpoint } from '../../distill/train/checkpoint';
 import { RunControl } from '../../distill/train/control';
 import { limitItems } from '../../distill/data/dataset';
 import { evaluate } from '../../distill/evaluation/evaluate';
-import { formOf, sharedVectors } from '../../distill/adapters/form';
+import { parametrisationOf, sharedVectors } from '../../distill/adapters/parametrisation';
 import { parseRecipe } from '../../distill/train/recipe';
 import { distil } from '../../distill/train/run';
 import { parseSweep } from '../../distill/sweep/sweep';
@@ -18,7 +18,7 @@ import { lossesOf } from '../../distill/train/trainer';
 import type { Recipe } from '../../distill/types';
 import { sourceText } from '../../formats/source-text';
 import { GpuLostError } from '../../kernels/gpu/errors';
-import { BoundDesk } from './bound-request';
+import { BoundMeasurer } from './bound-measurer';
 import { loadDomain, loadPrompts } from './data-files';
 import { describeError } from '../wire/errors';
 import { Lock } from '../runtime/lock';
@@ -29,7 +29,7 @@ import { type Endpoint, type Handlers, serve } from '../wire/serve';
 import { tokenView } from './token-view';
 import { TrainerSession } from './trainer-session';
 import { deleteCheckpoint, getCheckpoint, putCheckpoint } from './storage';
-import { SweepDesk } from './sweep-desk';
+import { SweepStore } from './sweep-store';
 
 restrictFetch();
 
@@ -37,8 +37,8 @@ restrictFetch();
 const CHECKPOINT_EVERY = 10;
 
 const session = new TrainerSession();
-const bounds = new BoundDesk();
-const sweeps = new SweepDesk();
+const bounds = new BoundMeasurer();
+const sweeps = new SweepStore();
 let control: RunControl | null = null;
 
 /** Loading, training and evaluating: one after the other. */
@@ -64,7 +64,9 @@ async function presentAdaptation(recipe: Recipe): Promise<Adaptation> {
   const kept = control && (await getCheckpoint());
   if (!kept) throw new RangeError('No run is under way, or it has just begun.');
   const { engine, chat } = session.loaded();
-  return (await formOf(recipe, engine, chat)).adaptation(parseCheckpoint(kept.checkpoint).values);
+  return (await parametrisationOf(recipe, engine, chat)).adaptation(
+    parseCheckpoint(kept.checkpoint).values,
+  );
 }
 
 const handlers: Handlers<TrainerRequests> = {

@@ -1,4 +1,4 @@
-// The chat's columns and the lab's still answers on the bundled models, in a real browser.
+// The chat's columns and the lab's reference answers on the bundled models, in a real browser.
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseAdapter } from '../../../distill/adapters/adapter-spec';
 import { parseGuardCase } from '../../../distill/target/guard-case';
@@ -91,7 +91,7 @@ describe('an answer that is being written', () => {
   });
 });
 
-describe('the lab’s still answers', () => {
+describe('the lab’s reference answers', () => {
   const samples = [{ prompt: BENIGN, label: 'benign' as const, answer: '', safe: 1 }];
   const fill = async (change: Partial<Recipe>) => {
     await probeBoard.fill(samples, { ...DEFAULT_RECIPE, ...change });

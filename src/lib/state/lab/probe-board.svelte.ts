@@ -1,6 +1,6 @@
 /**
- * The same few questions, answered by the base model and the recipe's guarded system: the still
- * columns beside the soft prompt's live one. Runtime and guard answer once, in their own workers.
+ * The same few questions, answered by the base model and the recipe's guarded system: the reference
+ * columns beside the trained student's live one. Runtime and guard answer once, in their own workers.
  */
 import { hash32, Random } from '../../../distill/statistics/prng';
 import { guardedReply } from '../../../distill/target/guarded-system';
@@ -9,13 +9,13 @@ import { guardItem, type GuardReading } from '../chat/answer';
 import { loadDomain } from '../models/bundle';
 import { session } from '../models/session.svelte';
 
-export interface StillAnswer {
+export interface ReferenceAnswer {
   base: string;
   reading: GuardReading;
   guarded: string;
 }
 
-/** All that a still answer depends on. */
+/** All that a reference answer depends on. */
 type Teacher = Pick<
   Recipe,
   'student' | 'guard' | 'guardCase' | 'strictness' | 'guardTemperature' | 'guardClip'
@@ -27,7 +27,7 @@ function teacherKey(recipe: Teacher): string {
 }
 
 class ProbeBoard {
-  answers = $state.raw<ReadonlyMap<string, StillAnswer>>(new Map());
+  answers = $state.raw<ReadonlyMap<string, ReferenceAnswer>>(new Map());
   #of = '';
   #asked = new Set<string>();
 
@@ -53,7 +53,7 @@ class ProbeBoard {
           prefix: null,
           temperature: 1,
           // Of the question alone, so that one answers alike beside whatever others.
-          seed: hash32('still', prompt),
+          seed: hash32('reference', prompt),
           maxNewTokens: domain.maxNewTokens,
         });
         const { of, item } = guardItem(recipe, prompt, base);
@@ -62,8 +62,8 @@ class ProbeBoard {
         const { answer } = guardedReply(base, safe, recipe, domain.refusals, random);
         // Meanwhile another run may have begun, with another teacher.
         if (this.#of !== key) return;
-        const still = { base, reading: { of, safe }, guarded: answer };
-        this.answers = new Map([...this.answers, [prompt, still]]);
+        const reference = { base, reading: { of, safe }, guarded: answer };
+        this.answers = new Map([...this.answers, [prompt, reference]]);
       }
     } catch {
       // The columns are a comfort, not the experiment: they may be asked for again later.

@@ -4,7 +4,7 @@ import { emptyResults, mergeResults, parseResults } from '../../distill/sweep/sw
 import { parseOutcome, type SweepDocument } from '../../distill/sweep/sweep-run';
 import { getSweep, putSweep } from './storage';
 
-export class SweepDesk {
+export class SweepStore {
   /** Where storage is closed, the last sweep lives as long as the tab. */
   private last: SweepDocument | undefined;
 

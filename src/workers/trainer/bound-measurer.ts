@@ -6,7 +6,7 @@ import { boundOf, planBoundOf } from '../../distill/evaluation/extras';
 import type { EvaluateDeps } from '../../distill/evaluation/input';
 import type { BoundMeasurement, PromptItem, Recipe } from '../../distill/types';
 
-export class BoundDesk {
+export class BoundMeasurer {
   private kept: { key: string; plan: BoundPlan } | null = null;
 
   /** @throws RangeError without prompts; the signal's reason when aborted */

@@ -18,7 +18,7 @@ import type { StudentEngine } from '../engine-port';
 import { Random } from '../statistics/prng';
 import type { Recipe } from '../types';
 
-export interface Form {
+export interface Parametrisation {
   /** Values before the first step. */
   readonly initial: Float32Array;
   /** Null for soft prompts. */
@@ -47,16 +47,16 @@ export function initialTokens(
 }
 
 /** @throws RangeError for an adapter that has no values, or that this student cannot have */
-export async function formOf(
+export async function parametrisationOf(
   recipe: Recipe,
   engine: Pick<StudentEngine, 'config' | 'dim' | 'vocabSize' | 'embeddingRows'>,
   chat: ChatTokenizer,
-): Promise<Form> {
+): Promise<Parametrisation> {
   const { adapter, seed } = recipe;
   if (adapter.kind === 'preamble') throw new RangeError('A written preamble has no values.');
   if (adapter.kind === 'soft-prompt') {
     const tokens = initialTokens(chat, engine.vocabSize, recipe);
-    return promptForm(adapter, await engine.embeddingRows(tokens), engine.dim, seed);
+    return promptParametrisation(adapter, await engine.embeddingRows(tokens), engine.dim, seed);
   }
   const shape = adapterShape(adapter, engine.config)!;
   const { slices, length } = adapterLayout(shape, engine.config);
@@ -77,12 +77,12 @@ export async function formOf(
   };
 }
 
-function promptForm(
+function promptParametrisation(
   { n, form, size }: SoftPromptAdapter,
   start: Float32Array,
   dim: number,
   seed: number,
-): Form {
+): Parametrisation {
   if (form === 'full') {
     return {
       initial: start,
@@ -116,8 +116,13 @@ export async function sharedVectors(
   const adapter: SoftPromptAdapter = { kind: 'soft-prompt', n, ...small };
   const { seed } = recipe;
   const tokens = initialTokens(chat, engine.vocabSize, { adapter, seed });
-  const form = promptForm(adapter, await engine.embeddingRows(tokens), engine.dim, seed);
-  return form.adaptation(values).values;
+  const parametrisation = promptParametrisation(
+    adapter,
+    await engine.embeddingRows(tokens),
+    engine.dim,
+    seed,
+  );
+  return parametrisation.adaptation(values).values;
 }
 
 /** The values that a link carries for rows of `width`. */
