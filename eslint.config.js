@@ -61,6 +61,7 @@ export default ts.config(
       'build-node/',
       'build-bench/',
       '.venv-interop/',
+      '.models-work/',
       'test-results/',
       'playwright-report/',
       'public/',

@@ -4,6 +4,7 @@ import {
   ManifestError,
   manifestId,
   parseManifest,
+  readWhole,
   sha256Hex,
   verifyFile,
 } from './manifest';
@@ -75,4 +76,65 @@ describe('a file', () => {
 it('ids are the first digits of sha256', async () => {
   expect(await sha256Hex(abc)).toBe(ABC);
   expect(await manifestId(abc)).toBe(ABC.slice(0, 16));
+});
+
+describe('a file in parts', () => {
+  const encoder = new TextEncoder();
+  const [first, second] = [encoder.encode('ab'), encoder.encode('c')];
+
+  async function cut() {
+    const parts = [
+      { path: 'x.part000', sha256: await sha256Hex(first), bytes: 2 },
+      { path: 'x.part001', sha256: await sha256Hex(second), bytes: 1 },
+    ];
+    return { path: 'x', sha256: ABC, bytes: 3, parts };
+  }
+
+  it('is read and joined', async () => {
+    const [file] = parseManifest({ ...manifest(), files: [await cut()] }).files;
+    const bytes = await readWhole(file!, ({ path }) =>
+      Promise.resolve(path === 'x.part000' ? first : second),
+    );
+    expect(bytes).toEqual(abc);
+  });
+
+  it('is held to its own hash, whatever the parts say', async () => {
+    const file = { ...(await cut()), sha256: await sha256Hex(encoder.encode('abd')) };
+    const read = ({ path }: { path: string }) =>
+      Promise.resolve(path === 'x.part000' ? first : second);
+    await expect(readWhole(file, read)).rejects.toThrow(IntegrityError);
+  });
+
+  it.each<[string, (file: Awaited<ReturnType<typeof cut>>) => unknown, string]>([
+    ['no parts', (file) => ({ ...file, parts: [] }), 'files[0].parts must list 1 to 4096'],
+    ['another sum', (file) => ({ ...file, bytes: 4 }), 'has 4 bytes, but its parts have 3'],
+    [
+      'a part twice',
+      ({ parts, ...file }) => ({ ...file, bytes: 4, parts: [parts[0], parts[0]] }),
+      'twice',
+    ],
+    [
+      'a part outside',
+      ({ parts, ...file }) => ({ ...file, parts: [{ ...parts[0], path: '../x' }, parts[1]] }),
+      'files[0].parts[0].path',
+    ],
+    [
+      'too many bytes',
+      ({ parts, ...file }) => ({
+        ...file,
+        bytes: 2 ** 40,
+        parts: [{ ...parts[0], bytes: 2 ** 40 }],
+      }),
+      'too many to join',
+    ],
+  ])('with %s is refused', async (_, change, message) => {
+    const files = [change(await cut())];
+    expect(() => parseManifest({ ...manifest(), files })).toThrow(message);
+  });
+});
+
+it('a manifest of a model that was not trained here says where it comes from', () => {
+  const { seed: _seed, split: _split, scores: _scores, ...rest } = manifest();
+  const read = parseManifest({ ...rest, source: 'a package', title: 'A model' });
+  expect(read).toMatchObject({ source: 'a package', title: 'A model', scores: {} });
 });

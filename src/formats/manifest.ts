@@ -1,13 +1,20 @@
-/** Manifests of bundled models: what belongs to a model, how it was made, what it measures. */
+/** Manifests of a site's models: what belongs to a model, how it was made, what it measures. */
 
 export type ModelKind = 'student' | 'guard' | 'judge';
 
-export interface ManifestFile {
+/** Bytes that lie in one file of the manifest's folder. */
+export interface ManifestPart {
   /** Relative to the manifest's folder. */
   path: string;
   /** 64 hex digits. */
   sha256: string;
   bytes: number;
+}
+
+/** A file of the model; where it is cut, `path` is its name and the parts are what is stored. */
+export interface ManifestFile extends ManifestPart {
+  /** In order; together they are the file. */
+  parts?: ManifestPart[];
 }
 
 export interface ModelManifest {
@@ -18,14 +25,19 @@ export interface ModelManifest {
   /** Weights of the model before quantisation. */
   parameters: number;
   licence: string;
-  seed: number;
-  /** Which data it was trained on. */
-  split: string;
+  /** For people; the id where absent. */
+  title?: string;
+  /** Where its weights come from, where they were not trained here. */
+  source?: string;
+  /** Of its training, where it was trained here. */
+  seed?: number;
+  /** Which data it was trained on, where it was trained here. */
+  split?: string;
   /** What to type to make it again. */
   command: string;
   /** Versions of the tools that made it. */
   versions: Record<string, string>;
-  /** Measured figures, as tools/models wrote them. */
+  /** Measured figures, as tools/models wrote them; empty where nothing was measured. */
   scores: Record<string, unknown>;
 }
 
@@ -51,6 +63,10 @@ export class IntegrityError extends Error {
 
 const KINDS: readonly ModelKind[] = ['student', 'guard', 'judge'];
 const MAX_FILES = 64;
+/** Of one file. */
+const MAX_PARTS = 4096;
+/** Of one file that is joined in memory: what every engine gives an ArrayBuffer. */
+const MAX_JOINED_BYTES = 2 ** 31 - 1;
 
 /** Reads a parsed manifest.json. Throws {@link ManifestError}. */
 export function parseManifest(json: unknown): ModelManifest {
@@ -71,9 +87,11 @@ export function parseManifest(json: unknown): ModelManifest {
     if (typeof version !== 'string') throw wrong(`versions.${tool}`, 'a text', version);
   }
   const parsed = files.map(parseFile);
-  if (new Set(parsed.map(({ path }) => path)).size !== parsed.length) {
+  const paths = parsed.flatMap(({ path, parts = [] }) => [path, ...parts.map((part) => part.path)]);
+  if (new Set(paths).size !== paths.length) {
     throw new ManifestError('The manifest lists a file twice.');
   }
+  const optionalText = (name: string) => (fields[name] === undefined ? {} : { [name]: text(name) });
   return {
     id: text('id'),
     kind,
@@ -81,24 +99,47 @@ export function parseManifest(json: unknown): ModelManifest {
     files: parsed,
     parameters: count(fields.parameters, 'parameters'),
     licence: text('licence'),
-    seed: count(fields.seed, 'seed'),
-    split: text('split'),
+    ...optionalText('title'),
+    ...optionalText('source'),
+    ...(fields.seed === undefined ? {} : { seed: count(fields.seed, 'seed') }),
+    ...optionalText('split'),
     command: text('command'),
     versions: versions as Record<string, string>,
-    scores: record(fields.scores, 'scores'),
+    scores: fields.scores === undefined ? {} : record(fields.scores, 'scores'),
   };
 }
 
 function parseFile(json: unknown, index: number): ManifestFile {
-  const fields = record(json, `files[${index}]`);
+  const name = `files[${index}]`;
+  const file = parsePart(json, name);
+  const { parts } = json as { parts?: unknown };
+  if (parts === undefined) return file;
+  if (!Array.isArray(parts) || parts.length === 0 || parts.length > MAX_PARTS) {
+    throw new ManifestError(`The manifest's ${name}.parts must list 1 to ${MAX_PARTS} parts.`);
+  }
+  const parsed = parts.map((part, at) => parsePart(part, `${name}.parts[${at}]`));
+  const sum = parsed.reduce((bytes, part) => bytes + part.bytes, 0);
+  if (sum !== file.bytes) {
+    throw new ManifestError(
+      `The manifest's ${name} has ${file.bytes} bytes, but its parts have ${sum}.`,
+    );
+  }
+  if (sum > MAX_JOINED_BYTES) {
+    throw new ManifestError(`The manifest's ${name} has ${sum} bytes, too many to join in memory.`);
+  }
+  return { ...file, parts: parsed };
+}
+
+function parsePart(json: unknown, name: string): ManifestPart {
+  const fields = record(json, name);
   const { path, sha256 } = fields;
   if (typeof path !== 'string' || !isInnerPath(path)) {
-    throw wrong(`files[${index}].path`, 'a path inside the folder of the model', path);
+    throw wrong(`${name}.path`, 'a path inside the folder of the model', path);
   }
   if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) {
-    throw wrong(`files[${index}].sha256`, '64 hex digits', sha256);
+    throw wrong(`${name}.sha256`, '64 hex digits', sha256);
   }
-  return { path, sha256, bytes: count(fields.bytes, `files[${index}].bytes`) };
+  return { path, sha256, bytes: count(fields.bytes, `${name}.bytes`) };
 }
 
 /** Plain names separated by slashes: nothing that leads out of the folder or to another host. */
@@ -108,7 +149,7 @@ function isInnerPath(path: string): boolean {
 
 /** Throws {@link IntegrityError} unless `bytes` have the length and the sha256 that `file` lists. */
 export async function verifyFile(
-  file: ManifestFile,
+  file: ManifestPart,
   bytes: Uint8Array<ArrayBuffer>,
 ): Promise<void> {
   if (bytes.byteLength !== file.bytes) {
@@ -122,6 +163,31 @@ export async function verifyFile(
       actual.slice(0, 12) + '…',
     );
   }
+}
+
+/** What is stored of a file, in order: its parts, or the file itself where it is not cut. */
+export function storedParts(file: ManifestFile): readonly ManifestPart[] {
+  return file.parts ?? [file];
+}
+
+/**
+ * A whole file from what is stored of it. `readChecked` finds a part's bytes, wherever they lie, and
+ * holds them to {@link verifyFile}; what the parts make is held to the file's own hash here.
+ * @throws IntegrityError; whatever `readChecked` throws
+ */
+export async function readWhole(
+  file: ManifestFile,
+  readChecked: (part: ManifestPart) => Promise<Uint8Array<ArrayBuffer>>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (!file.parts) return readChecked(file);
+  const whole = new Uint8Array(file.bytes);
+  let at = 0;
+  for (const part of file.parts) {
+    whole.set(await readChecked(part), at);
+    at += part.bytes;
+  }
+  await verifyFile(file, whole);
+  return whole;
 }
 
 /** What a share link calls a model: the first 8 bytes of the sha256 of its manifest.json, in hex. */

@@ -1,11 +1,13 @@
 /**
- * One bundled model's files: downloaded with progress, checked against the manifest's sha256, kept
- * in the Cache API. A file that does not match is never kept and never used.
+ * The files of one of the site's models: downloaded with progress, checked against the manifest's
+ * sha256, kept in the Cache API part by part, so that a download that was broken off goes on. A part
+ * that does not match is never kept and never used.
  */
 import {
-  type ManifestFile,
+  type ManifestPart,
   type ModelManifest,
   parseManifest,
+  readWhole,
   verifyFile,
 } from '../../formats/manifest';
 import { DownloadError } from '../wire/errors';
@@ -22,7 +24,7 @@ export interface LoadedModel {
   bytes: number;
   /** True where nothing but the manifest was downloaded. */
   fromCache: boolean;
-  /** 'memory' where the browser could not keep every file. */
+  /** 'memory' where the browser could not keep every part. */
   stored: 'cache' | 'memory';
 }
 
@@ -50,21 +52,25 @@ export async function loadModelFiles(
   let fromCache = true;
   let stored: LoadedModel['stored'] = 'cache';
   for (const file of manifest.files) {
-    const report = (bytes: number) =>
-      onProgress?.({ phase: 'download', done: done + bytes, total, unit: 'bytes', fromCache });
-    const kept = await cache?.match(cacheKey(base, file));
-    const old = kept && new Uint8Array(await kept.arrayBuffer());
-    let bytes = old && (await matches(file, old)) ? old : null;
-    if (!bytes) {
-      fromCache = false;
-      bytes = await download(base + file.path, signal, report);
-      onProgress?.({ phase: 'verify', done, total, unit: 'bytes' });
-      await verifyFile(file, bytes);
-      if (!(await keep(cache, cacheKey(base, file), bytes))) stored = 'memory';
-    }
-    done += bytes.byteLength;
-    files.set(file.path, bytes);
-    report(0);
+    const whole = await readWhole(file, async (part) => {
+      const report = (bytes: number) =>
+        onProgress?.({ phase: 'download', done: done + bytes, total, unit: 'bytes', fromCache });
+      const key = cacheKey(base, part);
+      const kept = await cache?.match(key);
+      const old = kept && new Uint8Array(await kept.arrayBuffer());
+      let bytes = old && (await matches(part, old)) ? old : null;
+      if (!bytes) {
+        fromCache = false;
+        bytes = await download(base + part.path, signal, report);
+        onProgress?.({ phase: 'verify', done, total, unit: 'bytes' });
+        await verifyFile(part, bytes);
+        if (!(await keep(cache, key, bytes))) stored = 'memory';
+      }
+      done += bytes.byteLength;
+      report(0);
+      return bytes;
+    });
+    files.set(file.path, whole);
   }
   return { manifest, manifestBytes, files, bytes: total, fromCache, stored };
 }
@@ -79,11 +85,11 @@ function parseJson(bytes: Uint8Array, name: string): unknown {
 }
 
 /** The hash is part of the key: a new version of a model never meets an old file. */
-function cacheKey(base: string, file: ManifestFile): string {
+function cacheKey(base: string, file: ManifestPart): string {
   return `${base}${file.path}?sha256=${file.sha256}`;
 }
 
-async function matches(file: ManifestFile, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+async function matches(file: ManifestPart, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
   return verifyFile(file, bytes).then(
     () => true,
     () => false,

@@ -1,0 +1,166 @@
+// The models command on folders of its own; what takes Python and PyPI is tried by tests/interop.
+import { spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseManifest, readWhole, verifyFile, type ManifestPart } from '../src/formats/manifest';
+import { idFrom, ModelsError, ModelStore } from './site-models/store.mjs';
+
+const root = resolve(import.meta.dirname, '..');
+const FAMILY = join(root, 'tests/fixtures/families/llama-optimum');
+
+let place = '';
+let models = '';
+let work = '';
+beforeEach(() => {
+  place = mkdtempSync(join(tmpdir(), 'retort-models-'));
+  [models, work] = [join(place, 'models'), join(place, 'work')];
+  mkdirSync(models);
+});
+afterEach(() => rmSync(place, { recursive: true, force: true }));
+
+/** A folder as people have it: weights under onnx/, tokenizer and configuration beside them. */
+function modelFolder(name = 'My Model'): string {
+  const folder = join(place, name);
+  mkdirSync(join(folder, 'onnx'), { recursive: true });
+  cpSync(join(FAMILY, 'model.onnx'), join(folder, 'onnx/model_q4.onnx'));
+  cpSync(join(FAMILY, 'config.json'), join(folder, 'config.json'));
+  for (const file of ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json']) {
+    cpSync(join(root, 'public/models/pocket', file), join(folder, file));
+  }
+  return folder;
+}
+
+function run(args: string[], env: NodeJS.ProcessEnv = {}) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['tools/models.mjs', ...args], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, RETORT_MODELS: models, RETORT_MODELS_WORK: work, ...env },
+  });
+  return { status, stdout, stderr };
+}
+
+const list = () => JSON.parse(readFileSync(join(models, 'site.json'), 'utf8')) as unknown;
+
+describe('npm run models', () => {
+  test('adds a folder of ONNX, lists it, checks it and removes it', () => {
+    const added = run(['add', modelFolder(), '--title', 'A model', '--licence', 'MIT']);
+    expect(added.stderr).toBe('');
+    expect(added.stdout).toContain('Added my-model: A model');
+    const manifest = parseManifest(
+      JSON.parse(readFileSync(join(models, 'my-model/manifest.json'), 'utf8')),
+    );
+    expect(manifest).toMatchObject({ id: 'my-model', kind: 'student', licence: 'MIT' });
+    expect(manifest.files.map(({ path }) => path)).toEqual([
+      'config.json',
+      'generation_config.json',
+      'onnx/model_q4.onnx',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+    expect(list()).toMatchObject({ models: [{ id: 'my-model', family: 'llama' }] });
+    expect(run(['list']).stdout).toContain('my-model  A model');
+    expect(run(['check'])).toMatchObject({ status: 0 });
+    expect(run(['remove', 'my-model'])).toMatchObject({ status: 0 });
+    expect(existsSync(join(models, 'my-model'))).toBe(false);
+    expect(existsSync(join(models, 'site.json'))).toBe(false);
+  });
+
+  test('says which file of a model has changed', () => {
+    run(['add', modelFolder(), '--id', 'one']);
+    writeFileSync(join(models, 'one/tokenizer.json'), '{}');
+    rmSync(join(models, 'one/config.json'));
+    const { status, stdout } = run(['check']);
+    expect(status).toBe(1);
+    expect(stdout).toContain('config.json is missing.');
+    expect(stdout).toContain('tokenizer.json is not the file that its manifest lists.');
+  });
+
+  test('what was broken off is neither served nor in the way', () => {
+    mkdirSync(join(work, 'one.partial/onnx'), { recursive: true });
+    writeFileSync(join(work, 'one.partial/onnx/model_q4.onnx.part000'), 'half');
+    expect(run(['add', modelFolder(), '--id', 'one']).status).toBe(0);
+    expect(existsSync(join(work, 'one.partial'))).toBe(false);
+    expect(existsSync(join(models, 'one/onnx/model_q4.onnx.part000'))).toBe(false);
+  });
+
+  test('a model is replaced by one of its name, and nothing else is', () => {
+    run(['add', modelFolder(), '--id', 'one', '--title', 'First']);
+    run(['add', modelFolder(), '--id', 'one', '--title', 'Second']);
+    expect(list()).toMatchObject({ models: [{ id: 'one', title: 'Second' }] });
+    mkdirSync(join(models, 'notes'));
+    expect(run(['add', modelFolder(), '--id', 'notes']).stderr).toContain('was not made by this');
+    cpSync(join(root, 'public/models/pocket'), join(models, 'pocket'), { recursive: true });
+    expect(run(['add', modelFolder(), '--id', 'pocket']).stderr).toContain('comes with Retort');
+    expect(run(['remove', 'pocket']).stderr).toContain('comes with Retort and stays');
+    expect(existsSync(join(models, 'pocket/manifest.json'))).toBe(true);
+  });
+
+  test.each<[string, (folder: string) => string[], string]>([
+    ['a name of nothing', () => ['add', 'nothing'], '"nothing" is no source'],
+    ['a file', (folder) => ['add', join(folder, 'config.json')], 'is a file'],
+    ['a folder without a model', () => ['add', place], 'has no config.json'],
+    ['a bad id', (folder) => ['add', folder, '--id', '../up'], 'cannot name a model'],
+    ['a missing model', () => ['remove', 'none'], 'There is no model "none"'],
+  ])('%s is one sentence', (_, args, words) => {
+    const { status, stderr } = run(args(modelFolder()));
+    expect(status).toBe(1);
+    expect(stderr).toContain(words);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+
+  test('no Python is one clear line, before anything is fetched', () => {
+    const { status, stderr } = run(['add', 'smollm2-135m'], { PYTHON: join(place, 'no-python') });
+    expect({ status, stderr: stderr.trim() }).toEqual({
+      status: 1,
+      stderr: 'This needs Python 3.10 or newer and none was found. PYTHON can name another one.',
+    });
+  });
+
+  test.each([[['fetch']], [['add']], [['list', 'all']], [['list', '--all']]])(
+    '%j is not a command',
+    (args) => {
+      const { status, stderr } = run(args);
+      expect(status).toBe(2);
+      expect(stderr).toContain('npm run models -- COMMAND');
+    },
+  );
+});
+
+test('large files are cut, and joined again', async () => {
+  const store = new ModelStore(models, work, 1000);
+  const folder = await store.startFolder('cut');
+  const bytes = Uint8Array.from({ length: 2500 }, (_, i) => (i * 31) % 251);
+  mkdirSync(join(folder, 'onnx'));
+  writeFileSync(join(folder, 'onnx/model_q4.onnx'), bytes);
+  writeFileSync(join(folder, 'config.json'), '{}');
+  const facts = { title: 'Cut', parameters: 1, licence: 'MIT', source: 'a test', command: 'test' };
+  const made = await store.finish(folder, { id: 'cut', kind: 'student', ...facts, versions: {} });
+  const manifest = parseManifest(made);
+  const file = manifest.files.find(({ path }) => path === 'onnx/model_q4.onnx')!;
+  expect(file.parts!.map((part) => part.bytes)).toEqual([1000, 1000, 500]);
+  expect(existsSync(join(models, 'cut/onnx/model_q4.onnx'))).toBe(false);
+  const read = async (part: ManifestPart) => {
+    const found = new Uint8Array(readFileSync(join(models, 'cut', part.path)));
+    await verifyFile(part, found);
+    return found;
+  };
+  expect(await readWhole(file, read)).toEqual(bytes);
+  expect(await store.check(made)).toEqual([]);
+});
+
+test('names of folders become ids', () => {
+  expect(idFrom('SmolLM2 135M (Instruct)')).toBe('smollm2-135m-instruct-');
+  expect(idFrom('.hidden')).toBe('hidden');
+  expect(() => idFrom('…')).not.toThrow();
+  expect(new ModelsError('x').name).toBe('ModelsError');
+});
