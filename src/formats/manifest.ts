@@ -1,5 +1,7 @@
 /** Manifests of a site's models: what belongs to a model, how it was made, what it measures. */
 
+import { shown } from './shown';
+
 export type ModelKind = 'student' | 'guard' | 'judge';
 
 /** Bytes that lie in one file of the manifest's folder. */
@@ -221,7 +223,5 @@ function count(value: unknown, name: string): number {
 }
 
 function wrong(name: string, expected: string, value: unknown): ManifestError {
-  return new ManifestError(
-    `The manifest's ${name} must be ${expected}, not ${JSON.stringify(value)}.`,
-  );
+  return new ManifestError(`The manifest's ${name} must be ${expected}, not ${shown(value)}.`);
 }

@@ -1,4 +1,8 @@
 import { UnsupportedModelError } from '../onnx/errors';
+import { shown } from '../shown';
+import { type Architecture, ARCHITECTURES, FAMILIES, type Traits } from './families';
+
+export type { Architecture };
 
 /** What config.json says about a decoder; the walk corrects the marked fields by the graph. */
 export interface DecoderConfig {
@@ -39,66 +43,95 @@ export interface DecoderConfig {
   windows: (number | null)[];
 }
 
-const ARCHITECTURES = ['llama', 'qwen2', 'qwen3', 'gemma2'] as const;
-export type Architecture = (typeof ARCHITECTURES)[number];
+/** No decoder has more layers: Llama 3.1 405B has 126. */
+const MOST_LAYERS = 512;
+const MOST_HEAD_DIM = 4096;
+const MOST = 2 ** 24;
+
+/** The fields of a parsed config.json, read one by one. */
+class Fields {
+  private readonly values: ReadonlyMap<string, unknown>;
+
+  constructor(json: unknown) {
+    if (typeof json !== 'object' || json === null) {
+      throw new UnsupportedModelError('config.json holds no object.');
+    }
+    this.values = new Map<string, unknown>(Object.entries(json));
+  }
+
+  /** Undefined where the field is absent or null. */
+  get(name: string): unknown {
+    return this.values.get(name) ?? undefined;
+  }
+
+  wrong(name: string): UnsupportedModelError {
+    return new UnsupportedModelError(`config.json has ${name} ${shown(this.values.get(name))}.`);
+  }
+
+  /** A whole number from 1 to `most`. */
+  size(name: string, otherwise?: number, most = MOST): number {
+    const value = this.get(name) ?? otherwise;
+    const sane = typeof value === 'number' && Number.isInteger(value) && value > 0;
+    if (sane && value <= most) return value;
+    throw this.get(name) === undefined && otherwise !== undefined
+      ? new UnsupportedModelError(`config.json has no ${name}, and it would be ${otherwise}.`)
+      : this.wrong(name);
+  }
+
+  /** A positive number; null where the field is null, `otherwise` where it is absent. */
+  optional(name: string, otherwise: number | null): number | null {
+    if (!this.values.has(name)) return otherwise;
+    const value = this.get(name) ?? null;
+    if (value === null || (typeof value === 'number' && value > 0)) return value;
+    throw this.wrong(name);
+  }
+
+  /** Undefined where the field is absent or null. */
+  flag(name: string): boolean | undefined {
+    const value = this.get(name);
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw this.wrong(name);
+  }
+}
 
 /** Reads a parsed config.json. Throws {@link UnsupportedModelError} naming the field. */
 export function parseDecoderConfig(json: unknown): DecoderConfig {
-  if (typeof json !== 'object' || json === null) {
-    throw new UnsupportedModelError('config.json holds no object.');
-  }
-  const fields = new Map<string, unknown>(Object.entries(json));
+  const fields = new Fields(json);
   const modelType = fields.get('model_type');
   const architecture = ARCHITECTURES.find((known) => known === modelType);
   if (architecture === undefined) {
     throw new UnsupportedModelError(
-      `config.json says model_type ${JSON.stringify(modelType)}; only ${ARCHITECTURES.map((a) => `"${a}"`).join(', ')} can be trained.`,
+      `config.json says model_type ${shown(modelType)}; only ${ARCHITECTURES.map((a) => `"${a}"`).join(', ')} can be trained.`,
     );
   }
-  const gemma = architecture === 'gemma2';
-  const size = (name: string, otherwise?: number): number => {
-    const value = fields.get(name) ?? otherwise;
-    const sane = typeof value === 'number' && Number.isInteger(value) && value > 0;
-    if (!sane || value > 2 ** 24) {
-      throw new UnsupportedModelError(`config.json has ${name} ${JSON.stringify(value)}.`);
-    }
-    return value;
-  };
-  /** A positive number, or null where it is absent. */
-  const optional = (name: string): number | null => {
-    const value = fields.get(name) ?? null;
-    if (value === null || (typeof value === 'number' && value > 0)) return value;
-    throw new UnsupportedModelError(`config.json has ${name} ${JSON.stringify(value)}.`);
-  };
-  const heads = size('num_attention_heads');
-  const dim = size('hidden_size');
-  const normEps = optional('rms_norm_eps');
-  if (normEps === null || normEps >= 1) {
-    throw new UnsupportedModelError(
-      `config.json has rms_norm_eps ${JSON.stringify(fields.get('rms_norm_eps'))}.`,
-    );
-  }
-  const layers = size('num_hidden_layers');
-  const headDim = size('head_dim', dim / heads);
+  const traits: Traits = FAMILIES[architecture];
+  const { qkNorm, outputNorms, queryScalar, scaledEmbedding, softCaps } = traits;
+  const heads = fields.size('num_attention_heads');
+  const dim = fields.size('hidden_size');
+  const normEps = fields.optional('rms_norm_eps', null);
+  if (normEps === null || normEps >= 1) throw fields.wrong('rms_norm_eps');
+  const layers = fields.size('num_hidden_layers', undefined, MOST_LAYERS);
+  const headDim = fields.size('head_dim', traits.headDim ?? dim / heads, MOST_HEAD_DIM);
+  const scalar = queryScalar && fields.optional('query_pre_attn_scalar', queryScalar);
   const config: DecoderConfig = {
     architecture,
     layers,
     dim,
     heads,
-    kvHeads: size('num_key_value_heads', heads),
+    kvHeads: fields.size('num_key_value_heads', heads),
     headDim,
-    ffnDim: size('intermediate_size'),
-    vocabSize: size('vocab_size'),
+    ffnDim: fields.size('intermediate_size'),
+    vocabSize: fields.size('vocab_size'),
     normEps,
-    maxPositions: size('max_position_embeddings'),
-    activation: readActivation(fields, gemma),
-    qkNorm: architecture === 'qwen3',
-    outputNorms: gemma,
-    attentionScale: ((gemma ? optional('query_pre_attn_scalar') : null) ?? headDim) ** -0.5,
-    attentionSoftCap: gemma ? optional('attn_logit_softcapping') : null,
-    logitSoftCap: gemma ? optional('final_logit_softcapping') : null,
-    embeddingScale: gemma ? Math.sqrt(dim) : 1,
-    windows: readWindows(fields, layers, gemma),
+    maxPositions: fields.size('max_position_embeddings'),
+    activation: readActivation(fields, traits),
+    qkNorm,
+    outputNorms,
+    attentionScale: (scalar ?? headDim) ** -0.5,
+    attentionSoftCap: softCaps && fields.optional('attn_logit_softcapping', softCaps.attention),
+    logitSoftCap: softCaps && fields.optional('final_logit_softcapping', softCaps.logits),
+    embeddingScale: scaledEmbedding ? Math.sqrt(dim) : 1,
+    windows: readWindows(fields, layers, traits),
   };
   if (config.heads % config.kvHeads !== 0) {
     throw new UnsupportedModelError(
@@ -123,29 +156,52 @@ function inner(value: unknown, name: string): unknown {
   return new Map<string, unknown>(Object.entries(value)).get(name);
 }
 
-function readActivation(fields: Map<string, unknown>, gemma: boolean): 'silu' | 'gelu-tanh' {
-  const name = gemma ? 'hidden_activation' : 'hidden_act';
-  const value = fields.get(name) ?? (gemma ? 'gelu_pytorch_tanh' : 'silu');
+function readActivation(fields: Fields, { activation }: Traits): 'silu' | 'gelu-tanh' {
+  const { field, otherwise } = activation;
+  const value = fields.get(field) ?? otherwise;
   if (value === 'silu') return 'silu';
   if (value === 'gelu_pytorch_tanh') return 'gelu-tanh';
   throw new UnsupportedModelError(
-    `config.json says ${name} ${JSON.stringify(value)}; "silu" and "gelu_pytorch_tanh" can be trained.`,
+    `config.json says ${field} ${shown(value)}; "silu" and "gelu_pytorch_tanh" can be trained.`,
   );
 }
 
-/** Gemma 2 alternates; other families have a sliding window only where they say so. */
-function readWindows(
-  fields: Map<string, unknown>,
-  layers: number,
-  gemma: boolean,
-): (number | null)[] {
-  const window = fields.get('sliding_window');
-  const used = gemma || fields.get('use_sliding_window') === true;
-  if (!used || typeof window !== 'number') return new Array<null>(layers).fill(null);
+/** How many positions each layer sees: by `layer_types` where they are given, else by the family. */
+function readWindows(fields: Fields, layers: number, { windows }: Traits): (number | null)[] {
+  const all = new Array<null>(layers).fill(null);
+  if (windows.kind === 'none') return all;
+  if (windows.kind === 'upper' && fields.flag('use_sliding_window') !== true) return all;
+  const window = fields.optional('sliding_window', windows.window);
+  if (window === null) return all;
+  if (!Number.isInteger(window)) throw fields.wrong('sliding_window');
+  const slides = layerTypes(fields, layers) ?? slidingLayers(fields, windows);
+  return all.map((_, layer) => (slides(layer) ? window : null));
+}
+
+type Slides = (layer: number) => boolean;
+
+function slidingLayers(fields: Fields, rule: Traits['windows']): Slides {
+  if (rule.kind !== 'upper') return (layer) => layer % 2 === 0;
+  const value = fields.get('max_window_layers') ?? rule.maxWindowLayers;
+  if (typeof value !== 'number') throw fields.wrong('max_window_layers');
+  return (layer) => layer >= value;
+}
+
+function layerTypes(fields: Fields, layers: number): Slides | null {
   const types = fields.get('layer_types');
-  return Array.from({ length: layers }, (_, layer) => {
-    const type: unknown = Array.isArray(types) ? types[layer] : undefined;
-    const slides = type === undefined ? gemma && layer % 2 === 0 : type === 'sliding_attention';
-    return slides ? window : null;
-  });
+  if (types === undefined) return null;
+  if (!Array.isArray(types) || types.length < layers) {
+    throw new UnsupportedModelError(
+      `config.json has layer_types ${shown(types)} for ${layers} layers.`,
+    );
+  }
+  const strange: unknown = types
+    .slice(0, layers)
+    .find((type) => type !== 'sliding_attention' && type !== 'full_attention');
+  if (strange !== undefined) {
+    throw new UnsupportedModelError(
+      `config.json has a layer type ${shown(strange)}; "full_attention" and "sliding_attention" can be trained.`,
+    );
+  }
+  return (layer) => types[layer] === 'sliding_attention';
 }

@@ -1,6 +1,13 @@
 /** Rotary frequencies from config.json, for graphs that compute them instead of storing them. */
-import type { DecoderConfig } from './config';
 import { UnsupportedModelError } from '../onnx/errors';
+import { shown } from '../shown';
+import type { DecoderConfig } from './config';
+
+/**
+ * cos and sin are made for no more positions than this, whatever config.json promises: a table of
+ * 131,072 takes 32 MiB at a head of 128. Llama 3.2 promises as many; none is trained on them.
+ */
+export const MOST_COMPUTED_POSITIONS = 2 ** 17;
 
 /**
  * Inverse frequencies [headDim / 2] by rope_theta, with the "llama3" scaling where it is set.
@@ -19,13 +26,13 @@ export function ropeFrequencies({ headDim, ropeTheta, ropeScaling }: DecoderConf
   if (type === 'default') return Float32Array.from(plain);
   if (type !== 'llama3') {
     throw new UnsupportedModelError(
-      `config.json scales RoPE as ${JSON.stringify(type)}; only "llama3" can be computed.`,
+      `config.json scales RoPE as ${shown(type)}; only "llama3" can be computed.`,
     );
   }
   const number = (name: string): number => {
     const value = ropeScaling.get(name);
     if (typeof value === 'number' && value > 0) return value;
-    throw new UnsupportedModelError(`config.json has a RoPE ${name} ${JSON.stringify(value)}.`);
+    throw new UnsupportedModelError(`config.json has a RoPE ${name} ${shown(value)}.`);
   };
   const [factor, low, high] = ['factor', 'low_freq_factor', 'high_freq_factor'].map(number);
   const length = number('original_max_position_embeddings');

@@ -127,32 +127,52 @@ export function padRows(ref: TensorRef, rows: number, to: number): TensorRef {
 }
 
 /**
- * The tensor's little-endian bytes; a view where the source gives one.
+ * Does the file hold what the tensor says it has there? To be asked before anything of a tensor's
+ * size is allocated: a file may name any size.
  * @throws ByteSourceError naming the tensor where its file is missing or too short.
  */
-export async function readTensor(ref: TensorRef, files: ModelFiles): Promise<Uint8Array> {
-  const { storage } = ref;
-  if (storage.kind === 'inline') return storage.bytes;
-  if (storage.kind === 'padded') {
-    const bytes = new Uint8Array(ref.byteLength);
-    bytes.set(await readTensor(storage.stored, files));
-    return bytes;
-  }
+export function assertStored(ref: TensorRef, files: ModelFiles): void {
+  storedIn(ref, files);
+}
+
+/** The file and the place in it that a tensor's bytes come from; null where they are in memory. */
+function storedIn(
+  { name, byteLength, storage }: TensorRef,
+  files: ModelFiles,
+): { source: ByteSource; offset: number } | null {
+  if (storage.kind === 'inline') return null;
+  if (storage.kind === 'padded') return storedIn(storage.stored, files);
   const source = storage.kind === 'model' ? files.model : files.external.get(storage.location);
   if (source === undefined) {
     const location = storage.kind === 'external' ? storage.location : '';
     throw new ByteSourceError(
-      `The model keeps "${ref.name}" in the file "${location}", which is missing.`,
+      `The model keeps "${name}" in the file "${location}", which is missing.`,
     );
   }
-  const end = storage.offset + ref.byteLength;
+  const end = storage.offset + byteLength;
   if (end > source.size) {
     const file = storage.kind === 'external' ? `"${storage.location}"` : 'the model file';
     throw new ByteSourceError(
-      `"${ref.name}" ends at byte ${end} of ${file}, which has ${source.size}: is it whole?`,
+      `"${name}" ends at byte ${end} of ${file}, which has ${source.size}: is it whole?`,
     );
   }
-  return source.read(storage.offset, ref.byteLength);
+  return { source, offset: storage.offset };
+}
+
+/**
+ * The tensor's little-endian bytes; a view where the source gives one.
+ * @throws ByteSourceError naming the tensor where its file is missing or too short.
+ */
+export async function readTensor(ref: TensorRef, files: ModelFiles): Promise<Uint8Array> {
+  const { storage, byteLength } = ref;
+  if (storage.kind === 'inline') return storage.bytes;
+  const stored = storedIn(ref, files);
+  if (storage.kind === 'padded') {
+    const bytes = new Uint8Array(byteLength);
+    bytes.set(await readTensor(storage.stored, files));
+    return bytes;
+  }
+  return stored!.source.read(stored!.offset, byteLength);
 }
 
 /** A float32, float16 or bfloat16 tensor as float32, flat in its own order. */

@@ -139,9 +139,9 @@ export async function readRotary(
   const cos = new Float32Array(positions * half);
   const sin = new Float32Array(positions * half);
   for (let position = 0; position < positions; position++) {
-    for (const [i, frequency] of inverse.entries()) {
+    for (let i = 0; i < half; i++) {
       // The graph multiplies in float32, which matters at large angles.
-      const angle = Math.fround(position * frequency);
+      const angle = Math.fround(position * inverse[i]!);
       cos[position * half + i] = scale * Math.cos(angle);
       sin[position * half + i] = scale * Math.sin(angle);
     }

@@ -93,7 +93,12 @@ function checkAttention({ graph, config }: Walk, node: OnnxNode, layer: number):
   if (cap !== expectedCap) throw unsupported(node, `softcap is ${cap}, not ${expectedCap}`);
   const window = numberAttribute(node, 'local_window_size', -1);
   if (window > 0 && !config.windows.includes(window)) {
-    throw unsupported(node, `local_window_size is ${window}, which config.json does not say`);
+    const said = config.windows.find((size) => size !== null) ?? null;
+    throw unsupported(
+      node,
+      `local_window_size is ${window}; by config.json ` +
+        (said === null ? 'no layer has a window' : `windows are of ${said}`),
+    );
   }
   const scale = numberAttribute(node, 'scale', 0) || config.headDim ** -0.5;
   if (Math.abs(scale / config.attentionScale - 1) > 1e-5) {

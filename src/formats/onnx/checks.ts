@@ -46,10 +46,10 @@ export function assertPair(node: OnnxNode, a: string, b: string): void {
 
 /** What to say where the walk finds no way on. */
 export function lost(graph: Graph, tensor: string, expected: string): UnsupportedModelError {
-  const found = graph
-    .consumers(tensor)
-    .map((node) => `"${node.name}" (${node.opType})`)
-    .join(', ');
+  const readers = graph.consumers(tensor);
+  const named = readers.slice(0, 4).map((node) => `"${node.name}" (${node.opType})`);
+  if (readers.length > named.length) named.push(`${readers.length - named.length} more`);
+  const found = named.join(', ');
   return new UnsupportedModelError(
     `After "${tensor}" ${expected} was expected; the graph has ${found || 'nothing'}.`,
   );

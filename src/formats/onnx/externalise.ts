@@ -6,7 +6,6 @@
  */
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { ByteSource } from '../byte-source';
-import { OnnxFormatError } from './errors';
 import { assertDelimited, type Field, FieldReader, int, writeField } from './wire';
 
 /** Raw data of at most this stays: shapes and scalars, which a runtime folds while it loads. */
@@ -38,18 +37,7 @@ export async function externalise(
   source: ByteSource,
   location: string,
 ): Promise<Externalised | null> {
-  try {
-    return await rewrite(new FieldReader(source), location);
-  } catch (error) {
-    // The wire reader reports malformed bytes as RangeError or Error with terse texts.
-    if (error instanceof RangeError || (error instanceof Error && error.name === 'Error')) {
-      throw new OnnxFormatError(`This is not a readable ONNX file (${error.message}).`);
-    }
-    throw error;
-  }
-}
-
-async function rewrite(file: FieldReader, location: string): Promise<Externalised | null> {
+  const file = new FieldReader(source);
   const model = new BinaryWriter();
   const moved = { moved: 0, movedBytes: 0 };
   for await (const field of file.fields(0, file.size)) {

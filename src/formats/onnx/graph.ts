@@ -12,39 +12,55 @@ export class Graph {
   private readonly readers = new Map<string, OnnxNode[]>();
   private readonly claimed = new Set<OnnxNode>();
   private readonly inputNames: Set<string>;
+  private readonly outputNames: Set<string>;
+  /** By tensor, what {@link constant} found. */
+  private readonly constants = new Map<string, TensorRef | undefined>();
+  /** By tensor: is it computed from constants and shapes alone? */
+  private readonly constantOnly = new Map<string, boolean>();
   private readonly nodes: readonly OnnxNode[];
 
   constructor(readonly model: OnnxModel) {
     this.inputNames = new Set(model.inputs.map((input) => input.name));
+    this.outputNames = new Set(model.outputs.map((output) => output.name));
     this.nodes = withoutIdentities(model);
     for (const node of this.nodes) {
-      for (const output of node.outputs) if (output) this.producers.set(output, node);
+      for (const output of new Set(node.outputs)) this.setProducer(output, node);
       for (const input of node.inputs) {
         if (!input) continue;
         const readers = this.readers.get(input);
         if (readers === undefined) this.readers.set(input, [node]);
-        else if (!readers.includes(node)) readers.push(node);
+        else if (readers.at(-1) !== node) readers.push(node);
       }
     }
     this.assertNoCircle();
   }
 
+  /** Of two tensors with one name a walk would read either. */
+  private setProducer(output: string, node: OnnxNode): void {
+    if (output === '') return;
+    if (this.producers.has(output) || this.model.initializers.has(output)) {
+      throw unsupported(node, `there is another tensor "${output}"`);
+    }
+    this.producers.set(output, node);
+  }
+
   /** Every walk ends because no node reads what is made of its own output. */
   private assertNoCircle(): void {
-    const missing = new Map(
-      this.nodes.map((node) => [
-        node,
-        new Set(node.inputs.filter((input) => this.producers.has(input))).size,
-      ]),
-    );
-    const ready = this.nodes.filter((node) => missing.get(node) === 0);
+    const missing = new Map<OnnxNode, number>();
+    const ready: OnnxNode[] = [];
+    for (const node of this.nodes) {
+      const made = new Set(node.inputs.filter((input) => this.producers.has(input))).size;
+      missing.set(node, made);
+      if (made === 0) ready.push(node);
+    }
     for (const node of ready) {
       missing.delete(node);
-      for (const reader of new Set(node.outputs.flatMap((output) => this.consumers(output)))) {
-        const read = node.outputs.filter((name) => name && reader.inputs.includes(name)).length;
-        const left = missing.get(reader)! - read;
-        missing.set(reader, left);
-        if (left === 0) ready.push(reader);
+      for (const output of new Set(node.outputs)) {
+        for (const reader of this.consumers(output)) {
+          const left = missing.get(reader)! - 1;
+          missing.set(reader, left);
+          if (left === 0) ready.push(reader);
+        }
       }
     }
     const [stuck] = missing.keys();
@@ -92,11 +108,15 @@ export class Graph {
   }
 
   isOutput(tensor: string): boolean {
-    return this.model.outputs.some((output) => output.name === tensor);
+    return this.outputNames.has(tensor);
   }
 
   claim(node: OnnxNode): void {
     this.claimed.add(node);
+  }
+
+  isClaimed(node: OnnxNode): boolean {
+    return this.claimed.has(node);
   }
 
   /**
@@ -104,23 +124,28 @@ export class Graph {
    * same number of elements, whose new dimensions are not looked at. Claims what it passes.
    */
   constant(tensor: string): TensorRef | undefined {
-    const initializer = this.model.initializers.get(tensor);
-    if (initializer) return initializer;
-    const node = this.producer(tensor);
-    if (node === undefined) return undefined;
-    if (isOp(node, 'Constant')) {
-      const value = node.attributes.get('value');
-      if (value?.kind !== 'tensor') return undefined;
+    const known = this.constants;
+    settle(tensor, known, (name) => {
+      const initializer = this.model.initializers.get(name);
+      if (initializer) return { value: initializer };
+      const node = this.producer(name);
+      if (node && isOp(node, 'Constant')) {
+        const value = node.attributes.get('value');
+        if (value?.kind !== 'tensor') return { value: undefined };
+        this.claim(node);
+        return { value: value.value };
+      }
+      if (node === undefined || !isOp(node, 'Reshape')) return { value: undefined };
+      const [data = '', shape = ''] = node.inputs;
+      if (!known.has(data)) return { first: [data] };
+      const found = known.get(data);
+      if (found === undefined) return { value: undefined };
+      if (!known.has(shape)) return { first: [shape] };
+      if (known.get(shape) === undefined) return { value: undefined };
       this.claim(node);
-      return value.value;
-    }
-    if (isOp(node, 'Reshape')) {
-      const data = this.constant(node.inputs[0] ?? '');
-      if (data === undefined || this.constant(node.inputs[1] ?? '') === undefined) return undefined;
-      this.claim(node);
-      return data;
-    }
-    return undefined;
+      return { value: found };
+    });
+    return known.get(tensor);
   }
 
   /** Like {@link constant}, refusing the model where it is not one. */
@@ -146,56 +171,63 @@ export class Graph {
     operators: ReadonlySet<string>,
     mayRead: (input: string) => boolean,
   ): void {
-    if (tensor === '' || this.model.initializers.has(tensor)) return;
-    if (this.isInput(tensor)) {
-      if (mayRead(tensor)) return;
-      throw new UnsupportedModelError(
-        `The graph uses its input "${tensor}" in an unexpected place.`,
-      );
+    const pending = [tensor];
+    for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+      if (name === '' || this.model.initializers.has(name)) continue;
+      if (this.isInput(name)) {
+        if (mayRead(name)) continue;
+        throw new UnsupportedModelError(
+          `The graph uses its input "${name}" in an unexpected place.`,
+        );
+      }
+      const node = this.producer(name);
+      if (node === undefined) {
+        throw new UnsupportedModelError(`The tensor "${name}" comes from nowhere.`);
+      }
+      if (this.claimed.has(node)) continue;
+      if (node.domain !== '' || !operators.has(node.opType)) {
+        throw unsupported(node, 'it is not expected among the mask and position operators');
+      }
+      this.claim(node);
+      // The first input first, so that the node that is named is the one a reader meets first.
+      if (node.opType !== 'Shape')
+        for (const input of node.inputs.toReversed()) pending.push(input);
     }
-    const node = this.producer(tensor);
-    if (node === undefined) {
-      throw new UnsupportedModelError(`The tensor "${tensor}" comes from nowhere.`);
-    }
-    if (this.claimed.has(node)) return;
-    if (node.domain !== '' || !operators.has(node.opType)) {
-      throw unsupported(node, 'it is not expected among the mask and position operators');
-    }
-    this.claim(node);
-    if (node.opType === 'Shape') return;
-    for (const input of node.inputs) this.claimPlumbing(input, operators, mayRead);
   }
 
   /** Is a tensor computed from constants and shapes alone? */
-  dependsOnConstants(tensor: string, known = new Map<string, boolean>()): boolean {
-    if (tensor === '' || this.model.initializers.has(tensor)) return true;
-    const found = known.get(tensor);
-    if (found !== undefined) return found;
-    const node = this.producer(tensor);
-    const constant =
-      node !== undefined &&
-      (isOp(node, 'Shape') || node.inputs.every((input) => this.dependsOnConstants(input, known)));
-    known.set(tensor, constant);
-    return constant;
+  dependsOnConstants(tensor: string): boolean {
+    const known = this.constantOnly;
+    settle(tensor, known, (name) => {
+      if (name === '' || this.model.initializers.has(name)) return { value: true };
+      const node = this.producer(name);
+      if (node === undefined) return { value: false };
+      if (isOp(node, 'Shape')) return { value: true };
+      const first = node.inputs.filter((input) => !known.has(input));
+      return first.length > 0 ? { first } : { value: node.inputs.every((one) => known.get(one)) };
+    });
+    return known.get(tensor)!;
   }
 
   /** Is a node read, yet by nothing but Shape, directly or through such nodes? */
   private onlyShapes(
-    node: OnnxNode,
+    start: OnnxNode,
     operators: ReadonlySet<string>,
     known: Map<OnnxNode, boolean>,
   ): boolean {
-    const found = known.get(node);
-    if (found !== undefined) return found;
-    const readers = node.outputs.flatMap((output) => this.consumers(output));
-    const only =
-      readers.length > 0 &&
-      node.domain === '' &&
-      operators.has(node.opType) &&
-      !node.outputs.some((output) => this.isOutput(output)) &&
-      readers.every((reader) => isOp(reader, 'Shape') || this.onlyShapes(reader, operators, known));
-    known.set(node, only);
-    return only;
+    settle(start, known, (node) => {
+      const readers = node.outputs.flatMap((output) => this.consumers(output));
+      const maybe =
+        readers.length > 0 &&
+        node.domain === '' &&
+        operators.has(node.opType) &&
+        !node.outputs.some((output) => this.isOutput(output));
+      if (!maybe) return { value: false };
+      const others = readers.filter((reader) => !isOp(reader, 'Shape'));
+      const first = others.filter((reader) => !known.has(reader));
+      return first.length > 0 ? { first } : { value: others.every((one) => known.get(one)) };
+    });
+    return known.get(start)!;
   }
 
   /**
@@ -248,13 +280,44 @@ function withoutIdentities({ nodes, outputs }: OnnxModel): OnnxNode[] {
     return false;
   });
   if (sources.size === 0) return nodes;
+  const ends = new Map<string, string>();
   const resolve = (tensor: string): string => {
+    const passed: string[] = [];
+    const seen = new Set<string>();
     let at = tensor;
-    // As many steps as there are Identities: a circle of them ends.
-    for (let step = 0; step < sources.size; step++) at = sources.get(at) ?? at;
-    return at;
+    while (sources.has(at) && !ends.has(at)) {
+      // A circle of Identities comes from nowhere.
+      if (seen.has(at)) throw new UnsupportedModelError(`The tensor "${at}" is its own copy.`);
+      seen.add(at);
+      passed.push(at);
+      at = sources.get(at)!;
+    }
+    const end = ends.get(at) ?? at;
+    for (const name of passed) ends.set(name, end);
+    return end;
   };
   return kept.map((node) => ({ ...node, inputs: node.inputs.map(resolve) }));
+}
+
+/**
+ * Finds a value that depends on others of its kind, those first, and keeps each in `known`. Without
+ * recursion: a file's graph may be deeper than any stack. The graph has no circles, so it ends.
+ */
+function settle<K, V>(
+  start: K,
+  known: Map<K, V>,
+  step: (key: K) => { value: V } | { first: readonly K[] },
+): void {
+  const pending = [start];
+  for (let key = pending.at(-1); key !== undefined; key = pending.at(-1)) {
+    const result = known.has(key) ? null : step(key);
+    if (result && 'first' in result) {
+      for (const other of result.first) pending.push(other);
+      continue;
+    }
+    if (result) known.set(key, result.value);
+    pending.pop();
+  }
 }
 
 export const MICROSOFT = 'com.microsoft';

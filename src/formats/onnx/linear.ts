@@ -91,7 +91,7 @@ function readInt4(graph: Graph, node: OnnxNode): Int4Linear {
   if (![outFeatures, inFeatures].every((size) => Number.isInteger(size) && size > 0)) {
     throw unsupported(node, `its sizes are N = ${outFeatures}, K = ${inFeatures}`);
   }
-  assertBlockSize(node, blockSize);
+  assertBlockSize(node, blockSize, inFeatures);
   const blocks = Math.ceil(inFeatures / blockSize);
   const data = graph.weight(node, 1, 'weight');
   assertBytes(node, data);
@@ -153,13 +153,21 @@ function readZeroPoints(graph: Graph, node: OnnxNode, rows: number, blocks: numb
   return zeroPoints;
 }
 
+/** Quantisers fill up rows that are shorter than their usual blocks. */
+const USUAL_BLOCK = 256;
+
 /** Kernels have a scale for every 32 inputs: longer blocks repeat theirs, shorter ones cannot. */
-function assertBlockSize(node: OnnxNode, blockSize: number): void {
-  if (blockSize >= 32 && Number.isInteger(Math.log2(blockSize))) return;
-  throw unsupported(
-    node,
-    `it is quantised in blocks of ${blockSize}; powers of two from 32 can be trained`,
-  );
+function assertBlockSize(node: OnnxNode, blockSize: number, inputs: number): void {
+  if (blockSize < 32 || !Number.isInteger(Math.log2(blockSize))) {
+    throw unsupported(
+      node,
+      `it is quantised in blocks of ${blockSize}; powers of two from 32 can be trained`,
+    );
+  }
+  // The last block is filled up with zeros in memory, so it must not be longer than all before it.
+  if (blockSize > USUAL_BLOCK && blockSize >= 2 * inputs) {
+    throw unsupported(node, `it is quantised in blocks of ${blockSize}, of ${inputs} inputs`);
+  }
 }
 
 /** Refuses another shape than `dims`, whose rows may also lie in one or two dimensions. */
@@ -237,7 +245,7 @@ export function readInt4Rows(graph: Graph, node: OnnxNode, rows: number, dim: nu
   if (!plain || data.dataType !== DataType.uint8) {
     throw unsupported(node, 'its table is not packed as 4-bit rows');
   }
-  assertBlockSize(node, blockSize);
+  assertBlockSize(node, blockSize, dim);
   if (dim % blockSize !== 0) {
     throw unsupported(node, `its rows of ${dim} do not fill blocks of ${blockSize}`);
   }

@@ -5,6 +5,7 @@ import type { DenseTensor } from '../decoder/model';
 import type { OnnxNode } from './proto';
 import {
   castViews,
+  claimCasts,
   denseTensor,
   near,
   otherInput,
@@ -21,13 +22,13 @@ export interface NormSite {
 /** The RMSNorm of `size` values that reads `tensor`, claimed; undefined where none does. */
 export function readNormOf(walk: Walk, tensor: string, size: number): NormSite | undefined {
   const { graph } = walk;
-  for (const { name, casts } of castViews(graph, tensor)) {
-    for (const node of graph.consumers(name)) {
+  for (const view of castViews(graph, tensor)) {
+    for (const node of graph.consumers(view.name)) {
       const found = isOp(node, 'SimplifiedLayerNormalization')
         ? readFusedNorm(walk, node, 1, size)
-        : readPrimitiveNorm(walk, name, node, size);
+        : readPrimitiveNorm(walk, view.name, node, size);
       if (found === undefined) continue;
-      for (const cast of casts) graph.claim(cast);
+      claimCasts(graph, view);
       return found;
     }
   }

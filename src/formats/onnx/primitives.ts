@@ -13,6 +13,7 @@ import type { OnnxNode } from './proto';
 import { readRotation } from './rotation';
 import {
   castViews,
+  claimCasts,
   claimPlumbing,
   isFloatCast,
   near,
@@ -42,9 +43,9 @@ class PrimitiveAttention {
     private readonly layer: number,
   ) {
     const { graph } = walk;
-    this.sites = castViews(graph, input).flatMap(({ name, casts }) => {
-      const nodes = graph.consumers(name).filter(isLinearOp);
-      if (nodes.length > 0) for (const cast of casts) graph.claim(cast);
+    this.sites = castViews(graph, input).flatMap((view) => {
+      const nodes = graph.consumers(view.name).filter(isLinearOp);
+      if (nodes.length > 0) claimCasts(graph, view);
       return nodes.map((node) => ({ node, site: readLinear(graph, node) }));
     });
   }
@@ -165,7 +166,9 @@ class PrimitiveAttention {
     let node = graph.producer(this.behindCasts(tensor));
     const path: OnnxNode[] = [];
     while (node && !isOp(node, 'MatMul')) {
-      path.push(node);
+      if (path.push(node) > SOFTMAX_HOPS) {
+        throw unsupported(node, 'it lies between the scores of attention and their softmax');
+      }
       const next: string = scalarOperand(graph, node)?.other ?? node.inputs[0] ?? '';
       node = graph.producer(next);
     }
@@ -219,10 +222,13 @@ class PrimitiveAttention {
   }
 
   private behindCasts(tensor: string): string {
-    const node = this.walk.graph.producer(tensor);
-    if (node === undefined || !isFloatCast(node)) return tensor;
-    this.walk.graph.claim(node);
-    return this.behindCasts(node.inputs[0] ?? '');
+    const { graph } = this.walk;
+    let at = tensor;
+    for (let node = graph.producer(at); node && isFloatCast(node); node = graph.producer(at)) {
+      graph.claim(node);
+      at = node.inputs[0] ?? '';
+    }
+    return at;
   }
 
   /** What lies before operators that only move, repeat or cast values, and before the cache. */

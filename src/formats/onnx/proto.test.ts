@@ -1,4 +1,4 @@
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, it } from 'vitest';
 import { type ByteSource, ByteSourceError, memorySource } from '../byte-source';
 import { seededRandom } from '../random.testing';
@@ -6,51 +6,18 @@ import { mapDecoder } from './decoder';
 import { OnnxFormatError, UnsupportedModelError } from './errors';
 import { loadFixture } from './fixtures.testing';
 import { type OnnxModel, readOnnx } from './proto';
+import {
+  all,
+  bytes,
+  type Fill,
+  modelBytes,
+  nested,
+  packed,
+  string,
+  tensor,
+  varint,
+} from './proto.testing';
 import { DataType, readFloats, readTensor, sliceRows, type TensorRef } from '../decoder/tensor';
-
-type Fill = (writer: BinaryWriter) => void;
-
-/** One length-delimited field. */
-function nested(number: number, fill: Fill): Fill {
-  return (writer) => {
-    writer.tag(number, WireType.LengthDelimited).fork();
-    fill(writer);
-    writer.join();
-  };
-}
-
-function all(...fills: Fill[]): Fill {
-  return (writer) => fills.forEach((fill) => fill(writer));
-}
-
-const string = (number: number, value: string): Fill =>
-  nested(number, (writer) => writer.raw(new TextEncoder().encode(value)));
-const varint = (number: number, value: number): Fill => {
-  return (writer) => writer.tag(number, WireType.Varint).int64(value);
-};
-const bytes = (number: number, value: Uint8Array): Fill =>
-  nested(number, (writer) => writer.raw(value));
-const packed = (number: number, values: readonly number[]): Fill =>
-  nested(number, (writer) => values.forEach((value) => writer.int64(value)));
-
-function tensor(name: string, dims: readonly number[], dataType: number, ...data: Fill[]): Fill {
-  return nested(
-    5,
-    all(...dims.map((dim) => varint(1, dim)), varint(2, dataType), string(8, name), ...data),
-  );
-}
-
-function modelBytes(...graph: Fill[]): Uint8Array {
-  const writer = new BinaryWriter();
-  all(
-    varint(1, 10),
-    string(2, 'test writer'),
-    nested(7, all(...graph)),
-    nested(8, all(string(1, 'com.microsoft'), varint(2, 1))),
-    nested(14, all(string(1, 'key'), string(2, 'value'))),
-  )(writer);
-  return writer.finish();
-}
 
 async function initializer(...data: Parameters<typeof tensor>): Promise<number[]> {
   const file = modelBytes(tensor(...data));

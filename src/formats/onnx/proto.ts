@@ -13,12 +13,13 @@ import {
   assertDelimited,
   type Field,
   FieldReader,
-  floatsOf,
   int,
-  intsOf,
   type LoadedField,
+  name,
+  numbersOf,
   scan,
   text,
+  unreadable,
 } from './wire';
 
 export type OnnxAttribute =
@@ -64,20 +65,12 @@ export interface OnnxModel {
   outputs: OnnxValueInfo[];
 }
 
+/** Eighty layers of primitive operators have 12,000. */
+const MAX_NODES = 2 ** 16;
+
 /** Parses the model's structure. Throws {@link OnnxFormatError}. */
 export async function readOnnx(source: ByteSource): Promise<OnnxModel> {
-  try {
-    return await readModel(new FieldReader(source));
-  } catch (error) {
-    // The wire reader reports malformed bytes as RangeError or Error with terse texts.
-    if (error instanceof RangeError || (error instanceof Error && error.name === 'Error')) {
-      throw new OnnxFormatError(`This is not a readable ONNX file (${error.message}).`);
-    }
-    throw error;
-  }
-}
-
-async function readModel(file: FieldReader): Promise<OnnxModel> {
+  const file = new FieldReader(source);
   const model: OnnxModel = {
     irVersion: 0,
     producerName: '',
@@ -96,10 +89,10 @@ async function readModel(file: FieldReader): Promise<OnnxModel> {
         model.irVersion = int(await file.load(field));
         break;
       case 2:
-        model.producerName = text(await file.load(field));
+        model.producerName = name(await file.load(field));
         break;
       case 3:
-        model.producerVersion = text(await file.load(field));
+        model.producerVersion = name(await file.load(field));
         break;
       case 7:
         graphs++;
@@ -118,7 +111,7 @@ async function readModel(file: FieldReader): Promise<OnnxModel> {
     }
   }
   if (graphs !== 1) {
-    throw new OnnxFormatError('This is not a readable ONNX file (it has no graph).');
+    throw unreadable(graphs === 0 ? 'it has no graph' : `it has ${graphs} graphs`);
   }
   return model;
 }
@@ -128,6 +121,9 @@ async function readGraph(file: FieldReader, graph: Field, model: OnnxModel): Pro
   for await (const field of file.fields(graph.offset, graph.offset + graph.length)) {
     switch (field.number) {
       case 1:
+        if (model.nodes.length === MAX_NODES) {
+          throw unreadable(`it has more than ${MAX_NODES} nodes, which no decoder has`);
+        }
         model.nodes.push(readNode(await file.load(field)));
         break;
       case 5: {
@@ -158,12 +154,12 @@ function readNode(message: LoadedField): OnnxNode {
     attributes: new Map(),
   };
   for (const field of scan(message)) {
-    if (field.number === 1) node.inputs.push(text(field));
-    else if (field.number === 2) node.outputs.push(text(field));
-    else if (field.number === 3) node.name = text(field);
-    else if (field.number === 4) node.opType = text(field);
+    if (field.number === 1) node.inputs.push(name(field));
+    else if (field.number === 2) node.outputs.push(name(field));
+    else if (field.number === 3) node.name = name(field);
+    else if (field.number === 4) node.opType = name(field);
     else if (field.number === 5) node.attributes.set(...readAttribute(field));
-    else if (field.number === 7) node.domain = text(field);
+    else if (field.number === 7) node.domain = name(field);
   }
   // 'ai.onnx' is another spelling of the standard operator set.
   if (node.domain === 'ai.onnx') node.domain = '';
@@ -171,7 +167,7 @@ function readNode(message: LoadedField): OnnxNode {
 }
 
 function readAttribute(message: LoadedField): [string, OnnxAttribute] {
-  let name = '';
+  let key = '';
   let type = 0;
   let float = 0;
   let integer = 0;
@@ -181,13 +177,13 @@ function readAttribute(message: LoadedField): [string, OnnxAttribute] {
   const integers: number[] = [];
   const strings: string[] = [];
   for (const field of scan(message)) {
-    if (field.number === 1) name = text(field);
-    else if (field.number === 2) float = floatsOf(field)[0] ?? 0;
+    if (field.number === 1) key = name(field);
+    else if (field.number === 2) float = numbersOf(field, 'float')[0] ?? 0;
     else if (field.number === 3) integer = int(field);
     else if (field.number === 4) string = text(field);
     else if (field.number === 5) tensor = readTensorProto(field);
-    else if (field.number === 7) append(floats, floatsOf(field));
-    else if (field.number === 8) append(integers, intsOf(field).map(Number));
+    else if (field.number === 7) append(floats, numbersOf(field, 'float'));
+    else if (field.number === 8) append(integers, numbersOf(field, 'varint'));
     else if (field.number === 9) strings.push(text(field));
     else if (field.number === 20) type = int(field);
   }
@@ -200,13 +196,13 @@ function readAttribute(message: LoadedField): [string, OnnxAttribute] {
     7: { kind: 'ints', value: integers },
     8: { kind: 'strings', value: strings },
   };
-  return [name, values[type] ?? { kind: 'other' }];
+  return [key, values[type] ?? { kind: 'other' }];
 }
 
 function readValueInfo(message: LoadedField): OnnxValueInfo {
   const info: OnnxValueInfo = { name: '', dataType: 0, shape: [] };
   for (const field of scan(message)) {
-    if (field.number === 1) info.name = text(field);
+    if (field.number === 1) info.name = name(field);
     if (field.number !== 2) continue;
     for (const type of scan(field)) {
       if (type.number !== 1) continue;
@@ -224,7 +220,7 @@ function readDimension(message: LoadedField): number | string {
   let value: number | string = '';
   for (const field of scan(message)) {
     if (field.number === 1) value = int(field);
-    else if (field.number === 2) value = text(field);
+    else if (field.number === 2) value = name(field);
   }
   return value;
 }
@@ -233,7 +229,7 @@ function readOpset(message: LoadedField): [string, number] {
   let domain = '';
   let version = 0;
   for (const field of scan(message)) {
-    if (field.number === 1) domain = text(field);
+    if (field.number === 1) domain = name(field);
     else if (field.number === 2) version = int(field);
   }
   return [domain, version];

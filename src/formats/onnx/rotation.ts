@@ -7,7 +7,7 @@ import { assertCount, isOp, numberAttribute, unsupported } from './graph';
 import type { Rotary } from '../decoder/model';
 import type { OnnxNode } from './proto';
 import type { TensorRef } from '../decoder/tensor';
-import { ropeFrequencies } from '../decoder/rope';
+import { MOST_COMPUTED_POSITIONS, ropeFrequencies } from '../decoder/rope';
 import {
   claimPlumbing,
   denseTensor,
@@ -91,7 +91,7 @@ function joinAngles({ config }: Walk, sum: OnnxNode, cos: Angles, sin: Angles): 
     cos.scale === sin.scale;
   if (!same) throw unsupported(sum, 'its cos and sin are of different angles');
   const scale = near(cos.scale, 1, 1e-6) ? 1 : cos.scale;
-  const positions = config.maxPositions;
+  const positions = Math.min(config.maxPositions, MOST_COMPUTED_POSITIONS);
   if (cos.inverse === undefined) {
     return { kind: 'computed', inverse: ropeFrequencies(config), scale, positions };
   }

@@ -4,16 +4,21 @@ import { DataType, type TensorRef, type TensorStorage, tensorBytes } from '../de
 import {
   append,
   assertDelimited,
-  doublesOf,
+  countOf,
+  decodeValues,
   type Field,
   type FieldReader,
-  floatsOf,
   int,
-  intsOf,
   type LoadedField,
+  name,
+  numbersOf,
   scan,
   text,
+  type Values,
 } from './wire';
+
+/** No runtime takes tensors of more dimensions. */
+const MAX_RANK = 32;
 
 /** Raw data of at most this is kept: scalars and shapes, which a graph is read by. */
 const INLINE_BYTES = 64;
@@ -41,7 +46,7 @@ export function readEntry(message: LoadedField): [string, string] {
   let key = '';
   let value = '';
   for (const field of scan(message)) {
-    if (field.number === 1) key = text(field);
+    if (field.number === 1) key = name(field);
     else if (field.number === 2) value = text(field);
   }
   return [key, value];
@@ -55,9 +60,7 @@ class TensorBuilder {
   private raw: { offset: number; length: number; bytes?: Uint8Array } | undefined;
   private readonly external = new Map<string, string>();
   private isExternal = false;
-  private readonly floats: number[] = [];
-  private readonly integers: bigint[] = [];
-  private readonly doubles: number[] = [];
+  private readonly values: LoadedField[] = [];
 
   /** Takes raw_data (field 9) with its bytes only where they are few. */
   accept(field: Field | LoadedField): void {
@@ -68,13 +71,14 @@ class TensorBuilder {
       return;
     }
     if (!('bytes' in field)) return;
-    if (field.number === 1) append(this.dims, intsOf(field).map(Number));
-    else if (field.number === 2) this.dataType = int(field);
-    else if (field.number === 4) append(this.floats, floatsOf(field));
-    else if (field.number === 5 || field.number === 7 || field.number === 11)
-      append(this.integers, intsOf(field));
-    else if (field.number === 8) this.name = text(field);
-    else if (field.number === 10) append(this.doubles, doublesOf(field));
+    if (field.number === 1) {
+      append(this.dims, numbersOf(field, 'varint'));
+      if (this.dims.length > MAX_RANK) {
+        throw new OnnxFormatError(`A tensor has ${this.dims.length} dimensions.`);
+      }
+    } else if (field.number === 2) this.dataType = int(field);
+    else if (VALUE_FIELDS.has(field.number)) this.values.push(field);
+    else if (field.number === 8) this.name = name(field);
     else if (field.number === 13) this.external.set(...readEntry(field));
     else if (field.number === 14) this.isExternal = int(field) === 1;
   }
@@ -86,16 +90,18 @@ class TensorBuilder {
     }
     const byteLength = tensorBytes(name, dims, dataType);
     const storage = this.storage(byteLength);
-    const found = storage.kind === 'inline' ? storage.bytes.byteLength : storage.length;
-    if (found !== byteLength) {
-      throw new OnnxFormatError(
-        `Tensor "${name}" has ${found} bytes of data; its shape needs ${byteLength}.`,
-      );
-    }
-    return { name, dims, dataType, byteLength, storage: withoutLength(storage) };
+    return { name, dims, dataType, byteLength, storage };
   }
 
-  private storage(byteLength: number): SizedStorage {
+  /** Before anything of that size is allocated. */
+  private assertLength(found: number, byteLength: number): void {
+    if (found === byteLength) return;
+    throw new OnnxFormatError(
+      `Tensor "${this.name}" has ${found} bytes of data; its shape needs ${byteLength}.`,
+    );
+  }
+
+  private storage(byteLength: number): TensorStorage {
     if (this.isExternal) {
       const number = (key: string, otherwise: number): number => {
         const written = this.external.get(key);
@@ -105,54 +111,76 @@ class TensorBuilder {
         }
         return value;
       };
+      this.assertLength(number('length', byteLength), byteLength);
       const location = this.external.get('location') ?? '';
-      return {
-        kind: 'external',
-        location,
-        offset: number('offset', 0),
-        length: number('length', byteLength),
-      };
+      return { kind: 'external', location, offset: number('offset', 0) };
     }
-    if (this.raw?.bytes) return { kind: 'inline', bytes: this.raw.bytes };
-    if (this.raw) return { kind: 'model', offset: this.raw.offset, length: this.raw.length };
-    return { kind: 'inline', bytes: this.valueBytes() };
+    if (this.raw) {
+      const { bytes, length, offset } = this.raw;
+      this.assertLength(length, byteLength);
+      return bytes ? { kind: 'inline', bytes } : { kind: 'model', offset };
+    }
+    return { kind: 'inline', bytes: this.valueBytes(byteLength) };
   }
 
   /** The typed value fields as the little-endian bytes that raw_data would have held. */
-  private valueBytes(): Uint8Array {
-    const { integers, dataType } = this;
-    if (this.floats.length > 0) return new Uint8Array(Float32Array.from(this.floats).buffer);
-    if (this.doubles.length > 0) return new Uint8Array(Float64Array.from(this.doubles).buffer);
-    switch (dataType) {
-      case DataType.int64:
-      case DataType.uint64:
-        return new Uint8Array(BigInt64Array.from(integers).buffer);
-      case DataType.int32:
-      case DataType.uint32:
-        return new Uint8Array(Int32Array.from(integers, Number).buffer);
-      case DataType.float16:
-      case DataType.bfloat16:
-      case DataType.int16:
-      case DataType.uint16:
-        return new Uint8Array(Int16Array.from(integers, Number).buffer);
-      default:
-        return Uint8Array.from(integers, (value) => Number(value) & 0xff);
+  private valueBytes(byteLength: number): Uint8Array {
+    const { number, values, array } = typedAs(this.dataType);
+    const fields = this.values.filter((field) => field.number === number);
+    const count = fields.reduce((sum, field) => sum + countOf(field, values), 0);
+    this.assertLength(count * array.BYTES_PER_ELEMENT, byteLength);
+    fields[0]?.budget.takeInline(byteLength);
+    const typed = new array(count);
+    let at = 0;
+    for (const field of fields) {
+      decodeValues(field, (reader) => {
+        if (values === 'float') typed[at++] = reader.float();
+        else if (values === 'double') typed[at++] = reader.double();
+        else if (typed instanceof BigInt64Array) typed[at++] = BigInt(reader.int64());
+        else typed[at++] = reader.int32();
+      });
     }
+    return new Uint8Array(typed.buffer);
   }
 }
 
-type SizedStorage =
-  | { kind: 'model'; offset: number; length: number }
-  | { kind: 'external'; location: string; offset: number; length: number }
-  | { kind: 'inline'; bytes: Uint8Array };
+/** float_data, int32_data, int64_data, double_data and uint64_data. */
+const VALUE_FIELDS = new Set([4, 5, 7, 10, 11]);
 
-function withoutLength(storage: SizedStorage): TensorStorage {
-  switch (storage.kind) {
-    case 'model':
-      return { kind: 'model', offset: storage.offset };
-    case 'external':
-      return { kind: 'external', location: storage.location, offset: storage.offset };
-    case 'inline':
-      return storage;
+interface Typed {
+  number: number;
+  values: Values;
+  array:
+    | Float32ArrayConstructor
+    | Float64ArrayConstructor
+    | BigInt64ArrayConstructor
+    | Int32ArrayConstructor
+    | Int16ArrayConstructor
+    | Uint8ArrayConstructor;
+}
+
+/** Which field holds the values of a type, as onnx.proto says, and what they are in memory. */
+function typedAs(dataType: number): Typed {
+  switch (dataType) {
+    case DataType.float32:
+      return { number: 4, values: 'float', array: Float32Array };
+    case DataType.float64:
+      return { number: 10, values: 'double', array: Float64Array };
+    case DataType.int64:
+      return { number: 7, values: 'varint', array: BigInt64Array };
+    case DataType.uint64:
+      return { number: 11, values: 'varint', array: BigInt64Array };
+    case DataType.uint32:
+      return { number: 11, values: 'varint', array: Int32Array };
+    case DataType.int32:
+      return { number: 5, values: 'varint', array: Int32Array };
+    case DataType.float16:
+    case DataType.bfloat16:
+    case DataType.int16:
+    case DataType.uint16:
+      return { number: 5, values: 'varint', array: Int16Array };
+    default:
+      // Bytes, or two values of four bits in each.
+      return { number: 5, values: 'varint', array: Uint8Array };
   }
 }

@@ -43,11 +43,13 @@ export function isFloatCast(node: OnnxNode): boolean {
 
 /** Follows a tensor through float casts that only widen or narrow it. */
 export function throughCasts(graph: Graph, tensor: string): string {
-  const [node, ...others] = valueReaders(graph, tensor);
-  if (node === undefined || others.length > 0 || !isOp(node, 'Cast')) return tensor;
-  if (!isFloatCast(node)) throw unsupported(node, 'it casts activations to no float type');
-  graph.claim(node);
-  return throughCasts(graph, node.outputs[0] ?? '');
+  for (let at = tensor; ;) {
+    const [node, ...others] = valueReaders(graph, at);
+    if (node === undefined || others.length > 0 || !isOp(node, 'Cast')) return at;
+    if (!isFloatCast(node)) throw unsupported(node, 'it casts activations to no float type');
+    graph.claim(node);
+    at = node.outputs[0] ?? '';
+  }
 }
 
 /** Nodes that read a tensor's values: not those that only ask for its shape. */
@@ -55,15 +57,29 @@ export function valueReaders(graph: Graph, tensor: string): OnnxNode[] {
   return graph.consumers(tensor).filter((node) => !isOp(node, 'Shape'));
 }
 
-/** The tensor and its float casts, each with the casts that lead to it. */
-export function castViews(graph: Graph, tensor: string): { name: string; casts: OnnxNode[] }[] {
-  const views = [{ name: tensor, casts: [] as OnnxNode[] }];
-  for (const { name, casts } of views) {
-    for (const node of graph.consumers(name)) {
-      if (isFloatCast(node)) views.push({ name: node.outputs[0] ?? '', casts: [...casts, node] });
+/** A tensor as such or behind float casts. */
+export interface CastView {
+  name: string;
+  /** The cast that made it, and of what. */
+  cast?: { node: OnnxNode; of: CastView };
+}
+
+/** The tensor and its float casts. */
+export function castViews(graph: Graph, tensor: string): CastView[] {
+  const views: CastView[] = [{ name: tensor }];
+  for (const of of views) {
+    for (const node of graph.consumers(of.name)) {
+      if (isFloatCast(node)) views.push({ name: node.outputs[0] ?? '', cast: { node, of } });
     }
   }
   return views;
+}
+
+/** Claims the casts that lead to a view. */
+export function claimCasts(graph: Graph, view: CastView): void {
+  for (let { cast } = view; cast && !graph.isClaimed(cast.node); { cast } = cast.of) {
+    graph.claim(cast.node);
+  }
 }
 
 /** The other operand of a node of two. */

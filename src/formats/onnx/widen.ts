@@ -6,7 +6,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { WideningError } from './errors';
 import { readOnnx } from './proto';
-import { DataType, type ModelFiles, type TensorRef } from '../decoder/tensor';
+import { assertStored, DataType, type ModelFiles, type TensorRef } from '../decoder/tensor';
 import { readTensorProto } from './tensor-proto';
 import { type Chunk, type Place, planChunks, widenedTensor } from './tensor-chunks';
 import {
@@ -21,6 +21,9 @@ import {
 
 /** Tensors of at most this stay in the model: a runtime folds shapes and scalars while it loads. */
 const INLINE_BYTES = 1024;
+
+/** Of a tensor in an attribute, which stays in the model. */
+const MAX_IN_PROTO = 64 * 2 ** 20;
 
 /** Field numbers of onnx.proto. */
 const MODEL = { graph: 7, functions: 25 };
@@ -59,6 +62,7 @@ export async function widen(
 ): Promise<Widened> {
   const { initializers } = await readOnnx(files.model);
   const refs = [...initializers.values()];
+  for (const ref of refs) assertStored(ref, files);
   const large = refs.filter((ref) => bytesAfter(ref) > INLINE_BYTES);
   let total = 0;
   for (const ref of large) {
@@ -147,6 +151,12 @@ async function tensorMessage(
   tensor.tag(2, WireType.Varint).int32(typeAfter(ref.dataType));
   tensor.tag(8, WireType.LengthDelimited).string(ref.name);
   if (!place) {
+    assertStored(ref, files);
+    if (bytesAfter(ref) > MAX_IN_PROTO) {
+      throw new WideningError(
+        `a constant "${ref.name}" in its graph takes ${bytesAfter(ref)} bytes`,
+      );
+    }
     const values = new Uint8Array(bytesAfter(ref));
     for await (const { offset, bytes } of widenedTensor(ref, files)) values.set(bytes, offset);
     return tensor.tag(9, WireType.LengthDelimited).bytes(values).finish();
