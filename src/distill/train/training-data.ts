@@ -4,6 +4,7 @@
  */
 import type { ChatTokenizer } from '../data/chat';
 import type { EvaluateDeps } from '../evaluation/evaluate';
+import { OBJECTIVES } from '../objectives/catalogue';
 import { RememberingGuard } from '../target/guard-scores';
 import {
   checkLength,
@@ -42,7 +43,7 @@ export interface TrainingDataDeps extends Pick<
 
 /** Whether the objective learns from the student's own answers, and so needs nothing prepared. */
 export function learnsFromItself({ objective }: Pick<Recipe, 'objective'>): boolean {
-  return objective.name === 'reinforce' || objective.name === 'ppo';
+  return OBJECTIVES[objective.name].needs.answers === 'student';
 }
 
 /**
