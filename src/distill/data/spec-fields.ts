@@ -37,9 +37,10 @@ export function onlyFields(
 ): void {
   for (const field of Object.keys(fields)) {
     if (!known.includes(field)) {
+      const shown = describe(field);
       throw new SpecError(
-        join(path, field),
-        `${path} has no field ${field}; it has ${known.join(', ')}.`,
+        join(path, shown),
+        `${path} has no field ${shown}; it has ${known.join(', ')}.`,
       );
     }
   }
@@ -69,13 +70,19 @@ export function checkNumber(
     value > max ||
     (integer && !Number.isInteger(value))
   ) {
-    const kind = integer ? 'a whole number' : 'a number';
     throw new SpecError(
       path,
-      `${path} must be ${kind} from ${min} to ${max}, not ${describe(value)}.`,
+      `${path} must be ${wanted({ min, max, integer })}, not ${describe(value)}.`,
     );
   }
   return value;
+}
+
+/** What a number must be, in words. */
+export function wanted({ min, max, integer }: Readonly<Omit<NumberRange, 'default'>>): string {
+  const kind = integer ? 'a whole number' : 'a number';
+  if (max >= Number.MAX_SAFE_INTEGER) return min < 0 ? kind : `${kind} from ${min}`;
+  return `${kind} from ${min} to ${max}`;
 }
 
 /** One of `choices`, or the first of them where it is missing. */
@@ -120,11 +127,53 @@ export function join(path: string, field: string): string {
   return path === '' ? field : `${path}.${field}`;
 }
 
-/** A value as an error may show it: short, and never a whole document. */
+/** A value as an error may show it: short, never a whole document, and never asked to name itself. */
 export function describe(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'an object';
-  return String(value).slice(0, 60);
+  if (typeof value === 'function') return 'a function';
+  return cut(String(value), 60);
 }
+
+/** At most `length` UTF-16 units of a text; a character of two is not cut in half. */
+export function cut(text: string, length: number): string {
+  if (text.length <= length) return text;
+  return text.slice(0, length).replace(/[\uD800-\uDBFF]$/, '');
+}
+
+/** A text of `min` to `max` UTF-16 units that any file can hold: without halves of characters. */
+export function textField(
+  value: unknown,
+  path: string,
+  { min = 0, max }: { min?: number; max: number },
+): string {
+  if (typeof value !== 'string') {
+    throw new SpecError(path, `${path} must be a text, not ${describe(value)}.`);
+  }
+  if (value.length < min || value.length > max) {
+    throw new SpecError(
+      path,
+      `${path} must have ${min} to ${max} characters, not ${value.length}.`,
+    );
+  }
+  if (/\p{Surrogate}/u.test(value)) {
+    throw new SpecError(path, `${path} holds half a character, which no file can keep.`);
+  }
+  return value;
+}
+
+/** Shares, probabilities and proportions. */
+export const SHARE: Readonly<Omit<NumberRange, 'default'>> = { min: 0, max: 1, integer: false };
+export const COUNT: Readonly<Omit<NumberRange, 'default'>> = {
+  min: 0,
+  max: Number.MAX_SAFE_INTEGER,
+  integer: true,
+};
+/** Any number that JSON can carry. */
+export const FINITE: Readonly<Omit<NumberRange, 'default'>> = {
+  min: -Number.MAX_VALUE,
+  max: Number.MAX_VALUE,
+  integer: false,
+};

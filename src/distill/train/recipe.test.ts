@@ -70,6 +70,13 @@ describe('parseRecipe', () => {
     ['virtualTokens', 129],
     ['student', '../../secrets'],
     ['student', ''],
+    ['student', 7],
+    ['student', { toString: 'pocket' }],
+    ['student', 'a'.repeat(5000)],
+    ['guard', { toString: null, valueOf: {} }],
+    ['guard', ['guard']],
+    ['steps', { valueOf: 1, toString: 1 }],
+    ['guardTemperature', Infinity],
     ['colour', 1],
   ])('refuses %s = %s and names the field', (field, value) => {
     let error: unknown;
@@ -81,6 +88,17 @@ describe('parseRecipe', () => {
     expect(error).toBeInstanceOf(RecipeError);
     expect((error as RecipeError).field).toBe(field);
     expect((error as RecipeError).message).toContain(field);
+  });
+
+  it.each([null, 'pocket', ['pocket'], 7, undefined])('refuses %j, which is no recipe', (value) => {
+    for (const read of [parseRecipe, clampRecipe]) {
+      expect(() => read(value)).toThrow(RecipeError);
+      expect(() => read(value)).toThrow('A recipe must be an object');
+    }
+  });
+
+  it('names no more of an unknown field than fits a sentence', () => {
+    expect(() => parseRecipe({ ['x'.repeat(10_000)]: 1 })).toThrow(/^.{1,100}$/);
   });
 
   it('takes the default and both ends of every range', () => {

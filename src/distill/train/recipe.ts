@@ -13,17 +13,15 @@ import {
 import { checkCombination, parseGuardCase } from '../target/guard-case';
 import { parseRecipeData } from '../data/imported-prompts';
 import { parseObjective } from '../objectives/spec';
-import { SpecError, type NumberRange } from '../data/spec-fields';
+import { describe, SpecError, wanted, type NumberRange } from '../data/spec-fields';
 import type { Recipe } from '../types';
-
-/** Fields of recipes as they were when everything trained was a whole soft prompt. */
-type OldField = 'virtualTokens';
 
 /** A recipe field that cannot be used; `field` names it, the message says what would be right. */
 export class RecipeError extends Error {
   override readonly name = 'RecipeError';
   constructor(
-    readonly field: keyof Recipe | OldField,
+    /** `recipe` where it is no object at all; of an unknown one the first 60 characters. */
+    readonly field: string,
     message: string,
   ) {
     super(message);
@@ -75,17 +73,19 @@ export const RECIPE_RANGES: Readonly<
 /**
  * A full recipe from the given fields; the rest are the default's. `virtualTokens`, which recipes had
  * before there were other adapters, is the n of a soft prompt.
+ * @param value a recipe's fields, of a form of ours or of anybody's document
  * @throws RecipeError for an unknown field, a wrong type, a number out of range, or an objective that
  *   does not go with the guard case
  */
-export function parseRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
+export function parseRecipe(value: unknown): Recipe {
+  const fields = recipeFields(value);
   const recipe: Recipe = { ...DEFAULT_RECIPE };
   for (const [field, value] of Object.entries(fields)) {
     if (value === undefined || field === 'virtualTokens') continue;
     if (field === 'student') {
-      recipe.student = modelText(field, () => sourceText(parseSourceText(String(value))));
+      recipe.student = modelText(field, value, (text) => sourceText(parseSourceText(text)));
     } else if (field === 'guard') {
-      recipe.guard = modelText(field, () => guardText(parseGuardText(String(value))));
+      recipe.guard = modelText(field, value, (text) => guardText(parseGuardText(text)));
     } else if (field === 'adapter') {
       recipe.adapter = spec(field, () => parseAdapter(value, field));
     } else if (field === 'objective') {
@@ -97,7 +97,7 @@ export function parseRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
     } else if (isNumberField(field)) {
       recipe[field] = checkNumber(field, RECIPE_RANGES[field], value);
     } else {
-      throw new RecipeError(field as keyof Recipe, `A recipe has no field ${field}.`);
+      throw new RecipeError(describe(field), `A recipe has no field ${describe(field)}.`);
     }
   }
   if (fields.virtualTokens !== undefined) {
@@ -108,6 +108,13 @@ export function parseRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
     spec('objective', () => checkCombination(recipe.objective, recipe.guardCase));
   }
   return recipe;
+}
+
+function recipeFields(value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  throw new RecipeError('recipe', `A recipe must be an object, not ${describe(value)}.`);
 }
 
 function withTokens(adapter: AdapterSpec, value: unknown): AdapterSpec {
@@ -129,8 +136,9 @@ function spec<T>(field: SpecField, read: () => T): T {
  * The nearest recipe that can be run: numbers are clamped and rounded, not refused.
  * @throws RecipeError where something else than a number cannot be used
  */
-export function clampRecipe(fields: Readonly<Record<string, unknown>>): Recipe {
-  const clamped = { ...fields };
+export function clampRecipe(value: unknown): Recipe {
+  const fields = recipeFields(value);
+  const clamped: Record<string, unknown> = { ...fields };
   for (const field of numberFields) {
     const { min, max, integer } = RECIPE_RANGES[field];
     const given = fields[field];
@@ -152,9 +160,22 @@ export function sameField(a: Recipe, b: Recipe, field: keyof Recipe): boolean {
   return JSON.stringify(a[field]) === JSON.stringify(b[field]);
 }
 
-function modelText(field: 'student' | 'guard', read: () => string): string {
+/** The longest names of models with room for a guard's labels. */
+const MAX_MODEL_TEXT = 4096;
+
+function modelText(
+  field: 'student' | 'guard',
+  value: unknown,
+  read: (text: string) => string,
+): string {
+  if (typeof value !== 'string' || value.length > MAX_MODEL_TEXT) {
+    throw new RecipeError(
+      field,
+      `${field} must name a model in at most ${MAX_MODEL_TEXT} characters, not ${describe(value)}.`,
+    );
+  }
   try {
-    return read();
+    return read(value);
   } catch (error) {
     if (!(error instanceof ModelSourceError)) throw error;
     throw new RecipeError(field, `${field} must name a model. ${error.message}`);
@@ -169,11 +190,10 @@ function isNumberField(field: string): field is NumberField {
 }
 
 function checkNumber(
-  field: NumberField | OldField,
+  field: NumberField | 'virtualTokens',
   { min, max, integer }: Readonly<Range>,
   value: unknown,
 ): number {
-  const kind = integer ? 'a whole number' : 'a number';
   const wrong =
     typeof value !== 'number' ||
     !Number.isFinite(value) ||
@@ -183,7 +203,7 @@ function checkNumber(
   if (wrong) {
     throw new RecipeError(
       field,
-      `${field} must be ${kind} from ${min} to ${max}, not ${String(value)}.`,
+      `${field} must be ${wanted({ min, max, integer })}, not ${describe(value)}.`,
     );
   }
   return value;
