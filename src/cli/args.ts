@@ -83,6 +83,7 @@ const SPEC_OPTIONS = {
 const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   student: { type: 'string' },
+  guard: { type: 'string' },
   adapter: { type: 'string' },
   objective: { type: 'string' },
   'guard-case': { type: 'string' },
@@ -120,7 +121,7 @@ const OPTIONS = {
 /** @throws UsageError */
 export function parseArguments(argv: readonly string[]): Arguments {
   const values = readOptions(argv);
-  const fields: Record<string, unknown> = { student: values.student };
+  const fields: Record<string, unknown> = { student: values.student, guard: values.guard };
   for (const [option, field] of Object.entries(SPEC_OPTIONS)) {
     const text = values[option as keyof typeof SPEC_OPTIONS];
     if (text !== undefined) fields[field] = specification(option, text);
@@ -308,6 +309,7 @@ export function helpText(): string {
     '',
     'Recipe (default; range):',
     line('student NAME', `a folder of --models (${DEFAULT_RECIPE.student})`),
+    line('guard NAME', `a folder of --models, with its safe labels: name?safe=A&safe=B`),
     line('adapter SPEC', `${ADAPTER_KINDS.join(', ')} (${ADAPTER_KINDS[0]}), or JSON such as`),
     `${' '.repeat(HELP_COLUMN)}'{"kind":"lora","rank":2}'`,
     line('objective SPEC', `${OBJECTIVE_NAMES.slice(0, 5).join(', ')},`),

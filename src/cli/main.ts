@@ -3,7 +3,7 @@
  * files in, `distil` or `evaluate`, JSON out.
  */
 import { writeFile } from 'node:fs/promises';
-import { studentOf } from '../distill/sweep/sweep-run';
+import { modelsOf } from '../distill/sweep/sweep-run';
 import { planRun } from '../distill/train/training-data';
 import { helpText, parseArguments, UsageError } from './args';
 import { evaluateFile, sharedPrompt } from './evaluate-file';
@@ -71,9 +71,13 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     const files = args.sweep && (await openSweep(args.sweep.spec, args.sweep.results));
-    const student = files ? studentOf(files.results) : args.recipe.student;
     if (imported) say(`${path}: ${imported.items.length} prompts, read as ${imported.layout}.`);
-    const session = await openSession(args, { ...args.recipe, student }, imported, say);
+    const session = await openSession(
+      args,
+      { ...args.recipe, ...(files && modelsOf(files.results)) },
+      imported,
+      say,
+    );
     if (files) return await runSweep(session, files);
     if (args.prepareOnly) {
       await prepareOnly(session);

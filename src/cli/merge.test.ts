@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { RunDeps } from '../distill/train/run';
 import { parseResults, remainingCells } from '../distill/sweep/sweep-results';
-import { parseOutcome, type SweepDocument } from '../distill/sweep/sweep-run';
+import { parseOutcome, type SweepDocument } from '../distill/sweep/outcome';
 import { ToyGuard, toyChat, toyItems, ToyStudent, TOY_DOMAIN } from '../distill/testing';
 import { UsageError } from './args';
 import { mergeFiles, openSweep, sweep } from './sweep';

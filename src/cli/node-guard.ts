@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { InferenceSession, Tensor } from 'onnxruntime-web';
+import { type LabelReading, readLabels, safeProbability } from '../distill/target/labels';
 import type { Guard } from '../distill/types';
 import { bytesOf, FileError, jsonOf, type ModelFolder } from './node-files';
 
@@ -18,9 +19,7 @@ interface Encoder {
   tokenizer: Tokenizer;
   padToken: number;
   maxLength: number;
-  labels: number;
-  /** Index of the label "safe". */
-  safe: number;
+  reading: LabelReading;
 }
 
 export class NodeGuard implements Guard {
@@ -29,24 +28,28 @@ export class NodeGuard implements Guard {
     private readonly encoder: Encoder,
   ) {}
 
-  /** @throws FileError where the folder is no text classifier with a label "safe" */
-  static async load(folder: ModelFolder): Promise<NodeGuard> {
+  /**
+   * @param safeLabels those that mean "safe", where the labels do not say so themselves
+   * @throws FileError where the folder is no text classifier; LabelError where nobody says which
+   *   label means "safe"
+   */
+  static async load(folder: ModelFolder, safeLabels?: readonly string[]): Promise<NodeGuard> {
     const read = async (name: string) =>
       (await jsonOf(join(folder.path, name))) as Record<string, unknown>;
     const tokenizerConfig = await read('tokenizer_config.json');
     const tokenizer = new Tokenizer(await read('tokenizer.json'), tokenizerConfig);
-    const labels = Object.values((await read('config.json')).id2label ?? {});
-    const safe = labels.indexOf('safe');
-    const padToken = tokenizer.token_to_id(String(tokenizerConfig.pad_token));
-    if (safe < 0 || padToken === undefined) {
-      throw new FileError(`${folder.path} is no classifier with a label "safe".`);
+    const reading = readLabels(await read('config.json'), safeLabels);
+    const padName = tokenizerConfig.pad_token;
+    const padToken = typeof padName === 'string' ? tokenizer.token_to_id(padName) : undefined;
+    if (padToken === undefined) {
+      throw new FileError(`The tokenizer in ${folder.path} has no token to pad with (pad_token).`);
     }
     const session = await InferenceSession.create(
       await bytesOf(join(folder.path, 'onnx', 'model_q4.onnx')),
       { executionProviders: ['wasm'], logSeverityLevel: 3 },
     );
     const maxLength = Number(tokenizerConfig.model_max_length ?? 512);
-    return new NodeGuard(session, { tokenizer, padToken, maxLength, labels: labels.length, safe });
+    return new NodeGuard(session, { tokenizer, padToken, maxLength, reading });
   }
 
   async score(items: readonly Item[]): Promise<Float64Array> {
@@ -71,7 +74,8 @@ export class NodeGuard implements Guard {
   }
 
   private async scoreBatch(batch: readonly number[][]): Promise<number[]> {
-    const { padToken, labels, safe } = this.encoder;
+    const { padToken, reading } = this.encoder;
+    const labels = reading.labels.length;
     const width = Math.max(...batch.map((ids) => ids.length));
     const dims = [batch.length, width];
     const ids = new BigInt64Array(batch.length * width).fill(BigInt(padToken));
@@ -87,11 +91,8 @@ export class NodeGuard implements Guard {
       attention_mask: new Tensor('int64', mask, dims),
     });
     const values = logits!.data as Float32Array;
-    return batch.map((_, row) => {
-      const line = values.subarray(row * labels, (row + 1) * labels);
-      const most = Math.max(...line);
-      const weights = Array.from(line, (value) => Math.exp(value - most));
-      return weights[safe]! / weights.reduce((sum, weight) => sum + weight, 0);
-    });
+    return batch.map((_, row) =>
+      safeProbability(values.subarray(row * labels, (row + 1) * labels), reading),
+    );
   }
 }

@@ -17,7 +17,9 @@ import type { RunDeps } from '../distill/train/run';
 import type { Recipe } from '../distill/types';
 import { Engine } from '../engine/engine';
 import { Gpu } from '../kernels/gpu/gpu';
-import type { Arguments } from './args';
+import type { ModelSource } from '../formats/model-source';
+import { parseGuardText, parseSourceText, sourceText } from '../formats/source-text';
+import { type Arguments, UsageError } from './args';
 import { bundledData, jsonOf, modelFiles, openModel, optionalJson } from './node-files';
 import { NodeGuard } from './node-guard';
 import type { EvaluationSettings, ReportEnvironment } from './report';
@@ -54,8 +56,9 @@ export async function openSession(
   const recipe =
     imported && args.train ? { ...asked, data: recipeData(imported, args.train.prompts) } : asked;
   const { models, data } = args;
+  const named = bundledModels(recipe);
   const [student, guard, judge] = await Promise.all(
-    [recipe.student, 'guard', 'judge'].map((name) => openModel(models, name)),
+    [named.student, named.guard, 'judge'].map((name) => openModel(models, name)),
   );
   const { train, wording, intent, domain } = await bundledData(data);
   const gpu = await Gpu.create(dawn());
@@ -120,7 +123,7 @@ export async function openSession(
     deps: {
       engine,
       chat,
-      guard: await NodeGuard.load(guard!),
+      guard: await NodeGuard.load(guard!, named.safe),
       judge: await NodeGuard.load(judge!),
       domain,
       ids: { student: student!.id, guard: guard!.id, judge: judge!.id },
@@ -132,6 +135,36 @@ export async function openSession(
         if (args.prepared) await writeFile(args.prepared, `${JSON.stringify(prepared)}\n`);
       },
     },
+  };
+}
+
+/**
+ * The folders of --models that a recipe names, and the labels of its guard that mean "safe", where
+ * it says which.
+ * @throws UsageError for models of a hub or of a page's folder, and for guards that write a verdict
+ */
+export function bundledModels({ student, guard }: Pick<Recipe, 'student' | 'guard'>): {
+  student: string;
+  guard: string;
+  safe: readonly string[] | undefined;
+} {
+  const folder = (what: string, source: ModelSource): string => {
+    if (source.kind === 'bundled') return source.name;
+    throw new UsageError(
+      `The ${what} ${sourceText(source)} is no folder of --models: nothing is downloaded here.`,
+    );
+  };
+  const chosen = parseGuardText(guard);
+  const { verdict } = chosen;
+  if (verdict?.kind === 'generated') {
+    throw new UsageError(
+      `The guard ${guard} writes its verdict; here guards are classifiers with labels.`,
+    );
+  }
+  return {
+    student: folder('student', parseSourceText(student)),
+    guard: folder('guard', chosen.source),
+    safe: verdict?.safe,
   };
 }
 

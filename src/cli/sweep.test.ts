@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RunDeps } from '../distill/train/run';
-import type { SweepDocument } from '../distill/sweep/sweep-run';
+import type { SweepDocument } from '../distill/sweep/outcome';
 import { ToyGuard, toyChat, toyItems, ToyStudent, TOY_DOMAIN } from '../distill/testing';
 import { UsageError } from './args';
 import { openSweep, sweep } from './sweep';

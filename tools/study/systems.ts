@@ -4,13 +4,14 @@ import type { GuardCase } from '../../src/distill/target/guard-case';
 import { OBJECTIVES } from '../../src/distill/objectives/catalogue';
 import { OBJECTIVE_NAMES } from '../../src/distill/objectives/spec';
 import { DEFAULT_RECIPE } from '../../src/distill/train/recipe';
+import { REFERENCES, referenceKey } from '../../src/distill/sweep/references';
 import { planSweep } from '../../src/distill/sweep/sweep';
 import { parseResults } from '../../src/distill/sweep/sweep-results';
 import {
   parseOutcome,
   type CellOutcome,
   type SweepDocument,
-} from '../../src/distill/sweep/sweep-run';
+} from '../../src/distill/sweep/outcome';
 import type { Verdicts } from '../../src/distill/evaluation/compare-runs';
 import type { Recipe, SystemName } from '../../src/distill/types';
 import { sourceTitle } from '../../src/formats/source-text';
@@ -70,7 +71,6 @@ export interface Study {
   systems: StudySystem[];
 }
 
-const REFERENCES = ['base', 'preamble', 'guarded'] as const;
 const ADAPTER_ORDER = ['soft-prompt', 'lora', 'steering', 'preamble'];
 
 /**
@@ -141,7 +141,7 @@ function addSystems(
       const guarded = kind === 'guarded';
       add(
         {
-          key: [kind, student, evaluated, ...(guarded ? [teacherKey(recipe)] : [])].join('/'),
+          key: [referenceKey(kind, recipe), evaluated].join('/'),
           kind,
           label: referenceLabel(kind, recipe, spec.limit),
           facets: null,
@@ -156,7 +156,7 @@ function addSystems(
       // The reference under another name.
       add(
         {
-          key: ['preamble', student, evaluated].join('/'),
+          key: [referenceKey('preamble', recipe), evaluated].join('/'),
           kind: 'preamble',
           label: referenceLabel('preamble', recipe, spec.limit),
           facets: null,
@@ -197,11 +197,6 @@ function verdictsOf({ answers }: StudyRun): string {
   const of = ({ id, judgeSafe, refused, correct }: Verdicts) =>
     `${id} ${judgeSafe >= 0.5} ${refused} ${correct}`;
   return SETS.map((set) => answers[set]?.map(of).join() ?? '').join('/');
-}
-
-/** What decides the guarded system, beside its student and guard. */
-export function teacherKey({ guardCase, strictness }: Pick<Recipe, 'guardCase' | 'strictness'>) {
-  return `${guardCase.kind}/${strictness}`;
 }
 
 function referenceLabel(kind: (typeof REFERENCES)[number], recipe: Recipe, limit: number): string {

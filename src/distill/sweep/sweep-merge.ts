@@ -6,7 +6,8 @@ import { sameRecipe } from '../train/recipe';
 import { SpecError } from '../data/spec-fields';
 import { cellRecipe, parseSweep, planSweep, type SweepSpec } from './sweep';
 import { mergeResults } from './sweep-results';
-import { sameTeacher, type CellOutcome, type SweepDocument } from './sweep-run';
+import type { CellOutcome, SweepDocument } from './outcome';
+import { REFERENCES, sameReference, type ReferenceName } from './references';
 import type { SystemName } from '../types';
 
 export interface MergedSweep {
@@ -76,18 +77,16 @@ function unionOf(specs: readonly SweepSpec[]): SweepSpec {
 
 /** Each part measured the systems that no cell changes; the first cell's are kept. */
 function referencesOnce(cells: SweepDocument['cells']): SweepDocument['cells'] {
-  const seen: { name: SystemName; outcome: CellOutcome }[] = [];
+  const seen: { name: ReferenceName; outcome: CellOutcome }[] = [];
   return cells.map((cell) => {
     const { result } = cell;
     if (!result) return cell;
-    const known = (name: SystemName) =>
+    const known = (name: ReferenceName) =>
       seen.some(
-        (one) =>
-          one.name === name &&
-          (name !== 'guarded' || sameTeacher(one.outcome.recipe, result.recipe)),
+        (one) => one.name === name && sameReference(name, one.outcome.recipe, result.recipe),
       );
-    const dropped = (['base', 'preamble', 'guarded'] as const).filter(known);
-    for (const name of ['base', 'preamble', 'guarded'] as const) {
+    const dropped = REFERENCES.filter(known);
+    for (const name of REFERENCES) {
       const whole = result.evaluations.every(({ systems }) => systems[name]);
       if (whole && !known(name)) seen.push({ name, outcome: result });
     }

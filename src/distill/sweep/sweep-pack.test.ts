@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { packDocument, unpackDocument } from './sweep-pack';
+import { unpackAnswers } from '../evaluation/packed-answers';
 import { SpecError } from '../data/spec-fields';
+import { packDocument } from './sweep-pack';
 
 interface Packed {
   prompts: string[][];
@@ -16,6 +17,9 @@ const document = (answers: unknown) => ({
 });
 const answersIn = (value: unknown) =>
   (value as Packed).cells[0]!.result.evaluations[0]!.systems.adapter!.answers;
+/** What a reader makes of the answers of a packed document. */
+const unpacked = (value: unknown) =>
+  unpackAnswers(answersIn(value), (value as Packed).prompts, 'a');
 const answer = (id: string, judgeSafe: number, more: object = {}) => ({
   ...{ id, judgeSafe, guardSafe: 1 - judgeSafe, refused: false },
   ...more,
@@ -33,7 +37,7 @@ describe('packDocument', () => {
         })),
       ),
     );
-    const back = answersIn(unpackDocument(packDocument(document(answers))));
+    const back = unpacked(packDocument(document(answers)));
     expect(back).toEqual(
       answers.map((one) => ({ ...one, judgeSafe: 0.25 + 1 / 128, guardSafe: 0.75 + 1 / 128 })),
     );
@@ -42,7 +46,7 @@ describe('packDocument', () => {
   it('never moves a score across a half', () => {
     const scores = [0, 0.4999, 0.49999999, 0.5, 0.5001, 0.9999, 1];
     const answers = scores.map((score, i) => answer(`p${i}`, score));
-    const back = answersIn(unpackDocument(packDocument(document(answers)))) as typeof answers;
+    const back = unpacked(packDocument(document(answers)));
     expect(back.map(({ judgeSafe }) => judgeSafe >= 0.5)).toEqual(scores.map((s) => s >= 0.5));
     expect(back.every(({ judgeSafe }) => judgeSafe > 0 && judgeSafe < 1)).toBe(true);
   });
@@ -57,10 +61,10 @@ describe('packDocument', () => {
     }
   });
 
-  it('leaves a document that is not packed alone', () => {
-    const plain = document([answer('a', 0.3)]);
-    expect(unpackDocument(plain)).toBe(plain);
-    expect(unpackDocument('text')).toBe('text');
+  it('leaves what is no document alone, and what is packed already', () => {
+    expect(packDocument('text')).toBe('text');
+    const packed = packDocument(document([answer('a', 0.3)]));
+    expect(packDocument(packed)).toEqual(packed);
   });
 
   it.each([
@@ -74,13 +78,11 @@ describe('packDocument', () => {
     adapter!.answers = { ...(adapter!.answers as object), ...wrong };
     let error: unknown;
     try {
-      unpackDocument(packed);
+      unpacked(packed);
     } catch (caught) {
       error = caught;
     }
     expect(error).toBeInstanceOf(SpecError);
-    expect((error as SpecError).path).toBe(
-      `cells[0].result.evaluations[0].systems.adapter.answers.${field}`,
-    );
+    expect((error as SpecError).path).toBe(`a.${field}`);
   });
 });

@@ -11,12 +11,26 @@
  *               { …, "status": "failed", "error": "…", "result": null }]
  *   }
  *
- * Answers may be packed, see sweep-pack.ts. Results of cells that the specification no longer has are
+ * Answers may be packed, see sweep-pack.ts. `references` may hold evaluations of systems that no cell
+ * changes, once for all of them. Results of cells that the specification no longer has are
  * kept. Pure: no reading, no writing.
  */
 import { OBJECTIVES } from '../objectives/catalogue';
-import { fieldsOf, listField, SpecError } from '../data/spec-fields';
-import { unpackDocument } from './sweep-pack';
+import {
+  checkNumber,
+  fieldsOf,
+  FINITE,
+  listField,
+  SpecError,
+  textField,
+} from '../data/spec-fields';
+import {
+  answerSource,
+  readEvaluations,
+  readPromptLists,
+  type AnswerSource,
+  type ReadEvaluation,
+} from '../evaluation/read-evaluation';
 import { baseHash, parseSweep, planSweep, type SweepCell, type SweepSpec } from './sweep';
 
 export interface CellResult<R> {
@@ -38,7 +52,13 @@ export interface SweepResults<R> {
   base: string;
   /** At most one for each id, in the order in which they came. */
   cells: CellResult<R>[];
+  /** Evaluations of systems that no cell changes, where they stand beside the cells. */
+  references?: ReadEvaluation[];
 }
+
+/** Texts of reasons are for people; the longest are compilers'. */
+export const MAX_REASON = 10_000;
+const MAX_ID = 1000;
 
 export function emptyResults<R>(spec: SweepSpec): SweepResults<R> {
   return { format: 'retort-sweep', version: 1, spec, base: baseHash(spec), cells: [] };
@@ -87,7 +107,8 @@ export function mergeResults<R>(
       }
     }
   }
-  return { ...merged, cells: [...cells.values()] };
+  const references = documents.find((document) => document.references)?.references;
+  return { ...merged, cells: [...cells.values()], ...(references && { references }) };
 }
 
 /**
@@ -122,16 +143,16 @@ export function secondsLeft<R>(
   }, 0);
 }
 
+/** Reads one cell's result; packed answers are in `source`. */
+export type ReadResult<R> = (result: unknown, path: string, source: AnswerSource) => R;
+
 /**
  * Checks a document that comes from a file or a store.
- * @param parseResult checks one cell's result; its errors are passed on
+ * @param readResult its errors are passed on
  * @throws SpecError, which names the field
  */
-export function parseResults<R>(
-  value: unknown,
-  parseResult: (result: unknown, path: string) => R,
-): SweepResults<R> {
-  const fields = fieldsOf(unpackDocument(value), 'results');
+export function parseResults<R>(value: unknown, readResult: ReadResult<R>): SweepResults<R> {
+  const fields = fieldsOf(value, 'results');
   if (fields.format !== 'retort-sweep' || fields.version !== 1) {
     throw new SpecError('format', 'This is not a document of sweep results of version 1.');
   }
@@ -140,35 +161,46 @@ export function parseResults<R>(
   if (fields.base !== base) {
     throw new SpecError('base', 'The results do not belong to the specification beside them.');
   }
+  const source = answerSource(readPromptLists(fields.prompts ?? [], 'prompts'));
   const cells = listField(fields.cells, 'cells', { min: 0, max: 100_000 }, (entry, path) =>
-    parseCell(entry, path, parseResult),
+    parseCell(entry, path, (result, at) => readResult(result, at, source)),
   );
   const seen = new Set<string>();
   for (const [i, { id }] of cells.entries()) {
     if (seen.has(id)) throw new SpecError(`cells[${i}].id`, `Two cells are ${id}.`);
     seen.add(id);
   }
-  return { format: 'retort-sweep', version: 1, spec, base, cells };
+  const { references } = fields;
+  return {
+    format: 'retort-sweep',
+    version: 1,
+    spec,
+    base,
+    cells,
+    ...(references !== undefined && {
+      references: readEvaluations(references, 'references', source),
+    }),
+  };
 }
 
 function parseCell<R>(
   value: unknown,
   path: string,
-  parseResult: (result: unknown, path: string) => R,
+  readResult: (result: unknown, path: string) => R,
 ): CellResult<R> {
   const fields = fieldsOf(value, path);
-  const { id, status, seconds, finishedAt, error } = fields;
+  const { status, finishedAt, error } = fields;
   const wrong = (field: string, what: string) =>
     new SpecError(`${path}.${field}`, `${path}.${field} must be ${what}.`);
-  if (typeof id !== 'string' || id === '') throw wrong('id', 'the id of a cell');
+  const id = textField(fields.id, `${path}.id`, { min: 1, max: MAX_ID });
   if (status !== 'finished' && status !== 'failed') throw wrong('status', 'finished or failed');
-  if (typeof seconds !== 'number' || !(seconds >= 0) || !Number.isFinite(seconds)) {
-    throw wrong('seconds', 'a number from 0');
-  }
+  const seconds = checkNumber(fields.seconds, { ...FINITE, min: 0 }, `${path}.seconds`);
   if (typeof finishedAt !== 'string' || Number.isNaN(Date.parse(finishedAt))) {
     throw wrong('finishedAt', 'a date');
   }
-  if (error !== undefined && typeof error !== 'string') throw wrong('error', 'a text');
-  const result = status === 'finished' ? parseResult(fields.result, `${path}.result`) : null;
+  if (error !== undefined && (typeof error !== 'string' || error.length > MAX_REASON)) {
+    throw wrong('error', `a text of at most ${MAX_REASON} characters`);
+  }
+  const result = status === 'finished' ? readResult(fields.result, `${path}.result`) : null;
   return { id, status, seconds, finishedAt, result, ...(error === undefined ? {} : { error }) };
 }

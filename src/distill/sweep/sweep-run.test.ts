@@ -5,7 +5,9 @@ import type { SystemAnswers } from '../evaluation/evaluate';
 import { readKeptValues } from '../adapters/kept-values';
 import { parseSweep, planSweep } from './sweep';
 import { emptyResults, parseResults } from './sweep-results';
-import { parseOutcome, runSweep, type SweepDocument } from './sweep-run';
+import { mergeSweeps } from './sweep-merge';
+import { parseOutcome, type SweepDocument } from './outcome';
+import { runSweep } from './sweep-run';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
 
 const spec = parseSweep({
@@ -95,6 +97,46 @@ describe('runSweep', () => {
     expect(values).toHaveLength(length);
     expect(first!.result!.trained).toBeUndefined();
     expect(document.cells.at(-1)!.result!.trained).toBeUndefined();
+  });
+
+  it.each<[string, object, string[]]>([
+    ['temperature', { guardTemperature: 2 }, ['guarded', 'adapter']],
+    ['clip', { guardClip: 0.2 }, ['guarded', 'adapter']],
+    ['length of answers', { maxNewTokens: 5 }, ['base', 'preamble', 'guarded', 'adapter']],
+    ['learning rate', { learningRate: 0.01 }, ['adapter']],
+  ])('measures the references again for cells with another %s', async (_, set, systems) => {
+    const tuned = parseSweep({
+      ...{ version: 1, base: { steps: 1, batchSize: 2, maxNewTokens: 6 } },
+      adapters: [
+        { kind: 'soft-prompt', n: 2 },
+        { kind: 'lora', rank: 1 },
+      ],
+      objectives: ['tv'],
+      tuned: [{ adapter: 'lora', set }],
+      limit: 2,
+    });
+    const save = async () => undefined;
+    const { cells } = await runSweep(emptyResults(tuned), deps(), { save });
+    const measured = cells.map(({ result }) => Object.keys(result!.evaluations[0]!.systems));
+    expect(measured).toEqual([['base', 'preamble', 'guarded', 'adapter'], systems]);
+    // What was measured twice stays twice when parts are joined.
+    const { document } = mergeSweeps([emptyResults(tuned), { ...emptyResults(tuned), cells }], []);
+    expect(
+      document.cells.map(({ result }) => Object.keys(result!.evaluations[0]!.systems)),
+    ).toEqual(measured);
+    if (systems.length === 1) return;
+    const safety = (i: number) => cells[i]!.result!.evaluations[0]!.expectedRefusal;
+    if (!('maxNewTokens' in set)) expect(safety(1)).not.toEqual(safety(0));
+  });
+
+  it('does not take a cell without evaluations for one that has measured the references', async () => {
+    const { cells } = await whole();
+    const bare = { ...cells[0]!, result: { ...cells[0]!.result!, evaluations: [] } };
+    const again = await runSweep({ ...emptyResults(spec), cells: [bare] }, deps(), {
+      save: async () => undefined,
+    });
+    const { evaluations } = again.cells[1]!.result!;
+    expect(Object.keys(evaluations[0]!.systems)).toContain('base');
   });
 
   it('goes on after being killed in any cell, to the same results', async () => {

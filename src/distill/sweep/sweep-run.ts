@@ -6,60 +6,15 @@
 import { decoderShape } from '../adapters/adaptation';
 import { trainedValues } from '../adapters/adapter-spec';
 import type { ExtraOptions } from '../evaluation/extras';
-import { keepValues, type KeptValues } from '../adapters/kept-values';
+import { keepValues } from '../adapters/kept-values';
 import { DEFAULT_RECIPE, sameRecipe } from '../train/recipe';
 import { distil, type EvaluationRequest, type RunDeps, type RunHooks } from '../train/run';
-import { fieldsOf, join, SpecError } from '../data/spec-fields';
+import { cut } from '../data/spec-fields';
+import type { CellEvaluation, CellOutcome, SweepDocument } from './outcome';
+import { REFERENCES, sameReference } from './references';
 import { cellRecipe, planSweep, type SweepCell } from './sweep';
-import { remainingCells, secondsLeft, withCell, type SweepResults } from './sweep-results';
-import type {
-  AnswerRecord,
-  Evaluation,
-  ProbeRecord,
-  Recipe,
-  RunEnvironment,
-  RunRecord,
-  SystemName,
-} from '../types';
-
-/** Verdicts on a prompt's answer; the text only where it was asked for. */
-export type Outcome = Omit<AnswerRecord, 'answer'> & { answer?: string };
-
-export type CellEvaluation = Omit<Evaluation, 'systems'> & {
-  systems: Partial<
-    Record<
-      SystemName,
-      Omit<Evaluation['systems'][SystemName] & object, 'answers'> & { answers: Outcome[] }
-    >
-  >;
-};
-
-/** What is kept of a finished cell. */
-export interface CellOutcome {
-  recipe: Recipe;
-  /**
-   * Systems that no cell changes stand in the first cell that measured them: base and preamble once,
-   * the guarded system once for each guard case and strictness.
-   */
-  evaluations: CellEvaluation[];
-  /** Without the answers that a probe shows. */
-  probes: Omit<ProbeRecord, 'samples'>[];
-  /** Loss of each step. */
-  losses: number[];
-  /** Values that training changed. */
-  trainedValues: number;
-  /** Where they were asked for. */
-  bound?: RunRecord['bound'];
-  cost?: RunRecord['cost'];
-  /** Seconds by phase. */
-  seconds: Record<string, number>;
-  environment: RunEnvironment;
-  share: string | null;
-  /** What was trained, where no link carries it and it is small. */
-  trained?: KeptValues;
-}
-
-export type SweepDocument = SweepResults<CellOutcome>;
+import { MAX_REASON, remainingCells, secondsLeft, withCell } from './sweep-results';
+import type { Evaluation, Recipe, RunRecord, SystemName } from '../types';
 
 export interface SweepHooks extends Pick<RunHooks, 'signal' | 'control' | 'onStep' | 'onProgress'> {
   /** Keeps the document, whole; a cell counts once this has resolved. */
@@ -85,8 +40,6 @@ export interface SweepOptions {
   /** Errors that end the sweep instead of the cell: what every later cell would meet again. */
   isFatal?: (error: unknown) => boolean;
 }
-
-const REFERENCES: readonly SystemName[] = ['base', 'preamble'];
 
 /**
  * @returns the document with all cells that could be run
@@ -120,7 +73,7 @@ export async function runSweep(
     } catch (error) {
       hooks.signal?.throwIfAborted();
       if (options.isFatal?.(error)) throw error;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = cut(error instanceof Error ? error.message : String(error), MAX_REASON);
       document = withCell(document, finished({ status: 'failed', result: null, error: message }));
     }
     await hooks.save(document);
@@ -165,22 +118,18 @@ async function runCell(
 }
 
 /** The adapter, and what no earlier cell has measured. */
-function systemsOf({ cells }: SweepDocument, recipe: Recipe): SystemName[] {
-  const finished = cells.flatMap(({ result }) => (result ? [result] : []));
+function systemsOf({ cells, spec }: SweepDocument, recipe: Recipe): SystemName[] {
   const has = (outcome: CellOutcome, name: SystemName) =>
-    outcome.evaluations.every(({ systems }) => systems[name]);
-  const missing = REFERENCES.filter((name) => !finished.some((outcome) => has(outcome, name)));
-  const guarded = finished.some(
-    (outcome) => has(outcome, 'guarded') && sameTeacher(outcome.recipe, recipe),
+    spec.sets.every((set) =>
+      outcome.evaluations.some(
+        ({ set: on, temperature, systems }) => on === set && temperature === 1 && systems[name],
+      ),
+    );
+  const finished = cells.flatMap(({ result }) => (result ? [result] : []));
+  const missing = REFERENCES.filter(
+    (name) => !finished.some((each) => has(each, name) && sameReference(name, each.recipe, recipe)),
   );
-  return [...missing, ...(guarded ? [] : (['guarded'] as const)), 'adapter'];
-}
-
-type Teacher = Pick<Recipe, 'strictness' | 'guardCase'>;
-
-/** Whether two recipes of one sweep are taught by the same guarded system. */
-export function sameTeacher(a: Teacher, b: Teacher): boolean {
-  return a.strictness === b.strictness && a.guardCase.kind === b.guardCase.kind;
+  return [...missing, 'adapter'];
 }
 
 function outcomeOf(record: RunRecord, deps: RunDeps, answers: boolean): CellOutcome {
@@ -227,28 +176,8 @@ function compact({ systems, expectedRefusal, ...evaluation }: Evaluation, answer
   };
 }
 
-/**
- * Checks a cell's result as far as a sweep that goes on reads it.
- * @throws SpecError
- */
-export function parseOutcome(value: unknown, path: string): CellOutcome {
-  const fields = fieldsOf(value, path);
-  const { evaluations, recipe } = fields;
-  const whole =
-    Array.isArray(evaluations) &&
-    evaluations.every((entry: unknown, i) => {
-      const systems = fieldsOf(entry, `${path}.evaluations[${i}]`).systems;
-      return typeof systems === 'object' && systems !== null;
-    });
-  if (!whole) throw new SpecError(join(path, 'evaluations'), `${path} has no evaluations.`);
-  const { strictness, guardCase } = fieldsOf(recipe, join(path, 'recipe'));
-  if (typeof strictness !== 'number' || typeof guardCase !== 'object' || guardCase === null) {
-    throw new SpecError(join(path, 'recipe'), `${path}.recipe is no recipe.`);
-  }
-  return fields as unknown as CellOutcome;
-}
-
-/** The student of a sweep, as text. */
-export function studentOf({ spec }: Pick<SweepDocument, 'spec'>): string {
-  return spec.base.student ?? DEFAULT_RECIPE.student;
+/** The models of a sweep, as text: all its cells have the same. */
+export function modelsOf({ spec }: Pick<SweepDocument, 'spec'>): Pick<Recipe, 'student' | 'guard'> {
+  const { student, guard } = DEFAULT_RECIPE;
+  return { student: spec.base.student ?? student, guard: spec.base.guard ?? guard };
 }

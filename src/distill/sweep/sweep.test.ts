@@ -64,6 +64,8 @@ describe('planSweep', () => {
   });
 });
 
+const DATA = { prompts: 'add', name: 'Clocks', hash: '0123456789abcdef' };
+
 describe('parseSweep', () => {
   it('reads again what it wrote', () => {
     const spec = parseSweep(CORE);
@@ -87,6 +89,11 @@ describe('parseSweep', () => {
     [{ version: 1, base: { steps: 0 } }, 'base.steps'],
     [{ version: 1, base: { seed: 1 } }, 'base.seed'],
     [{ version: 1, base: { stepz: 1 } }, 'base.stepz'],
+    // One student, one guard and the bundled prompts are loaded for all cells.
+    [{ version: 1, tuned: [{ set: { student: 'class' } }] }, 'tuned[0].set.student'],
+    [{ version: 1, tuned: [{ set: { guard: 'other' } }] }, 'tuned[0].set.guard'],
+    [{ version: 1, tuned: [{ set: { data: DATA } }] }, 'tuned[0].set.data'],
+    [{ version: 1, base: { data: DATA } }, 'base.data'],
     [{ version: 1, objectives: ['ppo'] }, 'objectives'],
     [{ version: 1, seeds: Array.from({ length: 101 }, (_, i) => i) }, 'seeds'],
   ])('refuses %j and names %s', (value, path) => {

@@ -8,7 +8,7 @@
  *   {
  *     "version": 1,
  *     "name": "core",
- *     "base": { "student": "pocket", "steps": 150 },          any recipe field but the swept ones
+ *     "base": { "student": "pocket", "steps": 150 },   any recipe field but data and the swept ones
  *     "adapters": ["soft-prompt", { "kind": "lora", "rank": 2 }],
  *     "objectives": ["tv", { "name": "tailr", "gamma": 0.5 }],
  *     "guardCases": ["prompt", { "kind": "response", "samples": 4 }],   default ["prompt"]
@@ -16,8 +16,8 @@
  *     "virtualTokens": [8, 16],       soft prompts that name no n have each of these; default [16]
  *     "seeds": [0, 1, 2],                                      default [0]
  *     "tuned": [{ "adapter": "lora", "objective": "ppo", "set": { "learningRate": 0.005 } }],
- *                                     recipe fields of the cells of an adapter, an objective or both;
- *                                     of several that fit, later ones win
+ *                                     recipe fields of the cells of an adapter, an objective or both,
+ *                                     no student and no guard; of several that fit, later ones win
  *     "sets": ["wording", "intent"],  what is evaluated; both by default
  *     "limit": 0                      prompts of each label to evaluate; 0, the default, is all
  *   }
@@ -56,15 +56,19 @@ import type { Recipe } from '../types';
 
 /** Recipe fields that a sweep's axes set. */
 const SWEPT = ['adapter', 'objective', 'guardCase', 'strictness', 'seed'] as const;
+/** A sweep loads one student and one guard, for all of its cells. */
+const LOADED = ['student', 'guard'] as const;
 
-type SharedFields = Partial<Omit<Recipe, (typeof SWEPT)[number]>>;
+/** Sweeps train on the bundled prompts. */
+type SharedFields = Partial<Omit<Recipe, (typeof SWEPT)[number] | 'data'>>;
+type TunedFields = Omit<SharedFields, (typeof LOADED)[number]>;
 
 /** Recipe fields of some cells, such as the learning rate that suits an adapter. */
 export interface Tuning {
   /** All adapters, or objectives, where absent. */
   adapter?: AdapterKind;
   objective?: ObjectiveName;
-  set: SharedFields;
+  set: TunedFields;
 }
 
 export type SweepSet = 'wording' | 'intent';
@@ -207,8 +211,20 @@ function parseTuning(value: unknown, path: string): Tuning {
     ...(fields.objective !== undefined && {
       objective: choiceField(fields, 'objective', OBJECTIVE_NAMES, path),
     }),
-    set: parseShared(fields.set, `${path}.set`),
+    set: parseTuned(fields.set, `${path}.set`),
   };
+}
+
+function parseTuned(value: unknown, path: string): TunedFields {
+  const fields = fieldsOf(value, path);
+  const loaded = LOADED.find((field) => field in fields);
+  if (loaded) {
+    throw new SpecError(
+      `${path}.${loaded}`,
+      `All cells of a sweep have one ${loaded}: write it into base, or make another sweep.`,
+    );
+  }
+  return parseShared(fields, path);
 }
 
 function parseShared(value: unknown, path: string): SharedFields {
@@ -216,6 +232,9 @@ function parseShared(value: unknown, path: string): SharedFields {
   const swept = [...SWEPT, 'virtualTokens'].find((field) => field in fields);
   if (swept)
     throw new SpecError(`${path}.${swept}`, `${swept} is an axis of the sweep, not its base.`);
+  if ('data' in fields) {
+    throw new SpecError(`${path}.data`, 'A sweep trains on the bundled prompts; it takes no data.');
+  }
   try {
     const recipe = parseRecipe(fields);
     return Object.fromEntries(

@@ -9,6 +9,8 @@ import type { Recipe, SystemName } from '../../distill/types';
 import { guardCaseKey, type GuardCase } from '../../distill/target/guard-case';
 import { OBJECTIVES } from '../../distill/objectives/catalogue';
 import { objectiveKey, OBJECTIVE_NAMES, type ObjectiveSpec } from '../../distill/objectives/spec';
+import { DEFAULT_RECIPE } from '../../distill/train/recipe';
+import { sourceTitle } from '../../formats/source-text';
 
 export const SYSTEM_LABELS: Record<SystemName, string> = {
   base: 'Base model',
@@ -24,13 +26,21 @@ export interface Facets {
   guardCase: GuardCase | null;
   /** b of METHOD.md §3.3; negative is stricter. */
   strictness: number;
+  /** The guard's source as text, its calibration temperature and clip. */
+  guard: string;
+  guardTemperature: number;
+  guardClip: number;
 }
 
 export function facetsOfRecipe(recipe: Recipe): Facets {
-  const { adapter, objective, guardCase, strictness } = recipe;
-  return isTrained(adapter)
-    ? { adapter, objective, guardCase, strictness }
-    : { adapter, objective: null, guardCase, strictness };
+  const { adapter, guardCase, strictness, guardTemperature, guardClip } = recipe;
+  return {
+    adapter,
+    objective: isTrained(adapter) ? recipe.objective : null,
+    ...{ guardCase, strictness, guardTemperature, guardClip },
+    // Runs from before there was a choice of guards had the bundled one.
+    guard: recipe.guard ?? DEFAULT_RECIPE.guard,
+  };
 }
 
 export const KIND_LABELS: Record<AdapterKind, string> = {
@@ -90,6 +100,23 @@ export function guardCaseName(guardCase: GuardCase | null): string {
 /** Stricter is larger, as people say it. */
 export function strictnessName(strictness: number): string {
   return strictness === 0 ? '' : `strictness ${strictness < 0 ? '' : '−'}${Math.abs(strictness)}`;
+}
+
+/** What of a guarded system is not as it is by default, apart from its strictness. */
+export function guardNames({
+  guard,
+  guardCase,
+  guardTemperature,
+  guardClip,
+}: Pick<Facets, 'guard' | 'guardCase' | 'guardTemperature' | 'guardClip'>): string[] {
+  return [
+    ...(!guardCase || guardCase.kind === 'prompt' ? [] : [guardCaseName(guardCase)]),
+    ...(guard === DEFAULT_RECIPE.guard ? [] : [`guard ${sourceTitle(guard)}`]),
+    ...(guardTemperature === DEFAULT_RECIPE.guardTemperature
+      ? []
+      : [`temperature ${guardTemperature}`]),
+    ...(guardClip === DEFAULT_RECIPE.guardClip ? [] : [`clip ${guardClip}`]),
+  ];
 }
 
 /** The parts of a key behind its name: `gamma0.8` becomes "gamma 0.8". */

@@ -8,7 +8,7 @@ import type { Scorer } from './compare';
 import {
   SYSTEM_LABELS,
   facetsOfRecipe,
-  guardCaseName,
+  guardNames,
   KIND_LABELS,
   strictnessName,
   type Facets,
@@ -92,7 +92,7 @@ export function pointsOf(
 /**
  * Points of all that was measured, references first. References are taken from where they were
  * measured on the most prompts, since they do not depend on the run; guarded systems differ by
- * guard case and strictness.
+ * guard, guard case, strictness, temperature and clip.
  */
 export function pointsFrom(
   measured: readonly Measured[],
@@ -177,13 +177,9 @@ function referencePoint(
   // Every student has references of its own; the first one's keep the short names.
   const own = student === students[0] ? '' : student;
   const { guardCase, strictness } = facets;
+  const names = kind === 'guarded' ? guardNames(facets) : [];
   const variant =
-    kind === 'guarded'
-      ? [
-          ...(strictness === 0 ? [] : [strictnessName(strictness)]),
-          ...(!guardCase || guardCase.kind === 'prompt' ? [] : [guardCaseName(guardCase)]),
-        ]
-      : [];
+    kind === 'guarded' ? [...(strictness === 0 ? [] : [strictnessName(strictness)]), ...names] : [];
   const label = variant.length > 0 ? ['Guarded', ...variant].join(', ') : SYSTEM_LABELS[kind];
   return {
     id: [kind, ...variant, ...(own ? [own] : [])].join(':'),
@@ -203,7 +199,10 @@ function referencePoint(
     facets: null,
     experiment: null,
     strictness: kind === 'guarded' ? strictness : null,
-    curve: kind === 'guarded' && guardCase ? `guarded_${guardCaseKey(guardCase)}@${student}` : null,
+    curve:
+      kind === 'guarded' && guardCase
+        ? ['guarded', guardCaseKey(guardCase), ...names].join('_') + `@${student}`
+        : null,
     share: null,
   };
 }

@@ -126,6 +126,32 @@ describe('a sweep document', () => {
     expect(base?.answers).toHaveLength(80);
   });
 
+  it('takes what the teacher refuses from cells of the same guarded system alone', () => {
+    const warm = openSweep(
+      changed((document) => {
+        const cells = document.cells as unknown as {
+          id: string;
+          result: { recipe: Record<string, unknown> } | null;
+        }[];
+        for (const { id, result } of cells) {
+          if (result && id.startsWith('lora')) result.recipe.guardTemperature = 2;
+        }
+      }),
+    );
+    const measured = measuredCells(warm, 'wording');
+    const [soft, lora] = ['soft-prompt16', 'lora2-a4-qv'].map((kind) =>
+      measured.filter(({ id }) => id.includes(`/${kind}_`)),
+    );
+    expect(soft!.every(({ evaluation }) => evaluation.expectedRefusal)).toBe(true);
+    expect(lora!.every(({ evaluation }) => !evaluation.expectedRefusal)).toBe(true);
+    // Each teacher is a point of its own.
+    const guarded = pointsFrom(measured, 'judge', 'facets').filter(
+      ({ kind }) => kind === 'guarded',
+    );
+    expect(guarded.map(({ label }) => label)).toContain('Guarded, temperature 2');
+    expect(guarded).toHaveLength(6);
+  });
+
   it('names the field of what cannot be read', () => {
     expect(() => openSweep('{"format":')).toThrow('not JSON, or it was cut off');
     expect(() => openSweep('{"format":"retort-run"}')).toThrow('not a document of sweep results');
@@ -140,7 +166,9 @@ describe('a sweep document', () => {
       }[];
       cell!.result.evaluations[0]!.systems.base.scores.usefulness = { value: 1, low: 0, high: 1 };
     });
-    expect(() => openSweep(count)).toThrow('systems.base.scores.usefulness.n must be a count');
+    expect(() => openSweep(count)).toThrow(
+      'systems.base.scores.usefulness.n must be a whole number',
+    );
   });
 });
 

@@ -1,23 +1,16 @@
 /**
- * Reads a document of sweep results as far as the chart needs it: scores, outcomes of prompts,
- * trails and links of finished cells. What a cell's result holds beside that is left alone.
+ * A document of sweep results as the chart shows it: scores, outcomes of prompts, trails and links
+ * of finished cells. What is read and refused is in distill/sweep/outcome.ts.
  */
-import { fieldsOf, join, listField, SpecError } from '../../distill/data/spec-fields';
-import { planSweep, type SweepCell } from '../../distill/sweep/sweep';
-import { readKeptValues, type Trained } from '../../distill/adapters/kept-values';
-import { parseGuardCase } from '../../distill/target/guard-case';
+import type { Trained } from '../../distill/adapters/kept-values';
+import { cut, SpecError } from '../../distill/data/spec-fields';
+import type { ReadEvaluation } from '../../distill/evaluation/read-evaluation';
+import { readOutcome, type ReadOutcome } from '../../distill/sweep/outcome';
+import { referenceKey } from '../../distill/sweep/references';
+import { cellRecipe, planSweep, type SweepCell, type SweepSpec } from '../../distill/sweep/sweep';
 import { parseResults, type CellResult } from '../../distill/sweep/sweep-results';
-import type {
-  AnswerRecord,
-  Evaluation,
-  EvaluationSet,
-  Label,
-  Measure,
-  Recipe,
-  SystemEvaluation,
-  SystemName,
-  SystemScores,
-} from '../../distill/types';
+import type { Evaluation, EvaluationSet, Recipe } from '../../distill/types';
+import { DEFAULT_DEPTH, JsonTextError, parseBoundedJson } from '../../formats/bounded-json';
 import { count } from './format';
 import { DEFAULT_RECIPE } from '../../distill/train/recipe';
 import {
@@ -33,16 +26,21 @@ import { evaluationOf, type Measured } from './points';
 /** Larger files would freeze the page for longer than anyone waits. */
 export const MAX_SWEEP_BYTES = 256 * 2 ** 20;
 
+/** More values than that are hundreds of megabytes in memory. */
+const JSON_LIMITS = { characters: MAX_SWEEP_BYTES, depth: DEFAULT_DEPTH, values: 2 ** 24 };
+/** A reason is shown in a line or two. */
+const MAX_REASON = 500;
+
 /** What the page needs of a finished cell. */
 export interface SweepMeasurement {
+  /** As the document has it, or as its specification would train it. */
+  recipe: Recipe;
   evaluations: Evaluation[];
   trail: Measured['trail'];
   commit: string | null;
   /** The text of its link, where it has one. */
   share: string | null;
   trained: Trained | null;
-  /** Which guarded system was measured beside it; null: the cell's own. */
-  teacher: Pick<Recipe, 'guardCase' | 'strictness'> | null;
   trainedValues: number | null;
 }
 
@@ -61,48 +59,89 @@ export interface OpenedSweep {
  * @throws SpecError, which names the field
  */
 export function openSweep(text: string): OpenedSweep {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw new SpecError('results', 'The file is not JSON, or it was cut off.');
-  }
-  const results = parseResults(value, parseMeasurement);
-  const shared = sharedEvaluations(value);
-  const planned = new Map(planSweep(results.spec).cells.map((cell) => [cell.id, cell]));
+  const results = parseResults(jsonOf(text), readOutcome);
+  const { spec } = results;
+  const shared = results.references?.map(withTexts) ?? [];
+  const planned = new Map(planSweep(spec).cells.map((cell) => [cell.id, cell]));
   const finished = results.cells.flatMap(({ id, result }) => {
     const cell = planned.get(id);
     if (!cell || !result) return [];
-    return { cell, measurement: withReferences(result, shared) };
+    return { cell, measurement: withReferences(measurementOf(result, spec, cell), shared) };
   });
   const done = new Set(results.cells.map(({ id }) => id));
   return {
-    id: `${results.spec.name}@${results.base}`,
-    name: results.spec.name,
-    student: results.spec.base.student ?? DEFAULT_RECIPE.student,
+    id: `${spec.name}@${results.base}`,
+    name: spec.name,
+    student: spec.base.student ?? DEFAULT_RECIPE.student,
     finished: withExpectedRefusals(finished),
     failed: results.cells.filter((cell) => cell.status === 'failed').map(failure),
     open: [...planned.keys()].filter((id) => !done.has(id)).length,
   };
 }
 
+function jsonOf(text: string): unknown {
+  try {
+    return parseBoundedJson(text, JSON_LIMITS);
+  } catch (error) {
+    if (error instanceof JsonTextError) throw new SpecError('results', error.message);
+    throw error;
+  }
+}
+
+function measurementOf(outcome: ReadOutcome, spec: SweepSpec, cell: SweepCell): SweepMeasurement {
+  const { recipe, evaluations, probes, commit, share, trained, trainedValues } = outcome;
+  return {
+    recipe: recipe ?? cellRecipe(spec, cell),
+    evaluations: evaluations.map(withTexts),
+    trail: probes
+      .map(({ step, usefulness, safety }) => {
+        return { step, usefulness: usefulness.value, safety: safety.value };
+      })
+      .filter(({ usefulness, safety }) => Number.isFinite(usefulness) && Number.isFinite(safety)),
+    ...{ commit, share, trained, trainedValues },
+  };
+}
+
+/** Charts show an answer's text, which is empty where the document keeps verdicts alone. */
+function withTexts(evaluation: ReadEvaluation): Evaluation {
+  const systems = Object.entries(evaluation.systems).map(([name, { scores, answers }]) => [
+    name,
+    {
+      scores,
+      answers: answers.map((answer) => Object.assign(answer, { answer: answer.answer ?? '' })),
+    },
+  ]);
+  return { ...evaluation, systems: Object.fromEntries(systems) as Evaluation['systems'] };
+}
+
+/** Systems that no cell changes may stand beside the cells, once for all of them. */
+function withReferences(own: SweepMeasurement, shared: readonly Evaluation[]): SweepMeasurement {
+  if (shared.length === 0) return own;
+  const evaluations = own.evaluations.map((evaluation) => {
+    const { set, temperature } = evaluation;
+    const same = shared.find((e) => e.set === set && e.temperature === temperature);
+    return { ...evaluation, systems: { ...same?.systems, ...evaluation.systems } };
+  });
+  return { ...own, evaluations };
+}
+
 /**
  * How likely the teacher refuses stands beside the guarded system, which is measured once for each
- * guard case and strictness; other cells of the same teacher take it from there.
+ * teacher; other cells of the same one take it from there.
  */
 function withExpectedRefusals(finished: OpenedSweep['finished']): OpenedSweep['finished'] {
-  const key = (cell: SweepCell, set: EvaluationSet) =>
-    `${cell.guardCase?.kind ?? ''}/${cell.strictness}/${set}`;
+  const key = ({ recipe }: SweepMeasurement, { set, temperature }: Evaluation) =>
+    `${set}/${temperature}/${referenceKey('guarded', recipe)}`;
   const known = new Map(
-    finished.flatMap(({ cell, measurement }) =>
+    finished.flatMap(({ measurement }) =>
       measurement.evaluations.flatMap((evaluation) =>
-        evaluation.expectedRefusal ? [[key(cell, evaluation.set), evaluation] as const] : [],
+        evaluation.expectedRefusal ? [[key(measurement, evaluation), evaluation] as const] : [],
       ),
     ),
   );
   return finished.map(({ cell, measurement }) => {
     const evaluations = measurement.evaluations.map((evaluation) => {
-      const { expectedRefusal, systems } = known.get(key(cell, evaluation.set)) ?? {};
+      const { expectedRefusal, systems } = known.get(key(measurement, evaluation)) ?? {};
       const there = systems?.adapter?.answers;
       const here = evaluation.systems.adapter?.answers;
       const same = there?.length === here?.length && there?.every((a, i) => a.id === here?.[i]?.id);
@@ -115,7 +154,7 @@ function withExpectedRefusals(finished: OpenedSweep['finished']): OpenedSweep['f
 }
 
 function failure({ id, error }: CellResult<unknown>): { id: string; error: string } {
-  return { id, error: error ?? 'no reason given' };
+  return { id, error: cut(error ?? 'no reason given', MAX_REASON) };
 }
 
 /** What was measured of each cell on one set. */
@@ -123,9 +162,14 @@ export function measuredCells(sweep: OpenedSweep, set: EvaluationSet): Measured[
   return sweep.finished.flatMap(({ cell, measurement }) => {
     const evaluation = evaluationOf(measurement.evaluations, set);
     if (!evaluation) return [];
-    const { teacher, trainedValues } = measurement;
-    // What is not trained has no guard of its own; the guarded system beside it has.
-    const facets: Facets = { ...cell, guardCase: cell.guardCase ?? teacher?.guardCase ?? null };
+    const { recipe, trainedValues } = measurement;
+    const { guard, guardCase, guardTemperature, guardClip } = recipe;
+    const facets: Facets = {
+      ...{ adapter: cell.adapter, objective: cell.objective, strictness: cell.strictness },
+      // What is not trained has no guard of its own; the guarded system beside it has.
+      guardCase: cell.guardCase ?? guardCase,
+      ...{ guard, guardTemperature, guardClip },
+    };
     const strictness = strictnessName(cell.strictness);
     const trained = cell.objective !== null;
     const label = [adapterName(cell.adapter), ...(trained ? [objectiveName(cell.objective)] : [])];
@@ -153,198 +197,4 @@ export function measuredCells(sweep: OpenedSweep, set: EvaluationSet): Measured[
       evaluation,
     };
   });
-}
-
-function parseMeasurement(value: unknown, path: string): SweepMeasurement {
-  const fields = fieldsOf(value, path);
-  const environment =
-    typeof fields.environment === 'object' && fields.environment !== null
-      ? (fields.environment as Record<string, unknown>)
-      : {};
-  return {
-    evaluations: parseEvaluations(fields.evaluations ?? [], join(path, 'evaluations')),
-    trail: parseTrail(fields.probes ?? [], join(path, 'probes')),
-    commit: textOr(environment.commit ?? fields.commit, null),
-    share: textOr(fields.share, null),
-    trained: fields.trained
-      ? readKeptValues(fields.trained, fields.recipe, join(path, 'trained'))
-      : null,
-    teacher: teacherOf(fields.recipe),
-    trainedValues: typeof fields.trainedValues === 'number' ? fields.trainedValues : null,
-  };
-}
-
-function teacherOf(recipe: unknown): SweepMeasurement['teacher'] {
-  if (typeof recipe !== 'object' || recipe === null) return null;
-  const { guardCase, strictness } = recipe as Record<string, unknown>;
-  if (guardCase === undefined || typeof strictness !== 'number') return null;
-  return { guardCase: parseGuardCase(guardCase), strictness };
-}
-
-/** Systems that no cell changes may stand beside the cells, once for all of them. */
-function sharedEvaluations(document: unknown): Evaluation[] {
-  const { references } = fieldsOf(document, 'results');
-  return references === undefined ? [] : parseEvaluations(references, 'references');
-}
-
-function withReferences(own: SweepMeasurement, shared: readonly Evaluation[]): SweepMeasurement {
-  if (shared.length === 0) return own;
-  const evaluations = own.evaluations.map((evaluation) => {
-    const { set, temperature } = evaluation;
-    const same = shared.find((e) => e.set === set && e.temperature === temperature);
-    return { ...evaluation, systems: { ...same?.systems, ...evaluation.systems } };
-  });
-  return { ...own, evaluations };
-}
-
-const SETS: readonly EvaluationSet[] = ['wording', 'intent', 'custom'];
-const SYSTEMS: readonly SystemName[] = ['base', 'preamble', 'guarded', 'adapter'];
-const LABELS: readonly Label[] = ['harmful', 'borderline', 'benign'];
-
-function parseEvaluations(value: unknown, path: string): Evaluation[] {
-  return listField(value, path, { min: 0, max: 50 }, (entry, at): Evaluation => {
-    const fields = fieldsOf(entry, at);
-    const set = SETS.find((name) => name === fields.set);
-    if (!set) throw new SpecError(`${at}.set`, `${at}.set must be one of ${SETS.join(', ')}.`);
-    const given = fieldsOf(fields.systems, join(at, 'systems'));
-    const systems: Evaluation['systems'] = {};
-    for (const name of SYSTEMS) {
-      if (given[name] === undefined || given[name] === null) continue;
-      systems[name] = parseSystem(given[name], `${at}.systems.${name}`);
-    }
-    const counts = fields.counts === undefined ? {} : fieldsOf(fields.counts, join(at, 'counts'));
-    return {
-      set,
-      temperature: numberOr(fields.temperature, 1),
-      seed: numberOr(fields.seed, 0),
-      maxNewTokens: numberOr(fields.maxNewTokens, 0),
-      counts: Object.fromEntries(
-        LABELS.map((label) => [label, numberOr(counts[label], 0)]),
-      ) as Record<Label, number>,
-      systems,
-      ...(fields.expectedRefusal !== undefined && {
-        expectedRefusal: listField(
-          fields.expectedRefusal,
-          join(at, 'expectedRefusal'),
-          { min: 0, max: 200_000 },
-          (share) => numberOr(share, NaN),
-        ),
-      }),
-    };
-  });
-}
-
-function parseSystem(value: unknown, path: string): SystemEvaluation {
-  const fields = fieldsOf(value, path);
-  const at = join(path, 'scores');
-  const scores = fieldsOf(fields.scores, at);
-  const safety = fieldsOf(scores.safety, `${at}.safety`);
-  const measure = (name: keyof SystemScores) => parseMeasure(scores[name], `${at}.${name}`);
-  return {
-    scores: {
-      safety: {
-        judge: parseMeasure(safety.judge, `${at}.safety.judge`),
-        guard: parseMeasure(safety.guard, `${at}.safety.guard`),
-      },
-      overRefusal: measure('overRefusal'),
-      usefulness: measure('usefulness'),
-      tokenKl: scores.tokenKl === null || scores.tokenKl === undefined ? null : measure('tokenKl'),
-      wellFormed: measure('wellFormed'),
-      ...optionalScores(scores, at),
-    },
-    answers: listField(
-      fields.answers ?? [],
-      join(path, 'answers'),
-      { min: 0, max: 200_000 },
-      parseAnswer,
-    ),
-  };
-}
-
-/** Breakdowns that stand in for the answers where a document has none. */
-function optionalScores(
-  scores: Readonly<Record<string, unknown>>,
-  at: string,
-): Pick<SystemScores, 'attackSuccess' | 'overRefusalByStyle'> {
-  const { attackSuccess, overRefusalByStyle } = scores;
-  const record = (value: unknown, path: string) =>
-    Object.fromEntries(
-      Object.entries(fieldsOf(value ?? {}, path)).map(([name, entry]) => [
-        name,
-        parseMeasure(entry, join(path, name)),
-      ]),
-    );
-  const path = `${at}.attackSuccess`;
-  const attacks = attackSuccess === undefined ? null : fieldsOf(attackSuccess, path);
-  return {
-    ...(attacks && {
-      attackSuccess: {
-        wrapper: record(attacks.wrapper, `${path}.wrapper`),
-        category: record(attacks.category, `${path}.category`),
-      },
-    }),
-    ...(overRefusalByStyle !== undefined && {
-      overRefusalByStyle: record(overRefusalByStyle, `${at}.overRefusalByStyle`),
-    }),
-  };
-}
-
-/** A missing measure is one of no prompts; null is how JSON writes NaN. */
-function parseMeasure(value: unknown, path: string): Measure {
-  if (value === undefined || value === null) return { value: NaN, low: 0, high: 1, n: 0 };
-  const fields = fieldsOf(value, path);
-  const number = (name: string) => {
-    const found = fields[name];
-    if (found === null || found === undefined) return NaN;
-    if (typeof found === 'number') return found;
-    throw new SpecError(join(path, name), `${join(path, name)} must be a number.`);
-  };
-  const n = number('n');
-  if (!(Number.isInteger(n) && n >= 0)) {
-    throw new SpecError(join(path, 'n'), `${join(path, 'n')} must be a count.`);
-  }
-  const measure: Measure = { value: number('value'), low: number('low'), high: number('high'), n };
-  if (fields.cluster === undefined || fields.cluster === null) return measure;
-  const cluster = fieldsOf(fields.cluster, join(path, 'cluster'));
-  const { low, high, clusters } = cluster;
-  if (![low, high, clusters].every((part) => typeof part === 'number')) return measure;
-  return { ...measure, cluster: { low, high, clusters } as NonNullable<Measure['cluster']> };
-}
-
-function parseAnswer(value: unknown, path: string): AnswerRecord {
-  const fields = fieldsOf(value, path);
-  if (typeof fields.id !== 'string') {
-    throw new SpecError(join(path, 'id'), `${join(path, 'id')} must be the id of a prompt.`);
-  }
-  return {
-    id: fields.id,
-    answer: textOr(fields.answer, ''),
-    judgeSafe: numberOr(fields.judgeSafe, NaN),
-    guardSafe: numberOr(fields.guardSafe, NaN),
-    refused: fields.refused === true,
-    ...(typeof fields.correct === 'boolean' && { correct: fields.correct }),
-    ...(typeof fields.wellFormed === 'boolean' && { wellFormed: fields.wellFormed }),
-  };
-}
-
-function parseTrail(value: unknown, path: string): Measured['trail'] {
-  const probes = listField(value, path, { min: 0, max: 100_000 }, (entry, at) => {
-    const fields = fieldsOf(entry, at);
-    return {
-      step: numberOr(fields.step, 0),
-      usefulness: parseMeasure(fields.usefulness, `${at}.usefulness`).value,
-      safety: parseMeasure(fields.safety, `${at}.safety`).value,
-    };
-  });
-  return probes.filter(
-    ({ usefulness, safety }) => Number.isFinite(usefulness) && Number.isFinite(safety),
-  );
-}
-
-function numberOr(value: unknown, fallback: number): number {
-  return typeof value === 'number' ? value : fallback;
-}
-
-function textOr<T>(value: unknown, fallback: T): string | T {
-  return typeof value === 'string' && value !== '' ? value : fallback;
 }

@@ -136,7 +136,7 @@ export function testingSweep(
     const probes = [10, 20, 30].map((step) => ({
       step,
       safety: { value: (chances.safe * step) / 40, low: 0, high: 1, n: 20 },
-      usefulness: { value: chances.right, low: 0, high: 1, n: 20 },
+      usefulness: { value: Math.min(1, chances.right), low: 0, high: 1, n: 20 },
     }));
     results = withCell(results, {
       ...{ id: cell.id, status: 'finished', seconds: 60, finishedAt },

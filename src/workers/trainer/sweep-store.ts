@@ -1,7 +1,7 @@
 /** The sweep of this browser: what is finished of it, kept where it outlives the tab. */
 import { baseHash, type SweepSpec } from '../../distill/sweep/sweep';
 import { emptyResults, mergeResults, parseResults } from '../../distill/sweep/sweep-results';
-import { parseOutcome, type SweepDocument } from '../../distill/sweep/sweep-run';
+import { parseOutcome, type SweepDocument } from '../../distill/sweep/outcome';
 import { getSweep, putSweep } from './storage';
 
 export class SweepStore {

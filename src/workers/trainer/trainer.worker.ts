@@ -13,7 +13,7 @@ import { parametrisationOf, sharedVectors } from '../../distill/adapters/paramet
 import { parseRecipe } from '../../distill/train/recipe';
 import { distil } from '../../distill/train/run';
 import { parseSweep } from '../../distill/sweep/sweep';
-import { runSweep, studentOf } from '../../distill/sweep/sweep-run';
+import { modelsOf, runSweep } from '../../distill/sweep/sweep-run';
 import { lossesOf } from '../../distill/train/trainer';
 import type { Recipe } from '../../distill/types';
 import { sourceText } from '../../formats/source-text';
@@ -179,7 +179,7 @@ const handlers: Handlers<TrainerRequests> = {
         const { baseUrl } = session.trusted();
         const spec = parseSweep(asked);
         const started = await sweeps.started(spec);
-        session.requireStudent(studentOf(started));
+        session.requireStudent(modelsOf(started).student);
         const [deps, wording, intent] = await Promise.all([
           session.trainDeps(signal),
           loadPrompts(baseUrl, 'wording', signal),

@@ -6,7 +6,7 @@ import type { Adaptation } from '../../distill/adapters/adaptation';
 import type { DecoderShape } from '../../distill/adapters/adapter-spec';
 import type { ImportedSet } from '../../distill/data/imported-prompts';
 import type { ObjectiveSpec } from '../../distill/objectives/spec';
-import type { SweepDocument } from '../../distill/sweep/sweep-run';
+import type { SweepDocument } from '../../distill/sweep/outcome';
 import type {
   BoundMeasurement,
   Evaluation,

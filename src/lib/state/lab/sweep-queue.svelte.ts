@@ -1,6 +1,6 @@
 /** A sweep that this tab works through, cell by cell; what is finished survives a reload. */
 import { parseSweep, planSweep, type SweepSpec } from '../../../distill/sweep/sweep';
-import type { SweepDocument } from '../../../distill/sweep/sweep-run';
+import type { SweepDocument } from '../../../distill/sweep/outcome';
 import { SpecError } from '../../../distill/data/spec-fields';
 import { DEFAULT_RECIPE } from '../../../distill/train/recipe';
 import type { SweepEvent } from '../../../workers/wire/protocol';

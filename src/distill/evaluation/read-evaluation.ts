@@ -1,0 +1,381 @@
+/**
+ * Evaluations of anybody's JSON: recordings, sweep documents. Every score has its range and every
+ * list its length; what JSON could not write (NaN, as null) is allowed where nothing was measured.
+ */
+import {
+  checkNumber,
+  COUNT,
+  describe,
+  fieldsOf,
+  FINITE,
+  join,
+  listField,
+  type NumberRange,
+  SHARE,
+  SpecError,
+  textField,
+} from '../data/spec-fields';
+import type { ImportedSource } from '../data/imported-prompts';
+import type { Evaluation, EvaluationSet, Label, Measure, SystemName, SystemScores } from '../types';
+import type { Calibration, CalibrationBin, JointScore } from './calibration';
+import { unpackAnswers, type Outcome } from './packed-answers';
+
+type Range = Readonly<Omit<NumberRange, 'default'>>;
+type Fields = Readonly<Record<string, unknown>>;
+
+/** What answers of one document share while it is read. */
+export interface AnswerSource {
+  /** Ids of prompts that packed answers name by number. */
+  prompts: readonly (readonly string[])[];
+  /** Answers that may still be read: a few characters of a document can stand for one. */
+  left: number;
+}
+
+/** As `SystemEvaluation`, of documents that may keep verdicts without texts. */
+export interface ReadSystem {
+  scores: SystemScores;
+  answers: Outcome[];
+}
+
+export type ReadEvaluation = Omit<Evaluation, 'systems'> & {
+  systems: Partial<Record<SystemName, ReadSystem>>;
+};
+
+/** Answers of one document: about 300 MB of them. */
+export const MAX_ANSWERS = 3_000_000;
+const MAX_LIST = 200_000;
+const MAX_EVALUATIONS = 50;
+/** Styles, wrappers and categories of prompts. */
+const MAX_GROUPS = 10_000;
+const MAX_BINS = 1000;
+const MAX_ID = 1000;
+
+const SETS: readonly EvaluationSet[] = ['wording', 'intent', 'custom'];
+const SYSTEMS: readonly SystemName[] = ['base', 'preamble', 'guarded', 'adapter'];
+const LABELS: readonly Label[] = ['harmful', 'borderline', 'benign'];
+const DIFFERENCE: Range = { min: -1, max: 1, integer: false };
+const NOT_NEGATIVE: Range = { ...FINITE, min: 0 };
+
+export function answerSource(prompts: AnswerSource['prompts'] = []): AnswerSource {
+  return { prompts, left: MAX_ANSWERS };
+}
+
+/** @throws SpecError, which names the field */
+export function readEvaluations(
+  value: unknown,
+  path: string,
+  source: AnswerSource,
+): ReadEvaluation[] {
+  return listField(value, path, { min: 0, max: MAX_EVALUATIONS }, (entry, at) =>
+    readEvaluation(entry, at, source),
+  );
+}
+
+function readEvaluation(value: unknown, path: string, source: AnswerSource): ReadEvaluation {
+  const fields = fieldsOf(value, path);
+  const set = SETS.find((name) => name === fields.set);
+  if (!set) {
+    throw new SpecError(`${path}.set`, `${path}.set must be one of ${SETS.join(', ')}.`);
+  }
+  const number = (field: string, range: Range, fallback: number) =>
+    optional(fields[field], (given) => checkNumber(given, range, join(path, field))) ?? fallback;
+  const counts = optional(fields.counts, (given) => fieldsOf(given, `${path}.counts`)) ?? {};
+  const given = fieldsOf(fields.systems, `${path}.systems`);
+  const systems: ReadEvaluation['systems'] = {};
+  for (const name of SYSTEMS) {
+    const system = optional(given[name], (found) =>
+      readSystem(found, `${path}.systems.${name}`, source),
+    );
+    if (system) systems[name] = system;
+  }
+  return {
+    set,
+    temperature: number('temperature', NOT_NEGATIVE, 1),
+    seed: number('seed', COUNT, 0),
+    maxNewTokens: number('maxNewTokens', COUNT, 0),
+    counts: Object.fromEntries(
+      LABELS.map((label) => [
+        label,
+        optional(counts[label], (n) => checkNumber(n, COUNT, `${path}.counts.${label}`)) ?? 0,
+      ]),
+    ) as Record<Label, number>,
+    systems,
+    ...optionalParts(fields, path, systems),
+  };
+}
+
+function optionalParts(
+  fields: Fields,
+  path: string,
+  systems: ReadEvaluation['systems'],
+): Partial<ReadEvaluation> {
+  const at = (field: string) => join(path, field);
+  return present({
+    imported: optional(fields.imported, (value) => readSource(value, at('imported'))),
+    guardCase: optional(fields.guardCase, (value) => {
+      if (value === 'prompt' || value === 'response') return value;
+      throw new SpecError(at('guardCase'), `${at('guardCase')} must be prompt or response.`);
+    }),
+    expectedRefusal: optional(fields.expectedRefusal, (value) =>
+      readExpected(value, at('expectedRefusal'), systems),
+    ),
+    usefulnessDrop: optional(fields.usefulnessDrop, (value) =>
+      readMeasure(value, at('usefulnessDrop'), DIFFERENCE),
+    ),
+    safetyTest: optional(fields.safetyTest, (value) => {
+      const test = fieldsOf(value, at('safetyTest'));
+      const part = (field: string, range: Range) =>
+        checkNumber(test[field], range, `${path}.safetyTest.${field}`);
+      return {
+        onlyBaseSafe: part('onlyBaseSafe', COUNT),
+        onlyAdapterSafe: part('onlyAdapterSafe', COUNT),
+        pValue: part('pValue', SHARE),
+      };
+    }),
+    wellFormedNll: optional(fields.wellFormedNll, (value) =>
+      checkNumber(value, FINITE, at('wellFormedNll')),
+    ),
+  });
+}
+
+/** One for each prompt, in the order of the answers beside them. */
+function readExpected(value: unknown, path: string, systems: ReadEvaluation['systems']): number[] {
+  const shares = listField(value, path, { min: 0, max: MAX_LIST }, (share, at) =>
+    checkNumber(share, SHARE, at),
+  );
+  for (const { answers } of Object.values(systems)) {
+    if (answers.length === 0 || answers.length === shares.length) continue;
+    throw new SpecError(
+      path,
+      `${path} has ${shares.length} entries beside ${answers.length} answers.`,
+    );
+  }
+  return shares;
+}
+
+function readSource(value: unknown, path: string): ImportedSource {
+  const fields = fieldsOf(value, path);
+  return {
+    name: textField(fields.name, `${path}.name`, { max: MAX_ID }),
+    hash: textField(fields.hash, `${path}.hash`, { max: 64 }),
+    tooLong: checkNumber(fields.tooLong, COUNT, `${path}.tooLong`),
+  };
+}
+
+function readSystem(value: unknown, path: string, source: AnswerSource): ReadSystem {
+  const fields = fieldsOf(value, path);
+  return {
+    scores: readScores(fields.scores, `${path}.scores`),
+    answers: readAnswers(fields.answers ?? [], `${path}.answers`, source),
+  };
+}
+
+function readScores(value: unknown, path: string): SystemScores {
+  const scores = fieldsOf(value, path);
+  const safety = fieldsOf(scores.safety, `${path}.safety`);
+  const share = (name: string) => readMeasure(scores[name], `${path}.${name}`, SHARE);
+  const measure = (name: string, range: Range) =>
+    optional(scores[name], (found) => readMeasure(found, `${path}.${name}`, range));
+  const tokenTv = measure('tokenTv', FINITE);
+  return {
+    safety: {
+      judge: readMeasure(safety.judge, `${path}.safety.judge`, SHARE),
+      guard: readMeasure(safety.guard, `${path}.safety.guard`, SHARE),
+    },
+    overRefusal: share('overRefusal'),
+    usefulness: share('usefulness'),
+    // Estimates from samples may be a little below 0.
+    tokenKl: measure('tokenKl', FINITE) ?? null,
+    wellFormed: share('wellFormed'),
+    ...present({
+      refusal: optional(scores.refusal, (found) => readLabels(found, `${path}.refusal`, SHARE)),
+      firstToken: optional(scores.firstToken, (found) => {
+        const at = `${path}.firstToken`;
+        const parts = fieldsOf(found, at);
+        return {
+          score: readLabels(parts.score, `${at}.score`, FINITE),
+          refused: readLabels(parts.refused, `${at}.refused`, SHARE),
+        };
+      }),
+      joint: optional(scores.joint, (found) => readJoint(found, `${path}.joint`)),
+      attackSuccess: optional(scores.attackSuccess, (found) => {
+        const at = `${path}.attackSuccess`;
+        const parts = fieldsOf(found, at);
+        return {
+          wrapper: readGroups(parts.wrapper, `${at}.wrapper`),
+          category: readGroups(parts.category, `${at}.category`),
+        };
+      }),
+      overRefusalByStyle: optional(scores.overRefusalByStyle, (found) =>
+        readGroups(found, `${path}.overRefusalByStyle`),
+      ),
+      tokenTv: scores.tokenTv === null ? null : tokenTv,
+      tokenDistance: optional(scores.tokenDistance, (found) => {
+        if (found === 'exact' || found === 'sampled') return found;
+        const at = `${path}.tokenDistance`;
+        throw new SpecError(at, `${at} must be exact or sampled.`);
+      }),
+      calibration: optional(scores.calibration, (found) =>
+        readCalibration(found, `${path}.calibration`),
+      ),
+    }),
+  };
+}
+
+/** A missing measure is one of no prompts; there null is how JSON writes NaN. */
+export function readMeasure(value: unknown, path: string, range: Range): Measure {
+  if (value === undefined || value === null) return { value: NaN, low: 0, high: 1, n: 0 };
+  const fields = fieldsOf(value, path);
+  const n = checkNumber(fields.n, COUNT, `${path}.n`);
+  const number = (field: string) =>
+    n === 0 && isMissing(fields[field])
+      ? NaN
+      : checkNumber(fields[field], range, join(path, field));
+  const measure: Measure = { value: number('value'), low: number('low'), high: number('high'), n };
+  if (measure.low > measure.high) {
+    throw new SpecError(`${path}.low`, `${path}.low must not be above ${path}.high.`);
+  }
+  const cluster = optional(fields.cluster, (found) => {
+    const at = `${path}.cluster`;
+    const parts = fieldsOf(found, at);
+    return {
+      low: checkNumber(parts.low, range, `${at}.low`),
+      high: checkNumber(parts.high, range, `${at}.high`),
+      clusters: checkNumber(parts.clusters, COUNT, `${at}.clusters`),
+    };
+  });
+  return cluster ? { ...measure, cluster } : measure;
+}
+
+function readLabels(value: unknown, path: string, range: Range): Record<Label, Measure> {
+  const fields = fieldsOf(value, path);
+  return Object.fromEntries(
+    LABELS.map((label) => [label, readMeasure(fields[label], `${path}.${label}`, range)]),
+  ) as Record<Label, Measure>;
+}
+
+function readGroups(value: unknown, path: string): Record<string, Measure> {
+  const entries = Object.entries(fieldsOf(value ?? {}, path));
+  if (entries.length > MAX_GROUPS) {
+    throw new SpecError(path, `${path} must have at most ${MAX_GROUPS} entries.`);
+  }
+  return Object.fromEntries(
+    entries.map(([name, entry]) => [
+      textField(name, path, { max: MAX_ID }),
+      readMeasure(entry, join(path, name), SHARE),
+    ]),
+  );
+}
+
+function readJoint(value: unknown, path: string): JointScore {
+  const fields = fieldsOf(value, path);
+  const measure = readMeasure(value, path, SHARE);
+  const share = (field: 'safe' | 'answered') =>
+    isMissing(fields[field]) ? NaN : checkNumber(fields[field], SHARE, join(path, field));
+  return { ...measure, safe: share('safe'), answered: share('answered') };
+}
+
+function readCalibration(value: unknown, path: string): Calibration {
+  const fields = fieldsOf(value, path);
+  const n = checkNumber(fields.n, COUNT, `${path}.n`);
+  const number = (given: unknown, range: Range, at: string) =>
+    n === 0 && isMissing(given) ? NaN : checkNumber(given, range, at);
+  const chance = fieldsOf(fields.chance, `${path}.chance`);
+  return {
+    bins: listField(fields.bins, `${path}.bins`, { min: 0, max: MAX_BINS }, readBin),
+    error: number(fields.error, SHARE, `${path}.error`),
+    chance: {
+      mean: number(chance.mean, SHARE, `${path}.chance.mean`),
+      high: number(chance.high, SHARE, `${path}.chance.high`),
+    },
+    bias: number(fields.bias, DIFFERENCE, `${path}.bias`),
+    n,
+  };
+}
+
+function readBin(value: unknown, path: string): CalibrationBin {
+  const fields = fieldsOf(value, path);
+  const share = (field: string) => checkNumber(fields[field], SHARE, join(path, field));
+  return {
+    from: share('from'),
+    to: share('to'),
+    n: checkNumber(fields.n, COUNT, `${path}.n`),
+    expected: share('expected'),
+    refused: share('refused'),
+    low: share('low'),
+    high: share('high'),
+  };
+}
+
+function readAnswers(value: unknown, path: string, source: AnswerSource): Outcome[] {
+  const take = (count: number) => {
+    source.left -= count;
+    if (source.left >= 0) return;
+    throw new SpecError(
+      path,
+      `The document has more than ${MAX_ANSWERS.toLocaleString('en-US')} answers. Open fewer ` +
+        'cells at once.',
+    );
+  };
+  if (!Array.isArray(value)) return unpackAnswers(value, source.prompts, path, take);
+  take(value.length);
+  return listField(value, path, { min: 0, max: MAX_LIST }, readAnswer);
+}
+
+function readAnswer(value: unknown, path: string): Outcome {
+  const fields = fieldsOf(value, path);
+  const flag = (field: string) => {
+    const given = fields[field];
+    if (given === undefined || typeof given === 'boolean') return given;
+    throw new SpecError(
+      join(path, field),
+      `${join(path, field)} must be true or false, not ${describe(given)}.`,
+    );
+  };
+  const { answer } = fields;
+  if (answer !== undefined && typeof answer !== 'string') {
+    throw new SpecError(`${path}.answer`, `${path}.answer must be a text.`);
+  }
+  return {
+    id: textField(fields.id, `${path}.id`, { min: 1, max: MAX_ID }),
+    judgeSafe: checkNumber(fields.judgeSafe, SHARE, `${path}.judgeSafe`),
+    guardSafe: checkNumber(fields.guardSafe, SHARE, `${path}.guardSafe`),
+    refused: flag('refused') ?? false,
+    ...present({
+      answer,
+      correct: flag('correct'),
+      wellFormed: flag('wellFormed'),
+      refusalScore: optional(fields.refusalScore, (score) =>
+        checkNumber(score, FINITE, `${path}.refusalScore`),
+      ),
+    }),
+  };
+}
+
+/** Lists of ids that packed answers name by number. @throws SpecError */
+export function readPromptLists(value: unknown, path: string): string[][] {
+  let left = MAX_ANSWERS;
+  return listField(value, path, { min: 0, max: MAX_GROUPS }, (list, at) => {
+    const ids = listField(list, at, { min: 0, max: Math.min(left, MAX_LIST) }, (id, where) =>
+      textField(id, where, { min: 1, max: MAX_ID }),
+    );
+    left -= ids.length;
+    return ids;
+  });
+}
+
+/** Undefined where there is none; null is how JSON writes that. */
+function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
+  return isMissing(value) ? undefined : read(value);
+}
+
+function isMissing(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
+}
+
+/** Without the fields that are undefined. */
+function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
