@@ -15,9 +15,18 @@ import {
   SpecError,
   textField,
 } from '../data/spec-fields';
-import type { ImportedSource } from '../data/imported-prompts';
-import type { Evaluation, EvaluationSet, Label, Measure, SystemName, SystemScores } from '../types';
-import type { Calibration, CalibrationBin, JointScore } from './calibration';
+import type {
+  Calibration,
+  CalibrationBin,
+  Evaluation,
+  EvaluationSet,
+  ImportedSource,
+  JointScore,
+  Label,
+  Measure,
+  SystemName,
+  SystemScores,
+} from '../types';
 import { unpackAnswers, type Outcome } from './packed-answers';
 
 type Range = Readonly<Omit<NumberRange, 'default'>>;
