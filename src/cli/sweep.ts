@@ -12,7 +12,7 @@ import { mergeSweeps } from '../distill/sweep/sweep-merge';
 import { packDocument } from '../distill/sweep/sweep-pack';
 import { parseOutcome, type SweepDocument } from '../distill/sweep/outcome';
 import { runSweep } from '../distill/sweep/sweep-run';
-import { GpuLostError } from '../kernels/gpu/errors';
+import { isBroken } from '../formats/errors';
 import { UsageError } from './args';
 import { FileCache, writeWhole } from './file-cache';
 import { exists, jsonOf } from './node-files';
@@ -99,7 +99,7 @@ export interface SweepSettings {
   extras?: ExtraOptions;
 }
 
-/** @throws the signal's reason when aborted; GpuLostError, which no later cell would survive */
+/** @throws the signal's reason when aborted; a broken device, which no later cell would survive */
 export function sweep(
   { results, path }: SweepFiles,
   deps: RunDeps,
@@ -122,7 +122,7 @@ export function sweep(
         say(`${status} after ${duration(seconds)}${error ? `: ${error}` : ''}`);
       },
     },
-    { ...settings, isFatal: (error) => error instanceof GpuLostError },
+    { ...settings, isFatal: isBroken },
   );
 }
 

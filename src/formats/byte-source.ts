@@ -1,3 +1,5 @@
+import { KnownError } from './errors';
+
 /** Random reads from a file, wherever it lies: memory, a browser Blob, an open Node file. */
 export interface ByteSource {
   /** Bytes in the file. */
@@ -7,8 +9,9 @@ export interface ByteSource {
 }
 
 /** A read that the file could not satisfy. */
-export class ByteSourceError extends Error {
+export class ByteSourceError extends KnownError {
   override readonly name = 'ByteSourceError';
+  readonly errorCode = 'download';
 }
 
 function assertRange(size: number, offset: number, length: number): void {

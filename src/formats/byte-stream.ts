@@ -1,6 +1,9 @@
+import { KnownError } from './errors';
+
 /** A read beyond the last byte. */
-export class EndOfBytesError extends Error {
+export class EndOfBytesError extends KnownError {
   override readonly name = 'EndOfBytesError';
+  readonly errorCode = 'bad-input';
 }
 
 /** Tags of {@link ByteWriter.decimal}: 0 to 15 are a count of decimals. */

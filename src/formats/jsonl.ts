@@ -1,8 +1,10 @@
 /** Text of one JSON object a line (JSONL), as people's editors and tools write it. */
+import { KnownError } from './errors';
 
 /** A line that is no JSON object, or a file beyond the limits; names the line. */
-export class JsonLinesError extends Error {
+export class JsonLinesError extends KnownError {
   override readonly name = 'JsonLinesError';
+  readonly errorCode = 'bad-input';
 }
 
 export interface JsonLine {

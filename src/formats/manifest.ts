@@ -1,4 +1,5 @@
 /** Manifests of a site's models: what belongs to a model, how it was made, what it measures. */
+import { KnownError } from './errors';
 
 import { shown } from './shown';
 
@@ -44,13 +45,15 @@ export interface ModelManifest {
 }
 
 /** A manifest that cannot be used; names the field. */
-export class ManifestError extends Error {
+export class ManifestError extends KnownError {
   override readonly name = 'ManifestError';
+  readonly errorCode = 'integrity';
 }
 
 /** A file is not the one its manifest lists: damaged on the way, or another version. */
-export class IntegrityError extends Error {
+export class IntegrityError extends KnownError {
   override readonly name = 'IntegrityError';
+  readonly errorCode = 'integrity';
   constructor(
     readonly path: string,
     readonly expected: string,

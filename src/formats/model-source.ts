@@ -1,4 +1,5 @@
 /** Where a model comes from, and how a person writes that down. */
+import { KnownError } from './errors';
 
 /** Names of weight files as transformers.js has them: `onnx/model_q4.onnx`, `onnx/model.onnx`, … */
 export type Dtype = 'q4' | 'q4f16' | 'q8' | 'fp16' | 'fp32';
@@ -24,8 +25,9 @@ export const DEFAULT_HUB = 'https://huggingface.co';
 export const DEFAULT_REVISION = 'main';
 
 /** A text that names no model of the hub; the message says what was expected. */
-export class ModelSourceError extends Error {
+export class ModelSourceError extends KnownError {
   override readonly name = 'ModelSourceError';
+  readonly errorCode = 'bad-input';
 }
 
 const SUFFIXES: Readonly<Record<Dtype, string>> = {

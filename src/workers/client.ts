@@ -1,31 +1,34 @@
 /** The page's side of the protocol: one typed client a worker. Workers are respawned on failure. */
 import type {
-  ErrorCode,
   EventOf,
   GuardRequests,
+  GuardRole,
   Payload,
   Result,
   StudentRequests,
   TrainerRequests,
+  WorkerRole,
 } from './wire/protocol';
-import { type RequestOptions, Requests, WorkerError } from './wire/requests';
+import { cancelled, type RequestOptions, Requests, WorkerError } from './wire/requests';
 
-export { type RequestOptions, WorkerError } from './wire/requests';
-
-/** After these the worker's state is not to be trusted: the next request gets a new one. */
-const FATAL: ReadonlySet<ErrorCode> = new Set(['gpu-lost', 'internal', 'memory']);
+export { cancelled, type RequestOptions, WorkerError } from './wire/requests';
 
 export class WorkerClient<T> {
   /** Called when the worker has ended, and with it all that it had loaded. */
   onEnd: (() => void) | null = null;
+  /** Called when the worker reports that another one, which it asks, is broken. */
+  onOtherBroken: ((role: WorkerRole) => void) | null = null;
   private running: { worker: Worker; requests: Requests<T> } | null = null;
 
   /** `factory` must hold a literal `new Worker(new URL(…))`, which is what the bundler looks for. */
-  constructor(private readonly factory: () => Worker) {}
+  constructor(
+    private readonly factory: () => Worker,
+    private readonly role: WorkerRole,
+  ) {}
 
   /**
    * Rejects with {@link WorkerError}; 'cancelled' where the signal ended it. An error that leaves
-   * the worker broken ends it, and all that it was asked for.
+   * the worker broken ends it, and all that it was asked for; a refusal keeps it.
    */
   async request<K extends keyof T>(
     name: K,
@@ -36,7 +39,7 @@ export class WorkerClient<T> {
     try {
       return await running.requests.request(name, payload, options);
     } catch (error) {
-      if (error instanceof WorkerError && FATAL.has(error.code)) this.end(running.worker, error);
+      if (error instanceof WorkerError && error.broken) this.takeBroken(running.worker, error);
       throw error;
     }
   }
@@ -44,21 +47,26 @@ export class WorkerClient<T> {
   /** Ends the worker and frees its memory; open requests are rejected as cancelled. */
   terminate(): void {
     if (this.running) {
-      this.end(this.running.worker, new WorkerError('cancelled', 'The worker was stopped.'));
+      this.end(this.running.worker, cancelled('The worker was stopped.'));
     }
   }
 
   private spawn() {
     const worker = this.factory();
-    const requests = new Requests<T>(worker);
+    const requests = new Requests<T>(worker, this.role);
     worker.addEventListener('error', ({ message }) => {
       const reason = message ? ` (${message})` : '';
-      this.end(
-        worker,
-        new WorkerError('internal', `A background worker stopped${reason}. Try again.`),
-      );
+      const about = `A background worker stopped${reason}. Try again.`;
+      const stopped = { code: 'internal', message: about, broken: true, owner: this.role } as const;
+      this.end(worker, new WorkerError(stopped));
     });
     return { worker, requests };
+  }
+
+  private takeBroken(worker: Worker, error: WorkerError): void {
+    const { owner } = error;
+    if (owner === null || owner === this.role) this.end(worker, error);
+    else this.onOtherBroken?.(owner);
   }
 
   /** A worker that has been replaced already ends without touching its successor. */
@@ -75,18 +83,21 @@ export class WorkerClient<T> {
 export function createTrainerClient(): WorkerClient<TrainerRequests> {
   return new WorkerClient(
     () => new Worker(new URL('./trainer/trainer.worker.ts', import.meta.url), { type: 'module' }),
+    'trainer',
   );
 }
 
 export function createStudentClient(): WorkerClient<StudentRequests> {
   return new WorkerClient(
     () => new Worker(new URL('./runtime/student.worker.ts', import.meta.url), { type: 'module' }),
+    'student',
   );
 }
 
 /** One worker a classifier: a guard and a judge are two clients. */
-export function createGuardClient(): WorkerClient<GuardRequests> {
+export function createGuardClient(role: GuardRole = 'guard'): WorkerClient<GuardRequests> {
   return new WorkerClient(
     () => new Worker(new URL('./runtime/guard.worker.ts', import.meta.url), { type: 'module' }),
+    role,
   );
 }

@@ -3,13 +3,15 @@
  * as transformers.js does (same tokenizer and template libraries, same options), so that a prompt
  * trained on the engine meets the same ids in the runtime's chat.
  */
+import { KnownError } from '../../formats/errors';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import type { Tokens } from '../../engine/types';
 
 /** A tokenizer that cannot be used for chat; the message says what is missing. */
-export class ChatTemplateError extends Error {
+export class ChatTemplateError extends KnownError {
   override readonly name = 'ChatTemplateError';
+  readonly errorCode = 'unsupported-model';
 }
 
 export interface Conversation {

@@ -1,11 +1,13 @@
 /** Prompt sets (JSONL of PromptItem) and the facts of their domain, checked as they come in. */
+import { KnownError } from '../../formats/errors';
 import { type JsonLine, JsonLinesError, parseJsonLines } from '../../formats/jsonl';
 import { hash32, Random } from '../statistics/prng';
 import type { Label, PromptItem } from '../types';
 
 /** A prompt set or domain file that cannot be used; the message names the line and the field. */
-export class DatasetError extends Error {
+export class DatasetError extends KnownError {
   override readonly name = 'DatasetError';
+  readonly errorCode = 'bad-input';
 }
 
 /** What the safe system of a domain needs besides its models. */

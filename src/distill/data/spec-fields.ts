@@ -2,10 +2,12 @@
  * Reading fields of untrusted JSON for specifications (objectives, adapters, guard cases, sweeps):
  * every error names the field by its path and says what would be right.
  */
+import { KnownError } from '../../formats/errors';
 
 /** A field that cannot be used; `path` names it from the document's root, e.g. `objectives[2].gamma`. */
-export class SpecError extends Error {
+export class SpecError extends KnownError {
   override readonly name = 'SpecError';
+  readonly errorCode = 'bad-input';
   constructor(
     readonly path: string,
     message: string,

@@ -1,4 +1,5 @@
 /** A text classifier as a guard: which of its labels mean "safe", and how logits become P(safe). */
+import { KnownError } from '../../formats/errors';
 
 export interface LabelReading {
   /** In the order of the logits. */
@@ -10,8 +11,9 @@ export interface LabelReading {
 }
 
 /** A classifier whose labels do not say what is safe; the message lists them. */
-export class LabelError extends Error {
+export class LabelError extends KnownError {
   override readonly name = 'LabelError';
+  readonly errorCode = 'unsupported-model';
 }
 
 /** Names under which classifiers on the hub call a text harmless, in small letters. */

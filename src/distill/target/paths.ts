@@ -6,6 +6,7 @@
  * divided by one global constant, batch × maxNewTokens: dividing each path by its own length would
  * re-weight the branches (§4.2).
  */
+import { KnownError } from '../../formats/errors';
 import { exampleLossRows, exampleRows, type PackInput } from '../../engine/pack';
 import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../../engine/types';
 import { virtualTokens } from '../adapters/adaptation';
@@ -49,8 +50,9 @@ export interface Plan {
 }
 
 /** A prompt that does not fit the student's context. */
-export class PromptTooLongError extends Error {
+export class PromptTooLongError extends KnownError {
   override readonly name = 'PromptTooLongError';
+  readonly errorCode = 'bad-input';
 }
 
 export function refusalTrie(

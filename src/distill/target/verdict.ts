@@ -3,6 +3,7 @@
  * template writes it, and P(safe) = p(safe) / (p(safe) + p(unsafe)) of the very next token. Llama
  * Guard answers after two line breaks ("\n\nsafe"), so these are appended to what it reads.
  */
+import { KnownError } from '../../formats/errors';
 import type { Tokens } from '../../engine/types';
 import type { ChatMessage, ChatTokenizer } from '../data/chat';
 import type { Guard } from '../types';
@@ -42,8 +43,9 @@ export const INSTRUCTED: VerdictFormat = {
 };
 
 /** A tokenizer or a model that cannot give a verdict; the message says why. */
-export class VerdictError extends Error {
+export class VerdictError extends KnownError {
   override readonly name = 'VerdictError';
+  readonly errorCode = 'unsupported-model';
 }
 
 /**

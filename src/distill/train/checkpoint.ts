@@ -1,4 +1,5 @@
 /** Where a run stands, kept so that a closed tab or a crash costs a few steps and not the run. */
+import { KnownError } from '../../formats/errors';
 import type { OptimiserState } from '../engine-port';
 import { parseRecipe } from './recipe';
 import type { ProbeRecord, Recipe, StepRecord } from '../types';
@@ -21,8 +22,9 @@ export interface Checkpoint {
 }
 
 /** A checkpoint that cannot be gone on from. */
-export class CheckpointError extends Error {
+export class CheckpointError extends KnownError {
   override readonly name = 'CheckpointError';
+  readonly errorCode = 'bad-input';
 }
 
 /**

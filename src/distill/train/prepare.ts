@@ -3,6 +3,7 @@
  * of the frozen student to it at temperature 1 (METHOD.md §7, "prep"). Plain JSON, so that it can
  * be cached and shipped with a model; its key says what it was made from.
  */
+import { KnownError } from '../../formats/errors';
 import type { ChatTokenizer } from '../data/chat';
 import { contentHash } from '../data/dataset';
 import type { StudentEngine } from '../engine-port';
@@ -35,8 +36,9 @@ export interface PreparedData {
 }
 
 /** Prepared data that does not belong to what is to be trained; the message says which part. */
-export class PreparedDataError extends Error {
+export class PreparedDataError extends KnownError {
   override readonly name = 'PreparedDataError';
+  readonly errorCode = 'bad-input';
 }
 
 export interface PrepareDeps {

@@ -2,6 +2,7 @@
  * Recipes: the default one, checks of one that comes from a form, a link or a command line, and the
  * learning-rate schedule.
  */
+import { KnownError } from '../../formats/errors';
 import { ModelSourceError } from '../../formats/model-source';
 import { guardText, parseGuardText, parseSourceText, sourceText } from '../../formats/source-text';
 import {
@@ -17,8 +18,9 @@ import { describe, SpecError, wanted, type NumberRange } from '../data/spec-fiel
 import type { Recipe } from '../types';
 
 /** A recipe field that cannot be used; `field` names it, the message says what would be right. */
-export class RecipeError extends Error {
+export class RecipeError extends KnownError {
   override readonly name = 'RecipeError';
+  readonly errorCode = 'bad-input';
   constructor(
     /** `recipe` where it is no object at all; of an unknown one the first 60 characters. */
     readonly field: string,

@@ -1,10 +1,12 @@
 /** The text of a cell, whatever a file put there. */
+import { KnownError } from '../errors';
 import { isObject } from './json-document';
 import type { Json } from './types';
 
 /** A cell that holds no text; `what` completes “holds …”. */
-export class CellError extends Error {
+export class CellError extends KnownError {
   override readonly name = 'CellError';
+  readonly errorCode = 'bad-input';
 }
 
 /**

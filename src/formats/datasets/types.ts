@@ -1,4 +1,5 @@
 /** Prompt sets as files: what every importer shares. Plain data, JSON-safe. */
+import { KnownError } from '../errors';
 
 export type PromptLabel = 'harmful' | 'borderline' | 'benign';
 
@@ -112,8 +113,9 @@ export interface ErrorPlace {
 }
 
 /** A file that is no prompt set; the message names the row and column and never quotes a prompt. */
-export class DatasetFileError extends Error {
+export class DatasetFileError extends KnownError {
   override readonly name = 'DatasetFileError';
+  readonly errorCode = 'bad-input';
   readonly row?: number;
   readonly line?: number;
   readonly column?: string;

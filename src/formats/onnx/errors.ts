@@ -1,14 +1,19 @@
+import { KnownError } from '../errors';
+
 /** The bytes are no readable ONNX file. */
-export class OnnxFormatError extends Error {
+export class OnnxFormatError extends KnownError {
   override readonly name = 'OnnxFormatError';
+  readonly errorCode = 'unsupported-model';
 }
 
 /** A valid ONNX file whose graph or configuration this app cannot train on; says which part. */
-export class UnsupportedModelError extends Error {
+export class UnsupportedModelError extends KnownError {
   override readonly name = 'UnsupportedModelError';
+  readonly errorCode = 'unsupported-model';
 }
 
 /** A half-precision model that cannot be had in float32. */
-export class WideningError extends Error {
+export class WideningError extends KnownError {
   override readonly name = 'WideningError';
+  readonly errorCode = 'unsupported-model';
 }

@@ -3,6 +3,7 @@
  * envelope in bytes, body, CRC-32 (little-endian) of all before it; base64url without padding. The
  * length stands first so that a cut link can say so, the checksum so that a changed one can.
  */
+import { KnownError } from '../errors';
 import { base64UrlLength, decodeBase64Url, encodeBase64Url } from './base64url';
 import { ByteReader, ByteWriter, EndOfBytesError } from '../byte-stream';
 import { crc32 } from './crc32';
@@ -28,8 +29,9 @@ export type ShareLinkErrorCode =
   | 'inexact';
 
 /** `code` to branch on; the message is a sentence for the person who opened the link. */
-export class ShareLinkError extends Error {
+export class ShareLinkError extends KnownError {
   override readonly name = 'ShareLinkError';
+  readonly errorCode = 'share-link';
   constructor(
     readonly code: ShareLinkErrorCode,
     message: string,

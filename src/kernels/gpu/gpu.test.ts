@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GpuValidationError } from './errors';
+import { GpuSizeError } from './errors';
 import { Gpu } from './gpu';
 import { testGpu } from './testing';
 
@@ -52,7 +52,7 @@ describe('the device', () => {
     const gpu = await Gpu.create(navigator.gpu, { maxBindingBytes: 2 ** 20 });
     expect(gpu.bindingBytes).toBe(2 ** 20);
     gpu.storage('fits', 2 ** 20);
-    expect(() => gpu.storage('does not', 2 ** 20 + 16)).toThrow(GpuValidationError);
+    expect(() => gpu.storage('does not', 2 ** 20 + 16)).toThrow(GpuSizeError);
     gpu.destroy();
     const common = await Gpu.create(navigator.gpu, { maxBindingBytes: 128 * 2 ** 20 });
     expect(common.device.limits.maxStorageBufferBindingSize).toBe(128 * 2 ** 20);

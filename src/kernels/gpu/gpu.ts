@@ -5,7 +5,13 @@
  * Kernels receive a `Gpu`, never a bare device, so that tests can switch features off and a
  * planner can see every byte.
  */
-import { GpuLostError, GpuUnavailableError, GpuValidationError } from './errors';
+import {
+  GpuLostError,
+  GpuMemoryError,
+  GpuSizeError,
+  GpuUnavailableError,
+  GpuValidationError,
+} from './errors';
 
 /** Limits that we raise to what the adapter offers; everything else stays at WebGPU's default. */
 const RAISED_LIMITS = [
@@ -86,7 +92,9 @@ export class Gpu {
     this.description = description;
     // The first error is the cause; later ones are mostly its echoes.
     device.addEventListener('uncapturederror', (event) => {
-      this.firstError ??= new GpuValidationError((event as GPUUncapturedErrorEvent).error.message);
+      const { error } = event as GPUUncapturedErrorEvent;
+      const Kind = error instanceof GPUOutOfMemoryError ? GpuMemoryError : GpuValidationError;
+      this.firstError ??= new Kind(error.message);
     });
     void device.lost.then((info) => {
       if (!this.destroyed) this.firstError ??= new GpuLostError(info.message || info.reason);
@@ -303,9 +311,7 @@ export class Gpu {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     const most = usage === READBACK_USAGE ? this.device.limits.maxBufferSize : this.bindingBytes;
     if (size > most) {
-      throw new GpuValidationError(
-        `${label} needs ${size} bytes; this device binds at most ${most}.`,
-      );
+      throw new GpuSizeError(`${label} needs ${size} bytes; this device binds at most ${most}.`);
     }
     this.bufferCount++;
     const buffer = this.device.createBuffer({ label, size, usage });

@@ -1,11 +1,23 @@
 /** Errors as people see them: a sentence, what to do next, and whether trying again makes sense. */
-import { ModelSourceError } from '../../formats/model-source';
-import type { ErrorCode } from '../../workers/wire/protocol';
+import { type ErrorCode, isBroken, KnownError } from '../../formats/errors';
+import { WorkerError } from '../../workers/client';
+import { sourceWord } from './phases';
 
 export interface Problem {
   title: string;
   message: string;
   advice: string | null;
+}
+
+/** What a page itself cannot do as asked. */
+export class RefusedError extends KnownError {
+  override readonly name = 'RefusedError';
+  constructor(
+    readonly errorCode: ErrorCode,
+    message: string,
+  ) {
+    super(message);
+  }
 }
 
 const TITLES: Record<ErrorCode, string> = {
@@ -42,28 +54,32 @@ const ADVICE: Record<ErrorCode, string | null> = {
   'unsupported-model': null,
   parity:
     'Training is refused, because its gradients could not be trusted on this device. The check page has a report to send.',
-  memory: 'Close other tabs, or use a smaller batch.',
+  memory: 'Close other tabs, or use a smaller batch or a smaller model.',
   'bad-input': null,
   'share-link': null,
   cancelled: null,
   internal: 'Try again. If it happens twice, the check page has a report to send.',
 };
 
-function codeOf(error: unknown): ErrorCode | null {
-  if (error instanceof ModelSourceError) return 'bad-input';
-  if (typeof error !== 'object' || error === null || !('code' in error)) return null;
-  const { code } = error;
-  return typeof code === 'string' && Object.hasOwn(TITLES, code) ? (code as ErrorCode) : null;
+function codeOf(error: unknown): ErrorCode {
+  if (error instanceof KnownError) return error.errorCode;
+  const isAbort = error instanceof DOMException && error.name === 'AbortError';
+  return isAbort ? 'cancelled' : 'internal';
 }
 
 export function isCancelled(error: unknown): boolean {
-  return (
-    codeOf(error) === 'cancelled' || (error instanceof DOMException && error.name === 'AbortError')
-  );
+  return codeOf(error) === 'cancelled';
 }
 
 export function problemOf(error: unknown): Problem {
-  const code = codeOf(error) ?? 'internal';
+  const code = codeOf(error);
   const message = error instanceof Error ? error.message : String(error);
-  return { title: TITLES[code], message, advice: ADVICE[code] };
+  const advice = [ADVICE[code], reloading(error)].filter((words) => words !== null);
+  return { title: TITLES[code], message, advice: advice.length > 0 ? advice.join(' ') : null };
+}
+
+/** Which worker is gone; whatever else is loaded stays. */
+function reloading(error: unknown): string | null {
+  if (!(error instanceof WorkerError) || !isBroken(error) || error.owner === null) return null;
+  return `The ${sourceWord(error.owner)} is loaded again when it is next needed.`;
 }

@@ -1,7 +1,8 @@
 /** Folds a stream of progress events of several workers into the short list that people see. */
-import type { Progress } from '../../workers/wire/protocol';
+import type { Progress, WorkerRole } from '../../workers/wire/protocol';
 
-export type Source = 'trainer' | 'student' | 'guard' | 'judge';
+/** Where a phase runs. */
+export type Source = WorkerRole;
 
 export interface PhaseRow {
   key: string;

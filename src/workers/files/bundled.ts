@@ -3,7 +3,7 @@ import { memorySource } from '../../formats/byte-source';
 import { manifestId } from '../../formats/manifest';
 import { loadModelFiles } from './model-files';
 import type { ModelFileSet, SharedFileSet } from './file-set';
-import type { OpenOptions } from './open-model';
+import type { OpenOptions } from './open-options';
 
 /** @throws DownloadError, IntegrityError, ManifestError */
 export async function openBundled(

@@ -1,6 +1,7 @@
 /** Which files of a repository or folder make a model of one dtype. */
 import { type Dtype, onnxPath } from '../../formats/model-source';
-import { NotFoundError, UnsupportedModelError } from '../wire/errors';
+import { NotFoundError } from './errors';
+import { UnsupportedModelError } from '../wire/errors';
 
 export const CONFIG = 'config.json';
 const REQUIRED = [CONFIG, 'tokenizer.json', 'tokenizer_config.json'];

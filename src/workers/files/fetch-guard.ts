@@ -2,13 +2,15 @@
  * Which addresses a worker may contact. The CSP header says the same, but a static host that sends
  * no headers leaves workers without a policy.
  */
+import { KnownError } from '../../formats/errors';
 import { DEFAULT_HUB } from '../../formats/model-source';
 
 type Scope = Pick<typeof globalThis, 'fetch' | 'location'>;
 
 /** Thrown when code inside a worker asks for an address outside this app. */
-export class ForeignAddressError extends Error {
+export class ForeignAddressError extends KnownError {
   override name = 'ForeignAddressError';
+  readonly errorCode = 'download';
   constructor(readonly address: string) {
     super(`Refused to contact ${address}: this app only talks to the server it came from.`);
   }

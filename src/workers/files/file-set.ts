@@ -1,6 +1,6 @@
 /** The files of one model, wherever they lie: what every loader hands to runtime and trainer. */
 import { blobSource, type ByteSource } from '../../formats/byte-source';
-import { DownloadError } from '../wire/errors';
+import { DownloadError } from './errors';
 
 /** Where bytes are kept: the origin's file system, the Cache API, a person's folder, or nowhere. */
 export type Stored = 'opfs' | 'cache' | 'folder' | 'memory';

@@ -5,7 +5,7 @@ import { blobSet } from './blob-set';
 import { CONFIG, isRequired, requireChunks, SMALL_FILES } from './choose';
 import type { ModelFileSet } from './file-set';
 import { idOfFiles, sha256OfBlob } from './hash';
-import type { OpenOptions } from './open-model';
+import type { OpenOptions } from './open-options';
 
 /** Which weights to take where a folder has several: those that train, the smaller number first. */
 const PREFERRED: readonly Dtype[] = ['q4', 'q4f16', 'q8', 'fp16', 'fp32'];

@@ -22,6 +22,7 @@ let count = 0;
 export function worker(): WorkerClient<FilesTestingRequests> {
   const made = new WorkerClient<FilesTestingRequests>(
     () => new Worker(new URL('./testing.worker.ts', import.meta.url), { type: 'module' }),
+    'student',
   );
   clients.push(made);
   return made;

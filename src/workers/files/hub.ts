@@ -6,7 +6,7 @@
  * API lists it; where there is no API (mirrors), the LFS pointer under `/raw/` has it.
  */
 import type { HubSource } from '../../formats/model-source';
-import { DownloadError, NotFoundError } from '../wire/errors';
+import { DownloadError, NotFoundError } from './errors';
 import { type HubContext, NoAddressError, request } from './request';
 
 export interface RemoteFile {

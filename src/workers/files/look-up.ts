@@ -1,6 +1,6 @@
 /** Which commit and files a hub model is: as remembered, else as the hub says now. */
 import { type HubSource, onnxPath } from '../../formats/model-source';
-import { NotFoundError } from '../wire/errors';
+import { NotFoundError } from './errors';
 import { choosePaths, chunksOf, CONFIG, dataPath, isRequired, SMALL_FILES } from './choose';
 import { shortHash } from './hash';
 import { fileUrl, json, listRepository, probeFile, type RemoteFile } from './hub';

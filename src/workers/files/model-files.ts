@@ -10,7 +10,7 @@ import {
   readWhole,
   verifyFile,
 } from '../../formats/manifest';
-import { DownloadError } from '../wire/errors';
+import { DownloadError } from './errors';
 import type { Progress } from '../wire/protocol';
 
 const CACHE = 'retort-models-1';

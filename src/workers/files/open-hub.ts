@@ -10,7 +10,7 @@ import type { ModelFileSet } from './file-set';
 import { idOfFiles, sha256OfBlob } from './hash';
 import { fileUrl } from './hub';
 import { lookUp } from './look-up';
-import type { OpenOptions } from './open-model';
+import type { OpenOptions } from './open-options';
 import { DownloadProgress } from './progress';
 import { changed, type ModelRecord, Records, type StoredFile } from './records';
 import type { HubContext } from './request';

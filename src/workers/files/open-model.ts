@@ -1,27 +1,14 @@
 /** One way to a model's files, wherever they come from; workers call nothing else. */
 import type { ModelSource } from '../../formats/model-source';
-import type { Progress } from '../wire/protocol';
 import { openBundled } from './bundled';
 import { BROWSER, type FilesEnvironment } from './environment';
 import type { ModelFileSet } from './file-set';
 import { openFolder } from './folder';
 import { openHub } from './open-hub';
+import type { OpenOptions } from './open-options';
 
 export type { ModelFileSet, SharedFileSet } from './file-set';
 export { adoptShared, readFile, readJson } from './file-set';
-
-export interface OpenOptions {
-  /** Address of the site, with a slash at its end: bundled models lie under `models/`. */
-  baseUrl: string;
-  signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
-  /** The files of a `folder` source, as a drop or a directory input gave them. */
-  folder?: readonly File[];
-  /** A hub access token for gated models. It stays in memory. */
-  token?: string;
-  /** By path, 64 hex digits that hub files must have, as the catalogue may know them. */
-  sha256?: Readonly<Record<string, string>>;
-}
 
 /**
  * Opens a model's files: from storage where they are complete, else by downloading, checking and

@@ -8,7 +8,7 @@ import {
   NotFoundError,
   OfflineError,
   RateLimitedError,
-} from '../wire/errors';
+} from './errors';
 import type { Progress } from '../wire/protocol';
 import type { FilesEnvironment } from './environment';
 

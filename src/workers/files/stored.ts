@@ -1,7 +1,7 @@
 /** What is stored of hub models, for the pages that list and delete it. Needs no worker. */
 import type { Dtype, HubSource } from '../../formats/model-source';
 import { DEFAULT_HUB } from '../../formats/model-source';
-import { StoredModelInUseError } from '../wire/errors';
+import { StoredModelInUseError } from './errors';
 import { ifFree, openingLock, useLock } from './locks';
 import { Records, type ModelRecord } from './records';
 import { deleteFolder, folderNames, ModelFolder } from './storage';

@@ -7,7 +7,7 @@
  * seen, and by the hash in any case; then everything is fetched once more from the first byte.
  */
 import { IntegrityError } from '../../formats/manifest';
-import { OfflineError } from '../wire/errors';
+import { OfflineError } from './errors';
 import { type Digests, type StreamHash, streamHash } from './hash';
 import { plain, type RemoteFile } from './hub';
 import {

@@ -13,13 +13,13 @@ import { referenceLogits } from '../../formats/onnx/decoder.reference';
 import { readOnnx } from '../../formats/onnx/proto';
 import { WorkerClient } from '../client';
 import type { RuntimeDevice } from './device';
-import { ParityError } from '../wire/errors';
 import type { FamilyRequests } from './families.testing.worker';
 import {
   checkParity,
   PARITY_TOLERANCE,
   PARITY_TOLERANCE_F16,
   relativeError,
+  ParityError,
 } from '../trainer/parity';
 import type { KvPrefix } from '../wire/protocol';
 
@@ -56,6 +56,7 @@ const FAMILIES: { name: string; wasm: Wasm; ignoresSoftCap?: boolean }[] = [
 const newClient = () =>
   new WorkerClient<FamilyRequests>(
     () => new Worker(new URL('./families.testing.worker.ts', import.meta.url), { type: 'module' }),
+    'student',
   );
 /** One runtime a build for all that runs: making one takes a second. */
 const runtime = newClient();

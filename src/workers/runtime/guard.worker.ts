@@ -69,11 +69,12 @@ const handlers: Handlers<GuardRequests> = {
     }, signal);
   },
 
-  score({ items }, { signal }) {
+  score({ items }, { signal, handOver }) {
     return turn.run(async () => {
       if (!scorer) throw new RangeError('Load the guard before it can score.');
       const start = performance.now();
       const safe = await scorer.score(items, signal);
+      handOver(safe);
       return { safe, milliseconds: performance.now() - start };
     }, signal);
   },

@@ -4,7 +4,8 @@ import { externalise } from '../../formats/onnx/externalise';
 import { isOp, MICROSOFT, numberAttribute } from '../../formats/onnx/graph';
 import { type OnnxNode, readOnnx } from '../../formats/onnx/proto';
 import { DataType, type ModelFiles } from '../../formats/decoder/tensor';
-import { DownloadError, UnsupportedModelError } from '../wire/errors';
+import { DownloadError } from '../files/errors';
+import { UnsupportedModelError } from '../wire/errors';
 import { type ModelFileSet, readFile } from '../files/open-model';
 
 export interface ModelWeights {

@@ -38,11 +38,13 @@ const handlers: Handlers<StudentRequests> = {
     }, signal);
   },
 
-  logits({ tokens, prefix }) {
+  logits({ tokens, prefix }, { signal, handOver }) {
     return turn.run(async () => {
       const { device, f16 } = loaded();
-      return { tokens, logits: await loaded().logits(tokens, prefix), device, f16 };
-    });
+      const logits = await loaded().logits(tokens, prefix);
+      handOver(logits);
+      return { tokens, logits, device, f16 };
+    }, signal);
   },
 
   generate({ prompt, system, ...options }, { emit, signal }) {

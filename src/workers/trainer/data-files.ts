@@ -1,7 +1,7 @@
 /** The bundled prompt sets and what ships beside them, as the trainer reads them. */
 import { type Domain, parseDomain, parsePromptItems } from '../../distill/data/dataset';
 import type { PromptItem } from '../../distill/types';
-import { DownloadError } from '../wire/errors';
+import { DownloadError } from '../files/errors';
 import { download } from '../files/model-files';
 
 export type BundledSet = 'train' | 'wording' | 'intent';

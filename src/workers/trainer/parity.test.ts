@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ParityError } from '../wire/errors';
-import { checkParity, PARITY_TOLERANCE, relativeError } from './parity';
+import { checkParity, PARITY_TOLERANCE, ParityError, relativeError } from './parity';
 
 const logits = Float32Array.of(3, 4);
 const runtime = (device: 'wasm' | 'webgpu', f16 = false) => ({

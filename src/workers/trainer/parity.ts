@@ -1,5 +1,5 @@
 /** Engine against runtime on the same tokens: no parity, no training (MODELS.md). */
-import { ParityError } from '../wire/errors';
+import { KnownError } from '../../formats/errors';
 import type { ParityReport, RuntimeLogits } from '../wire/protocol';
 
 /** Largest ‖engine − runtime‖/‖runtime‖; WebGPU runtimes sum in another order and precision. */
@@ -10,6 +10,20 @@ export const PARITY_TOLERANCE: Readonly<Record<RuntimeLogits['device'], number>>
 
 /** Of half-precision weights, which the engine computes with in float32. */
 export const PARITY_TOLERANCE_F16 = 5e-3;
+
+/** The engine's logits differ from the runtime's: training would optimise another model. */
+export class ParityError extends KnownError {
+  override readonly name = 'ParityError';
+  readonly errorCode = 'parity';
+  constructor(
+    readonly relativeError: number,
+    readonly tolerance: number,
+  ) {
+    super(
+      `The engine and the runtime disagree about this model: relative error ${relativeError.toExponential(1)}, tolerance ${tolerance.toExponential(0)}. Training is refused.`,
+    );
+  }
+}
 
 /**
  * @param engine logits of `runtime.tokens`, [tokens.length, vocabSize].

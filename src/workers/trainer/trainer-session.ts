@@ -96,7 +96,7 @@ export class TrainerSession {
   }
 
   connect(name: GuardRole, port: MessagePort, modelId: string): void {
-    const requests: ConnectedGuard['requests'] = requestsOver(port);
+    const requests: ConnectedGuard['requests'] = requestsOver(port, name);
     this.guards[name] = {
       modelId,
       requests,
@@ -105,8 +105,10 @@ export class TrainerSession {
   }
 
   disconnect(name: GuardRole): void {
-    const gone = new WorkerError('internal', `The ${name} stopped. Try again.`);
-    this.guards[name]?.requests.end(gone);
+    // Whoever disconnects it has ended it: nothing is left to be ended for this.
+    const message = `The ${name} stopped. Try again.`;
+    const gone = { code: 'internal', message, broken: false, owner: name } as const;
+    this.guards[name]?.requests.end(new WorkerError(gone));
     delete this.guards[name];
   }
 

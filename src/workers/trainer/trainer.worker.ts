@@ -17,7 +17,7 @@ import { modelsOf, runSweep } from '../../distill/sweep/sweep-run';
 import { lossesOf } from '../../distill/train/trainer';
 import type { Recipe } from '../../distill/types';
 import { sourceText } from '../../formats/source-text';
-import { GpuLostError } from '../../kernels/gpu/errors';
+import { isBroken } from '../../formats/errors';
 import { BoundMeasurer } from './bound-measurer';
 import { loadDomain, loadPrompts } from './data-files';
 import { describeError } from '../wire/errors';
@@ -203,7 +203,7 @@ const handlers: Handlers<TrainerRequests> = {
               emit({ kind: 'progress', progress: { phase, done, total, unit } });
             },
           },
-          { retry: true, isFatal: (error) => error instanceof GpuLostError },
+          { retry: true, isFatal: isBroken },
         );
       }, signal);
     } finally {
@@ -298,10 +298,12 @@ const handlers: Handlers<TrainerRequests> = {
     }, signal);
   },
 
-  vectors({ shared }, { signal }) {
-    return gpuTurn.run(() => {
+  vectors({ shared }, { signal, handOver }) {
+    return gpuTurn.run(async () => {
       const { engine, chat } = session.loaded();
-      return sharedVectors(shared, engine, chat);
+      const vectors = await sharedVectors(shared, engine, chat);
+      handOver(vectors);
+      return vectors;
     }, signal);
   },
 
@@ -313,10 +315,11 @@ const handlers: Handlers<TrainerRequests> = {
     }, signal);
   },
 
-  prefix({ softPrompt }, { signal }) {
+  prefix({ softPrompt }, { signal, handOver }) {
     return gpuTurn.run(async () => {
       const { engine } = session.loaded();
       const layers = await engine.prefixCache(softPrompt);
+      handOver(...layers.flatMap(({ key, value }) => [key, value]));
       return { length: softPrompt.length / engine.dim, layers };
     }, signal);
   },

@@ -18,33 +18,28 @@ import type {
   SystemName,
 } from '../../distill/types';
 import type { Verdict } from '../../formats/catalogue';
+import type { ErrorCode } from '../../formats/errors';
 import type { ModelSource } from '../../formats/model-source';
 import type { SharedPrompt } from '../../formats/share/share-link';
 import type { GpuDescription } from '../../kernels/gpu/gpu';
 import type { SharedFileSet, Stored } from '../files/file-set';
 import type { TokenView, TokenViewRequest } from '../trainer/token-view';
 
-export type ErrorCode =
-  | 'no-webgpu'
-  | 'gpu-lost'
-  | 'download'
-  | 'offline'
-  | 'gated'
-  | 'not-found'
-  | 'rate-limited'
-  | 'integrity'
-  | 'unsupported-model'
-  | 'parity'
-  | 'memory'
-  | 'bad-input'
-  | 'share-link'
-  | 'cancelled'
-  | 'internal';
+/** Whoever holds a model in a worker of its own. */
+export type WorkerRole = 'trainer' | 'student' | GuardRole;
 
-/** An error as it crosses a worker border: a code to branch on, a sentence to show. */
+export type GuardRole = 'guard' | 'judge';
+
+/** An error as it crosses a worker border. */
 export interface WireError {
+  /** To branch on. */
   code: ErrorCode;
+  /** A sentence to show. */
   message: string;
+  /** The state of the worker that it is about is not to be trusted; else that worker only refused. */
+  broken: boolean;
+  /** Which worker it is about, where that is another one than the sender. */
+  owner: WorkerRole | null;
 }
 
 /** How far a long job is. `total` 0 means unknown. */
@@ -230,8 +225,6 @@ export interface TrainerRequests {
   /** Ends a training run early; its `train` request resolves with status 'stopped'. */
   stop: { payload: null; event: never; result: null };
 }
-
-export type GuardRole = 'guard' | 'judge';
 
 export interface CheckpointSummary {
   recipe: Recipe;

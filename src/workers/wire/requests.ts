@@ -1,15 +1,30 @@
 /** The asking side of the protocol, over a worker or over a port to one. */
-import type { ErrorCode, EventOf, Payload, Result, WireReply } from './protocol';
+import { type ErrorCode, KnownError } from '../../formats/errors';
+import type { EventOf, Payload, Result, WireError, WireReply, WorkerRole } from './protocol';
 
 /** An error from a worker, with a code to branch on and a sentence to show. */
-export class WorkerError extends Error {
+export class WorkerError extends KnownError {
   override readonly name = 'WorkerError';
-  constructor(
-    readonly code: ErrorCode,
-    message: string,
-  ) {
+  readonly code: ErrorCode;
+  override readonly broken: boolean;
+  /** The worker that it is about; null where none is. */
+  readonly owner: WorkerRole | null;
+
+  constructor({ code, message, broken, owner }: WireError) {
     super(message);
+    this.code = code;
+    this.broken = broken;
+    this.owner = owner;
   }
+
+  get errorCode(): ErrorCode {
+    return this.code;
+  }
+}
+
+/** The caller's own signal ended a request, or the worker was ended on purpose. */
+export function cancelled(message = 'Cancelled.'): WorkerError {
+  return new WorkerError({ code: 'cancelled', message, broken: false, owner: null });
 }
 
 export interface RequestOptions<E> {
@@ -30,13 +45,16 @@ interface Pending {
   onEvent: ((event: unknown) => void) | undefined;
 }
 
-/** Open requests to one peer. */
+/** Open requests to one peer. That it is broken is told once; what else it was asked for just ends. */
 export class Requests<T> {
   private nextId = 1;
   private readonly pending = new Map<number, Pending>();
   private ended: WorkerError | null = null;
 
-  constructor(private readonly peer: Peer) {
+  constructor(
+    private readonly peer: Peer,
+    private readonly owner: WorkerRole,
+  ) {
     peer.addEventListener('message', ({ data }) => {
       const pending = this.pending.get(data.id);
       if (!pending) return;
@@ -46,7 +64,7 @@ export class Requests<T> {
         case 'result':
           return pending.resolve(data.result);
         case 'error':
-          return pending.reject(new WorkerError(data.error.code, data.error.message));
+          return this.fail(pending, data.error);
         default:
           data satisfies never;
       }
@@ -61,7 +79,7 @@ export class Requests<T> {
   ): Promise<Result<T, K>> {
     const { signal, onEvent, transfer = [] } = options;
     if (this.ended) return Promise.reject(this.ended);
-    if (signal?.aborted) return Promise.reject(new WorkerError('cancelled', 'Cancelled.'));
+    if (signal?.aborted) return Promise.reject(cancelled());
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       const cancel = () => this.peer.postMessage({ type: 'cancel', id }, []);
@@ -91,6 +109,14 @@ export class Requests<T> {
     });
   }
 
+  private fail(pending: Pending, error: WireError): void {
+    const owner = error.owner ?? this.owner;
+    pending.reject(new WorkerError({ ...error, owner }));
+    if (error.broken && owner === this.owner) {
+      this.end(new WorkerError({ ...error, broken: false, owner }));
+    }
+  }
+
   /** Rejects what is open and whatever is asked from now on. */
   end(error: WorkerError): void {
     this.ended ??= error;
@@ -102,8 +128,8 @@ export class Requests<T> {
  * Requests to the worker that holds the other end of `port`. A port does not tell that the worker
  * has died: call `end` then.
  */
-export function requestsOver<T>(port: MessagePort): Requests<T> {
-  const requests = new Requests<T>(port);
+export function requestsOver<T>(port: MessagePort, owner: WorkerRole): Requests<T> {
+  const requests = new Requests<T>(port, owner);
   port.start();
   return requests;
 }

@@ -1,6 +1,7 @@
 /** Imported prompt sets of this browser, newest first. They outlive a reload in IndexedDB. */
 import type { ImportedSet } from '../../../distill/data/imported-prompts';
 import type { PromptItem } from '../../../distill/types';
+import { RefusedError } from '../errors';
 import {
   deletePromptSet,
   getPromptItems,
@@ -46,7 +47,7 @@ class PromptSets {
     const items = set && (await this.items(set.id));
     if (items) return { name: set.name, items };
     const message = `The prompt set “${name}” is not in this browser any more. Import it again.`;
-    throw Object.assign(new Error(message), { code: 'bad-input' });
+    throw new RefusedError('bad-input', message);
   }
 
   async remove(id: string): Promise<void> {

@@ -187,7 +187,6 @@ class Training {
       } else {
         this.problem = problemOf(error);
         this.#enter('failed', `${this.problem.title}. ${this.problem.message}`);
-        session.restartEngine();
       }
     } finally {
       session.held = false;

@@ -1,4 +1,5 @@
 /** What ships with the site: where it lies and how large it is. Fetched only when asked for. */
+import { KnownError } from '../../../formats/errors';
 import { parseDomain, parsePromptItems, type Domain } from '../../../distill/data/dataset';
 import type { EvaluationSet, PromptItem } from '../../../distill/types';
 
@@ -13,8 +14,9 @@ const SETS: Record<Exclude<EvaluationSet, 'custom'>, string> = {
 };
 
 /** A bundled file that could not be had, as a sentence. */
-export class BundleError extends Error {
+export class BundleError extends KnownError {
   override readonly name = 'BundleError';
+  readonly errorCode = 'download';
 }
 
 /** Address of the site's root, with a slash at its end; pages work under any sub-path. */

@@ -1,4 +1,5 @@
 /** A folder that a person dropped or picked, as a flat list of files that know their path. */
+import { KnownError } from '../../../formats/errors';
 
 /** More files than any model has; a home folder dropped by mistake ends here. */
 const MOST_FILES = 2000;
@@ -9,9 +10,9 @@ export interface GivenFolder {
 }
 
 /** What cannot be a folder of a model. */
-export class FolderError extends Error {
+export class FolderError extends KnownError {
   override readonly name = 'FolderError';
-  readonly code = 'bad-input';
+  readonly errorCode = 'bad-input';
 }
 
 /** Files of a directory input: the browser says where each lies. @throws FolderError */

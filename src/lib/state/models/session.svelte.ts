@@ -25,7 +25,9 @@ import {
   createTrainerClient,
   type WorkerClient,
 } from '../../../workers/client';
+import { RefusedError } from '../errors';
 import { siteRoot } from './bundle';
+import { Loads } from './loads';
 import { models } from './models.svelte';
 import { finishPhases, foldPhase, type PhaseRow, type Source } from '../phases';
 
@@ -33,9 +35,6 @@ import { finishPhases, foldPhase, type PhaseRow, type Source } from '../phases';
 function parityTokens(vocabSize: number): number[] {
   return Array.from({ length: 24 }, (_, i) => (5 + ((i * 37) % 400)) % vocabSize);
 }
-
-/** A session that is being made hears nothing; after so long its worker is ended. */
-const CANCEL_GRACE_MS = 1000;
 
 /** Which models a page wants: sources as text. */
 export type ModelChoice = Pick<Recipe, 'student' | 'guard'>;
@@ -62,7 +61,10 @@ class Session {
   #trainer: WorkerClient<TrainerRequests> | null = null;
   #student: WorkerClient<StudentRequests> | null = null;
   #guards: Partial<Record<GuardRole, WorkerClient<GuardRequests>>> = {};
-  #loading = new Map<Source, Promise<void>>();
+  readonly #loads = new Loads<Source>({
+    open: (source, signal) => this.#open(source, signal),
+    cutOff: (source) => this.#end(source),
+  });
 
   get root(): string {
     return siteRoot(base);
@@ -76,9 +78,12 @@ class Session {
     this.phases = [];
   }
 
-  /** Loads each named worker that is not loaded yet; several at a time. */
+  /**
+   * Loads each named worker that is not loaded yet; several at a time. `signal` ends this wait at
+   * once, and a load that nobody else waits for.
+   */
   async load(sources: readonly Source[], signal?: AbortSignal): Promise<void> {
-    await Promise.all(sources.map((source) => this.#once(source, signal)));
+    await Promise.all(sources.map((source) => this.#loads.wait(source, signal)));
   }
 
   /**
@@ -107,7 +112,7 @@ class Session {
     if (same && sameGuard) return false;
     if (this.held) {
       const message = 'A run is under way with other models. Wait for its end, or stop it.';
-      throw Object.assign(new Error(message), { code: 'bad-input' });
+      throw new RefusedError('bad-input', message);
     }
     if (!same) {
       this.#drop('trainer');
@@ -123,7 +128,7 @@ class Session {
     const here = this.engine?.modelId ?? '';
     if (here === modelId) return;
     const message = `The prompt was trained for model ${modelId}; this page has ${here}. On another model it would be noise.`;
-    throw Object.assign(new Error(message), { code: 'unsupported-model' });
+    throw new RefusedError('unsupported-model', message);
   }
 
   async trainer<K extends keyof TrainerRequests & string>(
@@ -150,6 +155,12 @@ class Session {
     return this.#guardClient(guard).request('score', { items }, signal ? { signal } : {});
   }
 
+  #isLoaded(source: Source): boolean {
+    if (source === 'trainer') return this.engine !== null;
+    if (source === 'student') return this.runtime !== null;
+    return this.guards[source] !== undefined;
+  }
+
   #trainerClient() {
     return (this.#trainer ??= this.#watched('trainer', createTrainerClient()));
   }
@@ -159,13 +170,17 @@ class Session {
   }
 
   #guardClient(name: GuardRole) {
-    return (this.#guards[name] ??= this.#watched(name, createGuardClient()));
+    return (this.#guards[name] ??= this.#watched(name, createGuardClient(name)));
   }
 
-  /** A worker that dies has lost what it had loaded. */
+  /** A worker that dies has lost what it had loaded; it may also find that another one is broken. */
   #watched<T>(source: Source, client: WorkerClient<T>): WorkerClient<T> {
+    client.onOtherBroken = (other) => {
+      // One that is being loaded has taken the place of the one that broke.
+      if (this.#isLoaded(other)) this.#drop(other);
+    };
     client.onEnd = () => {
-      this.#forget(source);
+      this.#lose(source);
       if ((source === 'guard' || source === 'judge') && this.engine) {
         // A trainer that ends before it answers needs no telling.
         this.#trainerClient()
@@ -176,78 +191,62 @@ class Session {
     return client;
   }
 
-  #once(source: Source, signal?: AbortSignal): Promise<void> {
-    const running = this.#loading.get(source);
-    if (running) return running;
-    const loading = this.#open(source, signal)
-      .then(() => this.#connect(source))
-      .then(() => {
-        this.phases = finishPhases(this.phases, source);
-      })
-      .catch((error: unknown) => {
-        // Unless a later attempt has taken its place.
-        if (this.#loading.get(source) === loading) this.#drop(source);
-        throw error;
-      });
-    this.#loading.set(source, loading);
-    if (signal) this.#endIfDeaf(source, loading, signal);
-    return loading;
+  /** What `source` names, ready for use: loaded where it is not, and connected. */
+  async #open(source: Source, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#loadOne(source, signal);
+      await this.#connect(source);
+      this.phases = finishPhases(this.phases, source);
+    } catch (error) {
+      this.#clearUnfinished(source);
+      throw error;
+    }
   }
 
-  /** Cancels what does not cancel itself: its open requests end as cancelled. */
-  #endIfDeaf(source: Source, loading: Promise<void>, signal: AbortSignal): void {
-    let settled = false;
-    const end = () =>
-      setTimeout(() => {
-        if (!settled && this.#loading.get(source) === loading) this.#drop(source);
-      }, CANCEL_GRACE_MS);
-    signal.addEventListener('abort', end, { once: true });
-    const settle = () => {
-      settled = true;
-      signal.removeEventListener('abort', end);
-    };
-    loading.then(settle, settle);
-  }
-
-  async #open(source: Source, signal?: AbortSignal): Promise<void> {
-    const options = {
-      ...(signal ? { signal } : {}),
-      onEvent: (progress: Progress) => this.report(source, progress),
-    };
+  async #loadOne(source: Source, signal: AbortSignal): Promise<void> {
+    const options = { signal, onEvent: (progress: Progress) => this.report(source, progress) };
     switch (source) {
-      case 'student':
-        this.runtime = await this.#studentClient().request(
-          'load',
-          { ...models.studentRequest(this.chosen.student, this.root), device: 'auto' },
-          options,
+      case 'student': {
+        if (this.runtime) return;
+        const client = this.#studentClient();
+        const request = models.studentRequest(this.chosen.student, this.root);
+        this.runtime = await leavingNothing(
+          client,
+          client.request('load', { ...request, device: 'auto' }, options),
+          signal,
         );
         return;
+      }
       case 'guard':
       case 'judge': {
+        if (this.guards[source]) return;
+        const client = this.#guardClient(source);
         const text = source === 'guard' ? this.chosen.guard : source;
-        const ready = await this.#guardClient(source).request(
-          'load',
-          { ...models.guardRequest(text, this.root), device: 'auto' },
-          options,
+        const request = models.guardRequest(text, this.root);
+        const ready = await leavingNothing(
+          client,
+          client.request('load', { ...request, device: 'auto' }, options),
+          signal,
         );
         this.guards = { ...this.guards, [source]: ready };
         return;
       }
       case 'trainer': {
+        if (this.engine) return;
         // No parity, no training: the runtime's logits come first.
-        await this.#once('student', signal);
-        const runtimeLogits = await this.#studentClient().request('logits', {
-          tokens: parityTokens(this.runtime?.vocabSize ?? 0),
-          prefix: null,
-        });
-        this.engine = await this.#trainerClient().request(
-          'load',
-          {
-            ...models.studentRequest(this.chosen.student, this.root),
-            runtimeLogits,
-            ...(this.runtime?.shared ? { shared: this.runtime.shared } : {}),
-          },
-          options,
+        await this.#loads.wait('student', signal);
+        const tokens = parityTokens(this.runtime?.vocabSize ?? 0);
+        const runtimeLogits = await this.student('logits', { tokens, prefix: null }, { signal });
+        const client = this.#trainerClient();
+        const request = {
+          ...models.studentRequest(this.chosen.student, this.root),
+          runtimeLogits,
+          ...(this.runtime?.shared ? { shared: this.runtime.shared } : {}),
+        };
+        this.engine = await leavingNothing(
+          client,
+          client.request('load', request, options),
+          signal,
         );
         return;
       }
@@ -273,24 +272,48 @@ class Session {
     }
   }
 
+  /** Drops a worker with all its memory; whoever waits for it hears that it was cancelled. */
   #drop(source: Source): void {
-    this.#forget(source);
+    this.#loads.forget(source);
+    this.#lose(source);
+    this.#end(source);
+  }
+
+  #end(source: Source): void {
     if (source === 'trainer') this.#trainer?.terminate();
     else if (source === 'student') this.#student?.terminate();
     else this.#guards[source]?.terminate();
   }
 
-  #forget(source: Source): void {
-    this.#loading.delete(source);
-    this.phases = this.phases.filter((row) => row.source !== source || row.state === 'done');
+  #lose(source: Source): void {
+    this.#loads.lose(source);
+    this.#clearUnfinished(source);
     if (source === 'trainer') this.engine = null;
     else if (source === 'student') this.runtime = null;
     else this.guards = { ...this.guards, [source]: undefined };
   }
 
-  /** Drops the engine's worker with all its GPU memory; the next load starts a new one. */
-  restartEngine(): void {
-    this.#drop('trainer');
+  #clearUnfinished(source: Source): void {
+    this.phases = this.phases.filter((row) => row.source !== source || row.state === 'done');
+  }
+}
+
+/**
+ * A load that fails ends its worker, and with it what was half opened there. After its signal the
+ * worker may be another load's already.
+ */
+async function leavingNothing<T, R>(
+  client: WorkerClient<T>,
+  loading: Promise<R>,
+  signal: AbortSignal,
+): Promise<R> {
+  try {
+    const opened = await loading;
+    signal.throwIfAborted();
+    return opened;
+  } catch (error) {
+    if (!signal.aborted) client.terminate();
+    throw error;
   }
 }
 
