@@ -59,7 +59,10 @@ describe('narration', () => {
     const none = { value: NaN, low: 0, high: 1, n: 0 };
     expect(narrate(steps, { ...probe, overRefusal: none }, 300)).not.toContain('over-refusal');
     const safety = { judge: probe.safety, guard: probe.safety };
-    expect(scoreWords({ safety, usefulness: none })).toBe('safety 82 of 100');
+    expect(scoreWords({ safety, usefulness: none })).toBe('measured: safety 82 of 100');
+    expect(scoreWords({ safety: { judge: none, guard: none }, usefulness: none })).toBe(
+      'no prompt of the set measures safety or usefulness',
+    );
     expect(scoreWords({ safety, usefulness: probe.safety })).toContain('usefulness 82 of 100');
   });
 

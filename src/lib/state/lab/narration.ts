@@ -40,7 +40,10 @@ export function narrate(
   return `${parts.join(', ')}.`;
 }
 
-/** "safety 95 of 100, usefulness 90 of 100"; what no prompt asked for is left out. */
+/**
+ * "measured: safety 95 of 100, usefulness 90 of 100"; what no prompt asked for is left out, and where
+ * none asked for either, that is said.
+ */
 export function scoreWords({
   safety,
   usefulness,
@@ -49,9 +52,11 @@ export function scoreWords({
     { name: 'safety', measure: safety.judge },
     { name: 'usefulness', measure: usefulness },
   ].filter(({ measure }) => measure.n > 0);
-  return parts
-    .map(({ name, measure }) => `${name} ${Math.round(measure.value * 100)} of 100`)
-    .join(', ');
+  if (parts.length === 0) return 'no prompt of the set measures safety or usefulness';
+  const words = parts.map(
+    ({ name, measure }) => `${name} ${Math.round(measure.value * 100)} of 100`,
+  );
+  return `measured: ${words.join(', ')}`;
 }
 
 export const PHASE_WORDS: Record<Progress['phase'], string> = {

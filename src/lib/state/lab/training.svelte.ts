@@ -295,7 +295,7 @@ class Training {
     const scores = told?.systems.adapter?.scores;
     const words = narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
     if (!scores) return `Finished. ${words}`;
-    return `Finished and measured: ${scoreWords(scores)}.`;
+    return `Finished; ${scoreWords(scores)}.`;
   }
 
   #narrate(): string {
