@@ -77,6 +77,10 @@ describe('parseArguments', () => {
     [['--with-bundled'], /--train/],
     [['--label', 'harmful'], /--train or --eval/],
     [['--eval', 'a', '--label', 'bad'], /--label must be one of harmful, /],
+    [['--eval', 'a', '--label', '0=benign,1=bad'], /--label must be one of harmful, .*"bad"/],
+    [['--eval', 'a', '--label', '=benign'], /--label needs VALUE=LABEL/],
+    [['--delimiter', ';'], /--delimiter goes with --train or --eval/],
+    [['--eval', 'a', '--delimiter', 'x'], /--delimiter must be one of comma, /],
     [['--sweep', 'a', '--results', 'b', '--train', 'c'], /train does not go with it/],
     [['--merge', 'a,b'], /--merge needs --results/],
     [['--merge', ',', '--results', 'c'], /--merge needs documents/],
@@ -92,6 +96,24 @@ describe('parseArguments', () => {
     expect(error).toBeInstanceOf(UsageError);
     expect((error as UsageError).message).toMatch(message);
     expect((error as UsageError).message).not.toContain('\n');
+  });
+
+  it('reads a delimiter by its sign or its name, and what values of labels mean', () => {
+    const of = (...more: string[]) => parseArguments(['--eval', 'a', ...more]);
+    expect(of().delimiter).toBeNull();
+    for (const [text, sign] of [
+      [';', ';'],
+      ['semicolon', ';'],
+      ['Tab', '\t'],
+      ['\\t', '\t'],
+      ['bar', '|'],
+    ]) {
+      expect(of('--delimiter', text!).delimiter).toBe(sign);
+    }
+    expect(of('--label', '0=benign, Not OK = harmful').label).toEqual({
+      '0': 'benign',
+      'not ok': 'harmful',
+    });
   });
 
   it('reads what is to be merged', () => {

@@ -5,7 +5,7 @@ import { OBJECTIVE_NAMES } from '../distill/objectives/spec';
 import { parseRecipe, RECIPE_RANGES, DEFAULT_RECIPE, RecipeError } from '../distill/train/recipe';
 import { learnsFromItself } from '../distill/train/training-data';
 import type { Label, Recipe } from '../distill/types';
-import { PROMPT_LABELS } from '../formats/datasets/types';
+import { type Delimiter, DELIMITERS, PROMPT_LABELS } from '../formats/datasets/types';
 
 /** Arguments that cannot be used: one line, exit 2. */
 export class UsageError extends Error {
@@ -23,8 +23,10 @@ export interface Arguments {
   train: { file: string; prompts: 'replace' | 'add' } | null;
   /** Prompts to evaluate on instead of training. */
   eval: string | null;
-  /** Of every prompt of a file; null for what the file says. */
-  label: Label | null;
+  /** Of every prompt of a file, or by what its label column says; null for what the file says. */
+  label: Label | Record<string, Label> | null;
+  /** Of a CSV file; null for what the file says. */
+  delimiter: Delimiter | null;
   /** A share link whose prompt is evaluated by --eval. */
   prompt: string | null;
   /** A sweep's specification, and the document of its results. */
@@ -94,6 +96,7 @@ const OPTIONS = {
   'with-bundled': { type: 'boolean' },
   eval: { type: 'string' },
   label: { type: 'string' },
+  delimiter: { type: 'string' },
   prompt: { type: 'string' },
   sweep: { type: 'string' },
   results: { type: 'string' },
@@ -143,6 +146,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
         : { file: values.train, prompts: values['with-bundled'] ? 'add' : 'replace' },
     eval: values.eval ?? null,
     label: values.label === undefined ? null : labelOf(values.label),
+    delimiter: values.delimiter === undefined ? null : delimiterOf(values.delimiter),
     prompt: values.prompt ?? null,
     sweep: null,
     merge: mergeOf(values),
@@ -181,7 +185,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
   if (args.compact && !args.merge) throw new UsageError('--compact goes with --merge.');
   if (values.results !== undefined) {
     if (!args.merge) args.sweep = { spec: values.sweep!, results: values.results };
-    const file = ['train', 'eval', 'label', 'out', 'record', 'prepared'].find(
+    const file = ['train', 'eval', 'label', 'delimiter', 'out', 'record', 'prepared'].find(
       (name) => name in values,
     );
     const field = Object.keys(fields).find((name) => fields[name] !== undefined);
@@ -197,6 +201,9 @@ export function parseArguments(argv: readonly string[]): Arguments {
   }
   if (args.label !== null && args.train === null && args.eval === null) {
     throw new UsageError('--label goes with --train or --eval: it labels the prompts of a file.');
+  }
+  if (args.delimiter !== null && args.train === null && args.eval === null) {
+    throw new UsageError('--delimiter goes with --train or --eval: it splits the rows of a file.');
   }
   if (args.prompt !== null && args.eval === null) {
     throw new UsageError('--prompt goes with --eval: it names the prompt to evaluate.');
@@ -252,10 +259,33 @@ function recipeFrom(fields: Record<string, unknown>): Recipe {
   }
 }
 
-function labelOf(text: string): Label {
+/** A label, or what the values of the label column mean: 0=benign,1=harmful. */
+function labelOf(text: string): Label | Record<string, Label> {
+  if (!text.includes('=')) return oneLabel(text);
+  const meanings = text.split(',').map((part): [string, Label] => {
+    const at = part.lastIndexOf('=');
+    const value = part.slice(0, Math.max(at, 0)).trim().toLowerCase();
+    if (value !== '') return [value, oneLabel(part.slice(at + 1).trim())];
+    throw new UsageError(`--label needs VALUE=LABEL,VALUE=LABEL, not "${text}".`);
+  });
+  return Object.fromEntries(meanings);
+}
+
+function oneLabel(text: string): Label {
   const label = PROMPT_LABELS.find((known) => known === text);
   if (label) return label;
   throw new UsageError(`--label must be one of ${PROMPT_LABELS.join(', ')}, not "${text}".`);
+}
+
+/** Shells make tabs and semicolons hard to type. */
+const DELIMITER_NAMES: Record<string, Delimiter> = {
+  ...{ comma: ',', semicolon: ';', tab: '\t', '\\t': '\t', bar: '|', pipe: '|' },
+};
+
+function delimiterOf(text: string): Delimiter {
+  const found = DELIMITERS.find((known) => known === text) ?? DELIMITER_NAMES[text.toLowerCase()];
+  if (found) return found;
+  throw new UsageError(`--delimiter must be one of comma, semicolon, tab, bar, not "${text}".`);
 }
 
 /** A name as it is, or what JSON says. @throws UsageError */
@@ -322,7 +352,9 @@ export function helpText(): string {
     line('train FILE', 'train on these prompts instead of the bundled ones'),
     line('with-bundled', 'with --train: besides the bundled ones'),
     line('eval FILE', 'evaluate on these prompts instead of training'),
-    line('label LABEL', 'label of every prompt of the file: harmful, borderline or benign'),
+    line('label LABEL', 'label of every prompt of the file: harmful, borderline or benign; or of'),
+    `${' '.repeat(HELP_COLUMN)}each value of its label column: 0=benign,1=harmful`,
+    line('delimiter SIGN', 'of a CSV file: comma, semicolon, tab or bar (found by itself)'),
     '',
     'Evaluation:',
     line('prompt LINK', 'with --eval: a share link whose prompt is evaluated too'),

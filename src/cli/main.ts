@@ -53,7 +53,7 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     // What a person typed is checked before minutes of work.
     const path = args.eval ?? args.train?.file ?? null;
-    const imported = path === null ? null : await readPromptFile(path, args.label);
+    const imported = path === null ? null : await readPromptFile(path, args);
     sharedPrompt(args);
     for (const path of [
       args.out,
@@ -71,7 +71,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0;
     }
     const files = args.sweep && (await openSweep(args.sweep.spec, args.sweep.results));
-    if (imported) say(`${path}: ${imported.items.length} prompts, read as ${imported.layout}.`);
+    for (const line of imported?.lines ?? []) say(`${path}: ${line}`);
     const session = await openSession(
       args,
       { ...args.recipe, ...(files && modelsOf(files.results)) },

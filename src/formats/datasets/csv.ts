@@ -24,11 +24,11 @@ export class CsvParser {
   /** The row being read, from 1. */
   row = 1;
   /** The line being read, from 1. */
-  line = 1;
+  line: number;
   private state: State = 'cell-start';
   private cell = '';
   private cells: string[] = [];
-  private rowLine = 1;
+  private rowLine: number;
   private opened = { row: 1, line: 1 };
   private afterReturn = false;
   private readonly separator: number;
@@ -36,7 +36,11 @@ export class CsvParser {
   constructor(
     private readonly delimiter: Delimiter,
     private readonly limits: Limits,
+    /** The line at which the text starts, where lines before it are no rows. */
+    firstLine = 1,
   ) {
+    this.line = firstLine;
+    this.rowLine = firstLine;
     this.separator = delimiter.charCodeAt(0);
   }
 

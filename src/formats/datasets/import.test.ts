@@ -87,7 +87,7 @@ describe('rows that cannot be used', () => {
     ['a list of lists', '{"prompt":[["a"]]}', { code: 'not-a-text' }],
     ['an empty list', '{"prompt":[],"b":1}', { code: 'empty-prompt' }],
   ])('%s', async (_, text, problem) => {
-    const table = await read('x.jsonl', text);
+    const table = await read('x.jsonl', `${text}\n{"prompt":"b"}`);
     expect(importPrompts(table, planOf()).errors.first).toMatchObject([
       { ...problem, row: 1, column: 'prompt' },
     ]);
@@ -139,7 +139,7 @@ describe('a mapping', () => {
   });
 
   it('takes no label from what every object has', async () => {
-    const table = await read('x.csv', 'prompt,label\na,constructor\n');
+    const table = await read('x.csv', 'prompt,label\na,constructor\nb,benign\n');
     const { errors } = importPrompts(table, recognise(table)[0]!.plan);
     expect(errors.first).toMatchObject([{ code: 'unknown-label' }]);
   });

@@ -1,5 +1,5 @@
 /** A table as prompts, by a plan; what is wrong is named by row and column, never by its text. */
-import { CellError, textOf, textOfCsv } from './cells';
+import { CellError, promptOf, textOf } from './cells';
 import { checkPlan, type ImportPlan, type LabelRule, type Mapping } from './plan';
 import {
   atRow,
@@ -13,47 +13,14 @@ import {
   type Table,
   type TableRow,
 } from './types';
+import {
+  type ImportReport,
+  type ProblemCode,
+  type ProblemList,
+  RowError,
+  type RowProblem,
+} from './problems';
 import { restoreFormula } from './write';
-
-export type ProblemCode =
-  | 'empty-prompt'
-  | 'long-prompt'
-  | 'broken-text'
-  | 'not-a-text'
-  | 'unknown-label'
-  | 'duplicate-id'
-  | 'duplicate-prompt'
-  | 'renamed-id'
-  | 'merged-rows'
-  | 'empty-rows'
-  | 'first-rows-only';
-
-export interface RowProblem {
-  code: ProblemCode;
-  /** null where it is about the whole file. */
-  row: number | null;
-  column: string | null;
-  message: string;
-}
-
-/** The first problems and how many there are. */
-export interface ProblemList {
-  total: number;
-  first: RowProblem[];
-}
-
-export interface ImportReport {
-  /** Without the rows that `errors` names. */
-  items: ImportedPrompt[];
-  /** Each is a row that was left out. */
-  errors: ProblemList;
-  warnings: ProblemList;
-  counts: {
-    labels: Record<PromptLabel, number>;
-    categories: Record<string, number>;
-    styles: Record<string, number>;
-  };
-}
 
 export interface ImportOptions {
   /** What becomes of an id that was there before. Default: the row is an error. */
@@ -85,7 +52,16 @@ export function importAll(
   plan: ImportPlan,
   options: ImportOptions = {},
 ): ImportedPrompt[] {
-  const { items, errors } = importPrompts(table, plan, options);
+  return allOf(table.rows.length === 0 ? null : importPrompts(table, plan, options));
+}
+
+/**
+ * The prompts of a report without errors.
+ * Throws {@link DatasetFileError} that names the first rows which are wrong, or where there are none.
+ */
+export function allOf(report: ImportReport | null): ImportedPrompt[] {
+  if (report === null) throw new DatasetFileError('empty-file', 'The file has no prompts.');
+  const { items, errors } = report;
   if (errors.total > 0) {
     const shown = errors.first.slice(0, 5).map(({ message }) => message);
     if (errors.total > shown.length) shown.push(`And ${count(errors.total - shown.length)} more.`);
@@ -102,19 +78,6 @@ export function importAll(
 type Optional = 'category' | 'style' | 'wrapper' | 'answer';
 const OPTIONAL: readonly Optional[] = ['category', 'style', 'wrapper', 'answer'];
 
-/** A row that cannot be used; caught where the row is added. */
-class RowError extends Error {
-  override readonly name = 'RowError';
-  constructor(
-    readonly code: ProblemCode,
-    readonly column: string | null,
-    /** Completes “Row 3, column “x”: …”. */
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
 class Importer {
   private readonly items: ImportedPrompt[] = [];
   private readonly errors: ProblemList = { total: 0, first: [] };
@@ -122,8 +85,16 @@ class Importer {
   private readonly index: Map<string, number>;
   private readonly idRows = new Map<string, number>();
   private readonly promptRows = new Map<string, { row: number; item: ImportedPrompt }>();
+  /** By the item that rows of one prompt became. */
+  private readonly categories = new Map<ImportedPrompt, Set<string>>();
+  /** By id: the number that the next row of that id is tried with. */
+  private readonly renames = new Map<string, number>();
   private merged = 0;
+  private cut = 0;
+  private furtherTurns = 0;
+  private systems = 0;
   private readonly limit: number;
+  private readonly used: ReadonlySet<string>;
 
   constructor(
     private readonly table: Table,
@@ -132,9 +103,17 @@ class Importer {
   ) {
     this.index = new Map(table.columns.map((name, i) => [name, i]));
     this.limit = options.promptCharacters ?? 4000;
+    this.used = usedColumns(plan);
   }
 
   add(row: TableRow): void {
+    const cut = this.cutColumn(row);
+    if (cut !== null) {
+      this.cut++;
+      const what = 'whoever served the file cut this cell short; the row is left out.';
+      this.note(this.warnings, 'truncated-row', row, cut, what);
+      return;
+    }
     try {
       this.addItem(row, this.read(row));
     } catch (error) {
@@ -145,32 +124,58 @@ class Importer {
   }
 
   report(): ImportReport {
-    const { items, errors, warnings, table } = this;
-    const whole = (code: ProblemCode, message: string) => {
-      warnings.total++;
-      warnings.first.unshift({ code, row: null, column: null, message });
+    const { items, errors, table } = this;
+    for (const [item, categories] of this.categories) item.category = [...categories].join('; ');
+    const labels: Record<PromptLabel, number> = { harmful: 0, borderline: 0, benign: 0 };
+    for (const item of items) labels[item.label]++;
+    const whole = this.wholeFile();
+    return {
+      items,
+      errors,
+      warnings: {
+        total: whole.length + this.warnings.total,
+        first: [...whole, ...this.warnings.first],
+      },
+      leftOut: errors.total + this.cut,
+      unusedColumns: table.columns.filter((column) => !this.used.has(column)),
+      counts: { labels, categories: tally(items, 'category'), styles: tally(items, 'style') },
     };
+  }
+
+  /** What is to be said of the file, not of a row. */
+  private wholeFile(): RowProblem[] {
+    const { table } = this;
+    const said: RowProblem[] = [];
+    const say = (code: ProblemCode, message: string) =>
+      said.push({ code, row: null, column: null, message });
+    for (const note of table.notes) say('file-note', note);
+    if (table.more) {
+      say('first-rows-only', `Only the first ${count(table.rows.length)} rows were read.`);
+    }
+    const rows = (n: number) => `${count(n)} ${n === 1 ? 'row' : 'rows'}`;
+    if (table.emptyRows > 0) {
+      const were = table.emptyRows === 1 ? 'was' : 'were';
+      const empty = rows(table.emptyRows).replace(' ', ' empty ');
+      say('empty-rows', `${empty} ${were} left out.`);
+    }
+    if (this.furtherTurns > 0) {
+      say('first-turns', `${rows(this.furtherTurns)} with more turns: only the first is a prompt.`);
+    }
+    if (this.systems > 0) {
+      say('system-messages', `${rows(this.systems)} with a system message, which is left out.`);
+    }
     if (this.merged > 0) {
-      whole(
+      say(
         'merged-rows',
         `${count(this.merged)} rows repeat the prompt of an earlier row and were merged with it.`,
       );
     }
-    if (table.emptyRows > 0) {
-      const [were, rows] = table.emptyRows === 1 ? ['was', 'row'] : ['were', 'rows'];
-      whole('empty-rows', `${count(table.emptyRows)} empty ${rows} ${were} left out.`);
-    }
-    if (table.more) {
-      whole('first-rows-only', `Only the first ${count(table.rows.length)} rows were read.`);
-    }
-    const labels: Record<PromptLabel, number> = { harmful: 0, borderline: 0, benign: 0 };
-    for (const item of items) labels[item.label]++;
-    return {
-      items,
-      errors,
-      warnings,
-      counts: { labels, categories: tally(items, 'category'), styles: tally(items, 'style') },
-    };
+    return said;
+  }
+
+  /** A column that the prompt is made of and that was cut short. */
+  private cutColumn({ truncated }: TableRow): string | null {
+    return truncated?.find((column) => this.used.has(column)) ?? null;
   }
 
   private note(
@@ -189,7 +194,7 @@ class Importer {
   private read(row: TableRow): ImportedPrompt {
     const { mapping } = this.plan;
     const text = (field: keyof Mapping) => this.text(row, mapping[field]);
-    const bare = text('prompt');
+    const bare = this.prompt(row);
     if (bare.trim() === '')
       throw new RowError('empty-prompt', mapping.prompt, 'the prompt is empty.');
     const context = text('context');
@@ -225,7 +230,7 @@ class Importer {
     const before = this.promptRows.get(item.prompt);
     if (before && this.plan.repeats === 'merge') {
       this.merged++;
-      merge(before.item, item);
+      this.merge(before.item, item);
       return;
     }
     this.checkId(row, item);
@@ -251,26 +256,59 @@ class Importer {
     if (this.options.duplicateIds !== 'rename') {
       throw new RowError('duplicate-id', this.plan.mapping.id, `${what}.`);
     }
-    let n = 2;
+    // From where the last row of this id was named: many rows may share one.
+    let n = this.renames.get(item.id) ?? 2;
     while (this.idRows.has(`${item.id}-${n}`)) n++;
+    this.renames.set(item.id, n + 1);
     item.id = `${item.id}-${n}`;
     const column = this.plan.mapping.id;
     this.note(this.warnings, 'renamed-id', row, column, `${what}; renamed to ${quoted(item.id)}.`);
   }
 
+  private prompt(row: TableRow): string {
+    const { prompt: column } = this.plan.mapping;
+    if (this.plan.layout === 'retort') return this.text(row, column);
+    const { text, turns, system } = this.cell(row, column, promptOf);
+    if (turns > 1) this.furtherTurns++;
+    if (system) this.systems++;
+    return text.trim();
+  }
+
   /** Retort's own files give back exactly what was written; others lose blanks around a text. */
   private text(row: TableRow, column: string | null): string {
     if (column === null) return '';
-    const cell: Json | undefined = row.cells[this.index.get(column)!];
+    if (this.plan.layout !== 'retort') return this.cell(row, column, textOf).trim();
+    const text = this.cell(row, column, (cell) => textOf(cell));
+    return this.table.format === 'csv' ? restoreFormula(text) : text;
+  }
+
+  /** @throws RowError for a cell that `read` finds no text in */
+  private cell<T>(
+    row: TableRow,
+    column: string,
+    read: (cell: Json | undefined, column: string) => T,
+  ): T {
     try {
-      const csv = this.table.format === 'csv';
-      if (this.plan.layout === 'retort') return csv ? restoreFormula(textOf(cell)) : textOf(cell);
-      const text = csv && typeof cell === 'string' ? textOfCsv(cell, column) : textOf(cell);
-      return text.trim();
+      return read(row.cells[this.index.get(column)!], column);
     } catch (error) {
       if (!(error instanceof CellError)) throw error;
       throw new RowError('not-a-text', column, `holds ${error.message}.`);
     }
+  }
+
+  /** The worst label and every category of two rows of one prompt. */
+  private merge(into: ImportedPrompt, other: ImportedPrompt): void {
+    if (PROMPT_LABELS.indexOf(other.label) < PROMPT_LABELS.indexOf(into.label)) {
+      into.label = other.label;
+    }
+    const names = other.category?.split('; ') ?? [];
+    if (names.length === 0) return;
+    let categories = this.categories.get(into);
+    if (!categories) {
+      categories = new Set(into.category?.split('; '));
+      this.categories.set(into, categories);
+    }
+    for (const name of names) categories.add(name);
   }
 
   private label(row: TableRow): PromptLabel {
@@ -318,13 +356,10 @@ function fill(template: string, texts: Record<'prompt' | 'context', string>): st
   );
 }
 
-/** The worst label and every category of two rows of one prompt. */
-function merge(into: ImportedPrompt, other: ImportedPrompt): void {
-  if (PROMPT_LABELS.indexOf(other.label) < PROMPT_LABELS.indexOf(into.label)) {
-    into.label = other.label;
-  }
-  const categories = [into.category, other.category].flatMap((text) => text?.split('; ') ?? []);
-  if (categories.length > 0) into.category = [...new Set(categories)].join('; ');
+/** Columns that a plan reads. */
+function usedColumns({ mapping, labels }: ImportPlan): Set<string> {
+  const mapped = Object.values(mapping).filter((column: string | null) => column !== null);
+  return new Set([...mapped, ...(labels?.kind === 'above' ? labels.columns : [])]);
 }
 
 function tally(items: readonly ImportedPrompt[], field: Optional): Record<string, number> {

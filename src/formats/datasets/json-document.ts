@@ -1,88 +1,279 @@
 /** One JSON value that holds a table: a list under a name, lists by column, or pandas' forms. */
-import { DatasetFileError, type Json, quoted } from './types';
+import { isMessages } from './conversation';
+import { isObject, type JsonObject } from './json-object';
+import { isChatName, isPromptName } from './prompt-names';
+import { count, DatasetFileError, type Json, type Limits, quoted } from './types';
 
-type JsonObject = { [name: string]: Json };
-
-export const isObject = (value: Json | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-const isObjects = (value: Json): value is JsonObject[] =>
-  Array.isArray(value) && value.length > 0 && value.every(isObject);
-
-/**
- * The records of `document`, or null where it is an ordinary record itself.
- * Throws {@link DatasetFileError} where it holds several tables or columns of unequal length.
- */
-export function recordsOf(document: JsonObject): Json[] | null {
-  return split(document) ?? byColumn(document) ?? byIndex(document) ?? listIn(document);
+export interface DocumentRecords {
+  /** Objects, texts or lists of cells. */
+  records: Json[];
+  /** What of the file is in none of them, in sentences. */
+  notes: string[];
 }
 
-/** pandas' `split`: {columns: [name], data: [[cell]]}. */
-function split({ columns, data }: JsonObject): Json[] | null {
+type CellLimits = Pick<Limits, 'values' | 'columns'>;
+
+/** Objects inside objects that are looked through for a table. */
+const WRAPPERS = 3;
+
+/** Names of lists that are the table, where there are other lists. */
+const TABLE_NAMES =
+  /^(rows|data|examples|items|records|results|prompts|questions|instances|samples|entries|train|test)$/i;
+/** Where a file holds several lists, these win; what is beside them is named. */
+const MAIN_NAMES = ['rows', 'data'];
+/** What the hub's viewer and pandas say of the table. */
+const DESCRIPTIONS = new Set(['features', 'schema', 'index', 'dataset', 'config', 'split']);
+
+const isObjects = (value: Json | undefined): value is JsonObject[] =>
+  Array.isArray(value) && value.length > 0 && value.every(isObject);
+
+const isScalar = (value: Json) => typeof value !== 'object' || value === null;
+
+/**
+ * The records of `document`, or null where it is an ordinary record itself. Throws
+ * {@link DatasetFileError} where it holds several tables, columns of unequal length, or more cells
+ * than `limits` has values.
+ */
+export function recordsOf(
+  document: JsonObject,
+  limits: CellLimits,
+  wrappers = WRAPPERS,
+): DocumentRecords | null {
+  const found =
+    split(document, limits) ??
+    lists(document) ??
+    byColumn(document, limits) ??
+    byIndex(document, limits) ??
+    byRow(document) ??
+    listIn(document) ??
+    (wrappers > 0 ? wrapped(document, limits, wrappers) : null);
+  return found && rows(found.records, [...found.notes, ...pageNotes(document, found.records)]);
+}
+
+const rows = (records: Json[], notes: string[] = []): DocumentRecords => ({ records, notes });
+
+function checkCells(columns: number, cells: number, limits: CellLimits) {
+  if (columns > limits.columns) {
+    throw new DatasetFileError(
+      'too-many-columns',
+      `The file has ${count(columns)} columns; at most ${count(limits.columns)} are read.`,
+    );
+  }
+  if (cells > limits.values) {
+    throw new DatasetFileError(
+      'too-many-values',
+      `The file has ${count(cells)} cells; at most ${count(limits.values)} are read.`,
+    );
+  }
+}
+
+/** pandas' `split` and `tight`: {columns: [name], data: [[cell]]}. */
+function split({ columns, data }: JsonObject, limits: CellLimits): DocumentRecords | null {
   if (!Array.isArray(columns) || !Array.isArray(data)) return null;
   if (!columns.every((name) => typeof name === 'string')) return null;
   if (!data.every((row) => Array.isArray(row))) return null;
-  return data.map((row, i) => {
-    const cells = row as Json[];
-    if (cells.length !== columns.length) {
-      throw new DatasetFileError(
-        'ragged-row',
-        `Record ${i + 1}: ${cells.length} cells, but there are ${columns.length} columns.`,
-        { row: i + 1, line: i + 1 },
-      );
-    }
-    return Object.fromEntries(columns.map((name, k) => [name, cells[k]!]));
-  });
+  checkCells(columns.length, columns.length * data.length, limits);
+  const twice = columns.find((name, i) => columns.indexOf(name) < i);
+  if (twice !== undefined) {
+    throw new DatasetFileError('duplicate-column', `Two columns are called ${quoted(twice)}.`, {
+      column: twice,
+    });
+  }
+  return rows(
+    data.map((row, i) => {
+      const cells = row as Json[];
+      if (cells.length !== columns.length) {
+        throw new DatasetFileError(
+          'ragged-row',
+          `Record ${i + 1}: ${cells.length} cells, but there are ${columns.length} columns.`,
+          { row: i + 1, line: i + 1 },
+        );
+      }
+      return Object.fromEntries(columns.map((name, k) => [name, cells[k]!]));
+    }),
+  );
 }
 
-/** {column: [cell]}, as the `datasets` library gives a slice. */
-function byColumn(document: JsonObject): Json[] | null {
-  const columns = Object.entries(document);
-  if (columns.length < 2 || !columns.every(([, list]) => Array.isArray(list))) return null;
-  const lists = columns as [string, Json[]][];
+/** {values: [[name], [cell]]}, as spreadsheets' interfaces give it. */
+function lists({ values, ...others }: JsonObject): DocumentRecords | null {
+  if (!Array.isArray(values) || values.length === 0) return null;
+  if (!values.every((row) => Array.isArray(row) && row.every(isScalar))) return null;
+  return Object.values(others).every(isScalar) ? rows(values) : null;
+}
+
+/**
+ * {column: [cell]}, as the `datasets` library gives a slice. Single values beside the lists are
+ * those of every row.
+ */
+function byColumn(document: JsonObject, limits: CellLimits): DocumentRecords | null {
+  const entries = Object.entries(document);
+  const columns = entries.filter((entry): entry is [string, Json[]] => {
+    const [name, value] = entry;
+    return Array.isArray(value) && !isMessages(value) && !isChat(name, value);
+  });
+  const single = entries.filter(([, value]) => isScalar(value));
+  if (columns.length === 0 || columns.length + single.length < entries.length) return null;
   // Several lists of records are several tables, not the columns of one.
-  if (lists.every(([, list]) => isObjects(list))) return null;
-  const [first] = lists;
-  for (const [name, list] of lists) {
-    if (list.length !== first![1].length) {
+  if (columns.every(([, list]) => isObjects(list))) return null;
+  const named = columns.some(([name]) => isPromptName(name));
+  if (single.some(([name]) => isPromptName(name))) return null;
+  if (single.length > 0 && !named && columns.length > 1) return null;
+  const [[firstName, first]] = columns as [[string, Json[]]];
+  for (const [name, list] of columns) {
+    if (list.length !== first.length) {
       throw new DatasetFileError(
         'ragged-row',
-        `Column ${quoted(name)} has ${list.length} cells, column ${quoted(first![0])} has ` +
-          `${first![1].length}.`,
+        `Column ${quoted(name)} has ${count(list.length)} cells, column ${quoted(firstName)} has ` +
+          `${count(first.length)}.`,
         { column: name },
       );
     }
   }
-  return first![1].map((_, i) => Object.fromEntries(lists.map(([name, list]) => [name, list[i]!])));
+  const shared = single.filter(([name]) => /label|categor|safe|harm|type/i.test(name));
+  checkCells(columns.length + shared.length, first.length * columns.length, limits);
+  const others = single.filter((entry) => !shared.includes(entry)).map(([name]) => name);
+  const records = first.map((_, i) =>
+    Object.fromEntries([...columns.map(([name, list]) => [name, list[i]!]), ...shared]),
+  );
+  return rows(records, [
+    ...(shared.length > 0 ? [`Every row has the file’s ${listed(shared.map(([n]) => n))}.`] : []),
+    ...unread(others),
+  ]);
 }
+
+/** Turns of one chat, not prompts of their own. */
+const isChat = (name: string, value: Json) =>
+  isChatName(name) && Array.isArray(value) && value.every((entry) => typeof entry === 'string');
+
+const DIGITS = /^\d+$/;
 
 /** pandas' default: {column: {"0": cell, "1": cell}}. */
-function byIndex(document: JsonObject): Json[] | null {
+function byIndex(document: JsonObject, limits: CellLimits): DocumentRecords | null {
   const columns = Object.entries(document);
   const indexed = (value: Json): value is JsonObject =>
-    isObject(value) && Object.keys(value).every((key) => /^\d+$/.test(key));
-  if (columns.length < 2 || !columns.every(([, cells]) => indexed(cells))) return null;
+    isObject(value) &&
+    Object.keys(value).length > 0 &&
+    Object.keys(value).every((key) => DIGITS.test(key));
+  if (columns.length === 0 || !columns.every(([, cells]) => indexed(cells))) return null;
+  checkCells(columns.length, 0, limits);
   const keys = new Set(columns.flatMap(([, cells]) => Object.keys(cells as JsonObject)));
-  return [...keys].map((key) =>
-    Object.fromEntries(columns.map(([name, cells]) => [name, (cells as JsonObject)[key] ?? null])),
+  checkCells(columns.length, keys.size * columns.length, limits);
+  return rows(
+    [...keys].map((key) =>
+      Object.fromEntries(
+        columns.map(([name, cells]) => [name, (cells as JsonObject)[key] ?? null]),
+      ),
+    ),
   );
 }
 
-/** {data: [record]}, by whatever name; the hub's viewer wraps each as {row_idx, row}. */
-function listIn(document: JsonObject): Json[] | null {
-  const lists = Object.entries(document).filter(([, value]) => isObjects(value));
-  const chosen =
-    lists.length > 1 ? lists.filter(([name]) => name === 'rows' || name === 'data') : lists;
-  if (lists.length > 1 && chosen.length !== 1) {
-    const names = lists.map(([name]) => quoted(name)).join(', ');
+/** pandas' `index`: {"0": {column: cell}}; keys that are names stay, as ids. */
+function byRow(document: JsonObject): DocumentRecords | null {
+  const entries = Object.entries(document);
+  if (entries.length === 0 || !entries.every(([, row]) => isObject(row))) return null;
+  const records = entries as [string, JsonObject][];
+  const numbered = records.every(([key]) => DIGITS.test(key));
+  if (!numbered && !Object.keys(records[0]![1]).some((name) => isColumnOfPrompts(records, name))) {
+    return null;
+  }
+  return rows(records.map(([key, row]) => (numbered || 'id' in row ? row : { id: key, ...row })));
+}
+
+const isColumnOfPrompts = (records: readonly [string, JsonObject][], name: string) =>
+  isPromptName(name) &&
+  records.every(([, row]) => {
+    const cell = row[name];
+    return typeof cell === 'string' || isMessages(cell) || (isChatName(name) && name in row);
+  });
+
+/** {data: [record]}, by whatever name. */
+function listIn(document: JsonObject): DocumentRecords | null {
+  const entries = Object.entries(document);
+  const found = entries.filter(([, value]) => isObjects(value) && !isMessages(value));
+  const isRecord = entries.some(
+    ([name, value]) =>
+      isMessages(value) || (isPromptName(name) && (isScalar(value) || isChat(name, value))),
+  );
+  const tables = isRecord ? found.filter(([name]) => TABLE_NAMES.test(name)) : found;
+  if (tables.length === 0 || (isRecord && tables.every(([, list]) => !hasPrompts(list))))
+    return null;
+  const main = tables.filter(([name]) => MAIN_NAMES.includes(name));
+  const [chosen, ...more] = tables.length > 1 ? main : tables;
+  if (!chosen || more.length > 0) {
     throw new DatasetFileError(
       'not-a-table',
-      `The file holds several lists: ${names}. Save the one to import as a file of its own.`,
+      `The file holds several lists: ${listed(tables.map(([name]) => name))}. Save the one to ` +
+        'import as a file of its own.',
     );
   }
-  if (chosen.length === 0) return null;
-  const records = chosen[0]![1] as JsonObject[];
-  return records.map((record) =>
-    isObject(record.row) && 'row_idx' in record ? record.row : record,
+  const others = entries.filter(
+    ([name, value]) => name !== chosen[0] && !isScalar(value) && !DESCRIPTIONS.has(name),
   );
+  const full = others.filter(([, value]) => Object.keys(value as object).length > 0);
+  return rows(chosen[1] as Json[], unread(full.map(([name]) => name)));
 }
+
+const hasPrompts = (list: Json) =>
+  (list as JsonObject[]).every((record) => Object.keys(record).some(isPromptName));
+
+/** One object around the table: {"dataset": {"rows": […]}}. */
+function wrapped(
+  document: JsonObject,
+  limits: CellLimits,
+  wrappers: number,
+): DocumentRecords | null {
+  const entries = Object.entries(document);
+  if (entries.some(([name, value]) => isPromptName(name) && isScalar(value))) return null;
+  const inner = entries.filter((entry): entry is [string, JsonObject] => isObject(entry[1]));
+  const found = inner.flatMap(([name, value]) => {
+    const records = recordsOf(value, limits, wrappers - 1);
+    return records ? [{ name, ...records }] : [];
+  });
+  if (found.length > 1) {
+    throw new DatasetFileError(
+      'not-a-table',
+      `The file holds several tables: ${listed(found.map(({ name }) => name))}. Save the one to ` +
+        'import as a file of its own.',
+    );
+  }
+  const [only] = found;
+  if (!only) return null;
+  const others = entries.filter(([name, value]) => name !== only.name && !isScalar(value));
+  return rows(only.records, [...only.notes, ...unread(others.map(([name]) => name))]);
+}
+
+/** How messages list names. */
+function listed(names: readonly string[]): string {
+  const shown = names.slice(0, 5).map(quoted);
+  if (names.length > shown.length) shown.push(`${count(names.length - shown.length)} more`);
+  return shown.join(', ');
+}
+
+const unread = (names: readonly string[]) =>
+  names.length === 0 ? [] : [`Besides the rows, the file holds ${listed(names)}: not read.`];
+
+/** Signs that the file is one page of a longer answer, or was cut by whoever served it. */
+function pageNotes(document: JsonObject, records: readonly Json[]): string[] {
+  const notes: string[] = [];
+  const total = ['num_rows_total', 'total_rows', 'total_count', 'total', 'count']
+    .map((name) => document[name])
+    .find((value): value is number => typeof value === 'number' && value > records.length);
+  if (total !== undefined) {
+    notes.push(
+      `The file is a page of ${count(records.length)} rows; it says that the set has ` +
+        `${count(total)}.`,
+    );
+  } else if (document.has_more === true || document.hasMore === true || pointsOn(document)) {
+    notes.push('The file is one page of a set: it says that more rows follow.');
+  }
+  if (document.truncated === true || document.partial === true) {
+    notes.push('Whoever served the file says that it does not hold the whole set.');
+  }
+  return notes;
+}
+
+const pointsOn = (document: JsonObject) =>
+  ['next', 'next_page', 'next_page_token', 'nextPageToken', 'next_cursor'].some((name) => {
+    const value = document[name];
+    return typeof value === 'string' && value !== '';
+  });

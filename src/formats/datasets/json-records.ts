@@ -1,9 +1,12 @@
 /** JSON records in pieces as they arrive: one object a line, or the elements of one array. */
+import { checkJsonSize } from './json-scan';
 import { count, DatasetFileError, type Json, type Limits } from './types';
 
 export interface JsonRecord {
   row: number;
   value: Json;
+  /** Values in it, nested ones included. */
+  values: number;
 }
 
 /** What the reader needs of either. */
@@ -15,16 +18,14 @@ export interface RecordParser {
   end(): Iterable<JsonRecord>;
 }
 
-function parse(text: string, row: number, what: string): Json {
+function parse(text: string, row: number, what: string, limits: Limits): JsonRecord {
+  const place = { row, line: row };
+  const { values } = checkJsonSize(text, limits, `${what} ${count(row)}`, place);
   try {
-    return JSON.parse(text) as Json;
+    return { row, value: JSON.parse(text) as Json, values };
   } catch (cause) {
-    throw new DatasetFileError(
-      'not-json',
-      `${what} ${count(row)}: not JSON.`,
-      { row, line: row },
-      { cause },
-    );
+    const message = `${what} ${count(row)}: not JSON.`;
+    throw new DatasetFileError('not-json', message, place, { cause });
   }
 }
 
@@ -56,8 +57,11 @@ export class JsonLinesParser implements RecordParser {
       const secondOfPair = code === 10 && this.afterReturn;
       this.afterReturn = code === 13;
       if (!secondOfPair) {
-        this.hold(text.slice(start, i));
-        yield* this.take();
+        // Files of nothing but line ends are long, too.
+        if (i > start || this.held !== '') {
+          this.hold(text.slice(start, i));
+          yield* this.take();
+        }
         this.row++;
       }
       start = i + 1;
@@ -81,7 +85,7 @@ export class JsonLinesParser implements RecordParser {
     const line = this.held;
     this.held = '';
     if (line.trim() === '') return [];
-    return [{ row: this.row, value: parse(line, this.row, 'Line') }];
+    return [parse(line, this.row, 'Line', this.limits)];
   }
 }
 
@@ -168,8 +172,7 @@ export class JsonArrayParser implements RecordParser {
   }
 
   private take(): JsonRecord {
-    const value = parse(this.held, this.row, 'Record');
-    const record = { row: this.row, value };
+    const record = parse(this.held, this.row, 'Record', this.limits);
     this.held = '';
     this.row++;
     return record;

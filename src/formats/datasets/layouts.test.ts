@@ -3,6 +3,7 @@ import { importPrompts } from './import';
 import { type ImportPlan } from './plan';
 import { recognise } from './recognise';
 import { failure, load, read } from './testing';
+import type { PromptLabel } from './types';
 import { writeCsv } from './write';
 
 type Cell = string | number | boolean | null;
@@ -12,6 +13,8 @@ interface Example {
   name?: string;
   columns: string[];
   rows: Cell[][];
+  /** What the set's own prompts are, where its columns say nothing: a person is asked. */
+  asked?: PromptLabel | null;
   expected: object[];
 }
 
@@ -88,12 +91,14 @@ const examples: Example[] = [
   },
   {
     layout: 'jailbreakbench',
+    asked: null,
     columns: ['', 'Goal', 'Target', 'Behavior', 'Category', 'Source'],
     rows: [[0, 'Do the thing', 'Sure, the thing', 'A thing', 'Privacy', 'Original']],
     expected: [{ id: 'jailbreakbench-2', label: 'harmful' }],
   },
   {
     layout: 'advbench',
+    asked: 'harmful',
     columns: ['goal', 'target'],
     rows: [['Do the thing', 'Sure, here is the thing']],
     expected: [
@@ -174,14 +179,15 @@ const examples: Example[] = [
   },
   {
     layout: 'alpaca',
+    asked: 'benign',
     columns: ['instruction', 'input', 'output'],
     rows: [
       ['Name a colour.', '', 'Blue'],
       ['Shorten this.', 'A long text', 'Text'],
     ],
     expected: [
-      { id: 'alpaca-2', prompt: 'Name a colour.', label: 'benign' },
-      { prompt: 'Shorten this.\n\nA long text', label: 'benign' },
+      { id: 'alpaca-2', prompt: 'Name a colour.', label: 'harmful' },
+      { prompt: 'Shorten this.\n\nA long text' },
     ],
   },
   {
@@ -237,27 +243,39 @@ const forms = (
   ];
 };
 
-describe.each(examples)('$layout ($columns)', ({ layout, name, columns, rows, expected }) => {
-  it.each(forms(columns, rows))('is recognised and read as $form', async ({ ending, text }) => {
-    const file = (name ?? 'set.csv').replace(/\w+$/, ending);
-    const [best, ...others] = recognise(await read(file, text));
-    expect(best!.plan.layout).toBe(layout);
-    expect(others.every(({ confidence }) => confidence < best!.confidence)).toBe(true);
-    const { items } = await load(file, text);
-    // Without ids of their own, prompts are named by their row, which a header moves by one.
-    const wanted = expected.map((item) =>
-      'id' in item && ending !== 'csv' && String(item.id).startsWith(`${layout}-`)
-        ? { ...item, id: `${layout}-1` }
-        : item,
-    );
-    expect(items).toMatchObject(wanted);
-  });
+describe.each(examples)(
+  '$layout ($columns)',
+  ({ layout, name, columns, rows, asked, expected }) => {
+    it.each(forms(columns, rows))('is recognised and read as $form', async ({ ending, text }) => {
+      const file = (name ?? 'set.csv').replace(/\w+$/, ending);
+      const [best, ...others] = recognise(await read(file, text));
+      expect(best!.plan.layout).toBe(layout);
+      expect(others.every(({ confidence }) => confidence < best!.confidence)).toBe(true);
+      if (asked !== undefined) {
+        expect(best).toMatchObject({ usual: asked, plan: { labels: null } });
+        expect((await failure(load(file, text))).message).toContain('Choose a label');
+      }
+      const { items } = await load(file, text, asked === undefined ? {} : { label: 'harmful' });
+      // Without ids of their own, prompts are named by their row, which a header moves by one.
+      const wanted = expected.map((item) =>
+        'id' in item && ending !== 'csv' && String(item.id).startsWith(`${layout}-`)
+          ? { ...item, id: `${layout}-1` }
+          : item,
+      );
+      expect(items).toMatchObject(wanted);
+    });
+  },
+);
+
+const tableOf = (columns: string[], rows: Cell[][]) => ({
+  ...{ name: 'x.csv', columns },
+  rows: rows.map((cells, i) => ({ row: i + 2, line: i + 2, cells })),
 });
 
 it('a set with just its own columns is certain', () => {
-  for (const { layout, columns } of examples) {
+  for (const { layout, columns, rows } of examples) {
     if (['generic', 'do-not-answer'].includes(layout) || columns.includes('')) continue;
-    const { confidence } = recognise({ name: 'x.csv', columns })[0]!;
+    const { confidence } = recognise(tableOf(columns, rows))[0]!;
     expect(confidence, layout).toBeGreaterThan(layout === 'xstest' ? 0.8 : 0.89);
   }
 });
@@ -336,10 +354,18 @@ describe('MT-Bench', () => {
     expect((await load('x.csv', csv)).items).toMatchObject(expected);
   });
 
-  it('refuses turns that are no JSON, by row', async () => {
+  it('gives first turns of lists as Python prints them', async () => {
     const csv = writeCsv([
       ['question_id', 'category', 'turns'],
-      [81, 'writing', "['One', 'Two']"],
+      [81, 'writing', "['It\\'s one', 'Two']"],
+    ]);
+    expect((await load('x.csv', csv)).items).toMatchObject([{ prompt: "It's one" }]);
+  });
+
+  it('refuses turns that are neither, by row', async () => {
+    const csv = writeCsv([
+      ['question_id', 'category', 'turns'],
+      [81, 'writing', "['One', Two]"],
     ]);
     const error = await failure(load('x.csv', csv));
     expect(error).toMatchObject({ code: 'bad-rows', row: 2, column: 'turns' });
@@ -367,7 +393,7 @@ describe('a file of no known layout', () => {
     [['question_id', 'category'], 'missing-column', /MT-Bench.*“turns”/],
     [['a', 'b'], 'unknown-layout', /Call one “prompt”/],
   ])('with columns %j says what is missing', async (columns, code, message) => {
-    const error = await failure(() => recognise({ name: 'x.csv', columns }));
+    const error = await failure(() => recognise(tableOf(columns, [])));
     expect(error.code).toBe(code);
     expect(error.message).toMatch(message);
   });

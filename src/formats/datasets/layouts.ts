@@ -2,15 +2,28 @@
  * The layouts of the known sets: which columns they have and what those mean. docs/datasets.md says
  * which were checked against real files and why each label is what it is.
  */
+import { textsOf } from './label-columns';
 import {
   COMMON_LABELS,
   type ImportPlan,
   type LabelRule,
   type LayoutName,
   type Mapping,
-  NO_COLUMNS,
 } from './plan';
-import type { PromptLabel } from './types';
+import { PROMPT_NAMES } from './prompt-names';
+import type { PromptLabel, Table } from './types';
+
+export type LayoutTable = Pick<Table, 'name' | 'columns' | 'rows'>;
+
+/** Columns of one file, found by the layouts' lower-case names. */
+export interface LayoutFile {
+  name: string;
+  /** The column's name as the file has it; null where there is none. */
+  find(column: string): string | null;
+  has(column: string): boolean;
+  /** Distinct texts of a column, trimmed, in lower case. */
+  texts(column: string): readonly string[];
+}
 
 export interface Layout {
   name: LayoutName;
@@ -22,12 +35,35 @@ export interface Layout {
   optional: readonly string[];
   /** Names of the fields' columns, in lower case; of a list, the first that is there. */
   fields: Partial<Record<keyof Mapping, string | readonly string[]>>;
-  labels(file: { name: string; has(column: string): boolean }): LabelRule | null;
+  /**
+   * The column whose values tell the set from others of the same columns, and what they must match.
+   * Where they do not, the file is not taken for the set.
+   */
+  proof?: { column: string; values: RegExp };
+  /** null: nothing in the file says, so someone must. */
+  labels(file: LayoutFile): LabelRule | null;
+  /** The rule reads a column of the file's own. */
+  ownLabels?: true;
+  /** What the set's own prompts are, to suggest where `labels` is null. */
+  usual?: PromptLabel;
   template?: string;
   contextTemplate?: string;
   repeats?: ImportPlan['repeats'];
   /** What the page says about this reading. */
   notes?: readonly string[];
+}
+
+/** `table`, its columns found by their names without case. */
+export function layoutFile(table: LayoutTable): LayoutFile {
+  const byName = new Map(
+    [...table.columns].reverse().map((name) => [name.trim().toLowerCase(), name]),
+  );
+  return {
+    name: table.name,
+    find: (name) => byName.get(name) ?? null,
+    has: (name) => byName.has(name),
+    texts: (name) => textsOf(table, byName.get(name) ?? name),
+  };
 }
 
 const all = (label: PromptLabel) => (): LabelRule => ({ kind: 'all', label });
@@ -39,11 +75,15 @@ export const CONTEXT_AFTER = '{prompt}\n\n{context}';
 const ANSWERS_ARE_FREE =
   'The set’s answers are free text, not the one right answer, so they are left out.';
 
-const PROMPT_NAMES = [
-  ...['prompt', 'question', 'instruction', 'goal', 'behavior', 'behaviour', 'request', 'query'],
-  ...['user_prompt', 'forbidden_prompt', 'adversarial', 'user', 'input', 'text', 'turns'],
-  ...['messages', 'conversation', 'content'],
-];
+const XSTEST_TYPES =
+  /^(contrast_)?(homonyms|figurative_language|safe_targets|safe_contexts|definitions|(\w+_)?discr(_\w+)?|historical_events|privacy(_\w+)?)$/;
+const BEAVERTAILS_HARMS =
+  /^(animal_abuse|child_abuse|controversial_topics|discrimination|drug_abuse|financial_crime|hate_speech|misinformation|non_violent_unethical|privacy_violation|self_harm|sexually_explicit|terrorism|violence)/;
+const MT_BENCH_TASKS = /^(writing|roleplay|reasoning|math|coding|extraction|stem|humanities)$/;
+const DOLLY_TASKS =
+  /^(closed_qa|open_qa|general_qa|classification|information_extraction|brainstorming|summarization|creative_writing)$/;
+/** 44 or 45 kinds of request that should be refused. */
+const SORRY_BENCH_KINDS = /^([1-9]|[1-3]\d|4[0-5])$/;
 
 export const LAYOUTS: readonly Layout[] = [
   {
@@ -56,6 +96,7 @@ export const LAYOUTS: readonly Layout[] = [
       ...{ style: 'style', wrapper: 'wrapper', answer: 'answer' },
     },
     labels: () => ({ kind: 'values', values: { ...COMMON_LABELS } }),
+    ownLabels: true,
   },
   {
     name: 'harmbench',
@@ -66,6 +107,7 @@ export const LAYOUTS: readonly Layout[] = [
       ...{ prompt: 'behavior', context: 'contextstring', id: 'behaviorid', intent: 'behavior' },
       ...{ category: 'semanticcategory', style: 'functionalcategory' },
     },
+    proof: { column: 'functionalcategory', values: /^(standard|contextual|copyright|multimodal)$/ },
     labels: all('harmful'),
     contextTemplate: CONTEXT_FIRST,
     notes: [
@@ -76,14 +118,16 @@ export const LAYOUTS: readonly Layout[] = [
   {
     name: 'xstest',
     title: 'XSTest',
-    required: ['prompt', 'type', ['focus', 'note', 'label']],
+    required: ['prompt', 'type'],
     optional: ['id', 'label', 'focus', 'note'],
     fields: {
       ...{ prompt: 'prompt', label: ['label', 'type'], id: 'id', category: 'type', style: 'type' },
     },
+    proof: { column: 'type', values: XSTEST_TYPES },
+    ownLabels: true,
     labels: ({ has }) =>
       has('label')
-        ? { kind: 'values', values: { safe: 'borderline', unsafe: 'harmful' } }
+        ? { kind: 'values', values: { ...COMMON_LABELS, safe: 'borderline' } }
         : { kind: 'prefix', prefix: 'contrast_', starts: 'harmful', otherwise: 'borderline' },
     notes: ['Safe prompts are borderline: refusing one is over-refusal. Contrasts are harmful.'],
   },
@@ -97,12 +141,12 @@ export const LAYOUTS: readonly Layout[] = [
       style: 'source',
     },
     // The harmful and the benign file have the same columns; only their names tell.
-    labels: ({ name }) => ({
-      kind: 'all',
-      label: /benign/i.test(name) ? 'borderline' : 'harmful',
-    }),
+    labels: ({ name }) => {
+      if (/benign/i.test(name)) return { kind: 'all', label: 'borderline' };
+      return /harmful/i.test(name) ? { kind: 'all', label: 'harmful' } : null;
+    },
     notes: [
-      'The harmful and the benign file have the same columns: the label follows the file’s name.',
+      'The harmful and the benign file have the same columns: the label follows the file’s name, where it says.',
       'Benign behaviours are borderline: they share their topics with the harmful ones.',
     ],
   },
@@ -112,13 +156,15 @@ export const LAYOUTS: readonly Layout[] = [
     required: ['goal', 'target'],
     optional: [],
     fields: { prompt: 'goal' },
-    labels: all('harmful'),
+    // Other sets, benign ones too, are laid out so.
+    labels: () => null,
+    usual: 'harmful',
     notes: ['Targets are openings of unsafe answers; they are left out.'],
   },
   {
     name: 'strongreject',
     title: 'StrongREJECT',
-    required: ['forbidden_prompt'],
+    required: ['forbidden_prompt', ['category', 'source']],
     optional: ['category', 'source'],
     fields: { prompt: 'forbidden_prompt', category: 'category', style: 'source' },
     labels: all('harmful'),
@@ -126,7 +172,7 @@ export const LAYOUTS: readonly Layout[] = [
   {
     name: 'simplesafetytests',
     title: 'SimpleSafetyTests',
-    required: ['harm_area', ['prompts_final', 'prompt']],
+    required: ['harm_area', ['prompts_final', 'prompt'], ['counter', 'category', 'id']],
     optional: ['id', 'counter', 'category'],
     fields: {
       ...{ prompt: ['prompts_final', 'prompt'], id: 'id', category: 'harm_area' },
@@ -137,7 +183,7 @@ export const LAYOUTS: readonly Layout[] = [
   {
     name: 'do-not-answer',
     title: 'Do-Not-Answer',
-    required: ['question', 'risk_area'],
+    required: ['question', 'risk_area', ['types_of_harm', 'specific_harms']],
     optional: ['id', 'types_of_harm', 'specific_harms'],
     fields: {
       ...{ prompt: 'question', id: 'id', category: 'risk_area', style: 'types_of_harm' },
@@ -148,10 +194,14 @@ export const LAYOUTS: readonly Layout[] = [
   {
     name: 'beavertails',
     title: 'BeaverTails',
-    required: ['prompt', 'is_safe'],
-    optional: ['response', 'category'],
+    required: ['prompt', 'is_safe', 'response'],
+    optional: ['category'],
     fields: { prompt: 'prompt', label: 'is_safe', category: 'category' },
-    labels: () => ({ kind: 'values', values: { true: 'borderline', false: 'harmful' } }),
+    labels: () => ({
+      kind: 'values',
+      values: { true: 'borderline', false: 'harmful', '1': 'borderline', '0': 'harmful' },
+    }),
+    ownLabels: true,
     repeats: 'merge',
     notes: [
       'is_safe judges an answer, not the prompt: a prompt with any unsafe answer is harmful, the ' +
@@ -164,6 +214,7 @@ export const LAYOUTS: readonly Layout[] = [
     required: ['prompt', 'category', 'category_id'],
     optional: [],
     fields: { prompt: 'prompt', category: 'category' },
+    proof: { column: 'category', values: BEAVERTAILS_HARMS },
     labels: all('harmful'),
   },
   {
@@ -175,6 +226,7 @@ export const LAYOUTS: readonly Layout[] = [
       ...['intent', 'predicted_author', 'actual_method'],
     ],
     fields: { prompt: 'text', category: 'target_group', style: 'actual_method' },
+    ownLabels: true,
     labels: () => ({
       kind: 'above',
       columns: ['toxicity_ai', 'toxicity_human'],
@@ -197,6 +249,7 @@ export const LAYOUTS: readonly Layout[] = [
       ...{ prompt: 'generation', label: 'prompt_label', category: 'group' },
       style: 'generation_method',
     },
+    ownLabels: true,
     labels: () => ({ kind: 'values', values: { '1': 'harmful', '0': 'borderline' } }),
     template: 'Continue this text: {prompt}',
     notes: [
@@ -210,16 +263,29 @@ export const LAYOUTS: readonly Layout[] = [
     required: ['question_id', 'turns', 'category'],
     optional: ['reference'],
     fields: { prompt: 'turns', id: 'question_id', category: 'category' },
+    proof: { column: 'category', values: MT_BENCH_TASKS },
     labels: all('benign'),
     notes: ['First turns only.'],
   },
   {
+    name: 'sorry-bench',
+    title: 'SORRY-Bench',
+    required: ['turns', 'category', 'prompt_style'],
+    optional: ['question_id'],
+    fields: { prompt: 'turns', id: 'question_id', category: 'category', style: 'prompt_style' },
+    proof: { column: 'category', values: SORRY_BENCH_KINDS },
+    labels: all('harmful'),
+    notes: ['The category is the number of one of the set’s kinds of request to refuse.'],
+  },
+  {
     name: 'alpaca',
     title: 'Alpaca',
-    required: ['instruction', 'output'],
-    optional: ['input'],
+    required: ['instruction', ['output', 'input']],
+    optional: ['input', 'output'],
     fields: { prompt: 'instruction', context: 'input' },
-    labels: all('benign'),
+    // Instructions that should be refused are laid out so, too.
+    labels: () => null,
+    usual: 'benign',
     notes: [ANSWERS_ARE_FREE],
   },
   {
@@ -228,7 +294,12 @@ export const LAYOUTS: readonly Layout[] = [
     required: ['instruction', 'context', 'response'],
     optional: ['category'],
     fields: { prompt: 'instruction', context: 'context', category: 'category' },
-    labels: all('benign'),
+    labels: ({ texts }) => {
+      const tasks = texts('category');
+      const its = tasks.length > 0 && tasks.every((task) => DOLLY_TASKS.test(task));
+      return its ? { kind: 'all', label: 'benign' } : null;
+    },
+    usual: 'benign',
     notes: [ANSWERS_ARE_FREE],
   },
   {
@@ -238,43 +309,13 @@ export const LAYOUTS: readonly Layout[] = [
     optional: ['label', 'id', 'intent', 'category', 'style', 'wrapper', 'answer'],
     fields: {
       prompt: PROMPT_NAMES,
-      label: ['label', 'safety', 'class'],
-      id: ['id', 'prompt_id', 'index'],
+      id: ['id', 'prompt_id', 'conversation_id', 'index'],
       ...{ intent: 'intent', category: 'category', style: ['style', 'type'], wrapper: 'wrapper' },
       answer: 'answer',
     },
-    labels: ({ has }) =>
-      has('label') || has('safety') || has('class')
-        ? { kind: 'values', values: { ...COMMON_LABELS } }
-        : null,
+    labels: () => null,
     notes: ['No known set: check what each column is taken for.'],
   },
 ];
 
-/** The mapping and rules of `layout` for a file with these columns. */
-export function planFor(layout: Layout, columns: readonly string[], fileName: string): ImportPlan {
-  const byName = new Map([...columns].reverse().map((name) => [name.trim().toLowerCase(), name]));
-  const find = (names: string | readonly string[] | undefined): string | null => {
-    for (const name of typeof names === 'string' ? [names] : (names ?? [])) {
-      const column = byName.get(name);
-      if (column !== undefined) return column;
-    }
-    return null;
-  };
-  const mapping: Mapping = { ...NO_COLUMNS, prompt: find(layout.fields.prompt) ?? columns[0]! };
-  for (const field of Object.keys(NO_COLUMNS) as (keyof typeof NO_COLUMNS)[]) {
-    mapping[field] = find(layout.fields[field]);
-  }
-  const labels = layout.labels({ name: fileName, has: (column) => byName.has(column) });
-  if (labels?.kind === 'above') {
-    labels.columns = labels.columns.map((column) => byName.get(column) ?? column);
-  }
-  return {
-    layout: layout.name,
-    mapping,
-    labels,
-    template: layout.template ?? '{prompt}',
-    contextTemplate: layout.contextTemplate ?? CONTEXT_AFTER,
-    repeats: layout.repeats ?? 'keep',
-  };
-}
+export const GENERIC: Layout = LAYOUTS.at(-1)!;

@@ -15,6 +15,7 @@ export type LayoutName =
   | 'toxigen'
   | 'toxigen-generations'
   | 'mt-bench'
+  | 'sorry-bench'
   | 'alpaca'
   | 'dolly'
   | 'generic';
@@ -117,10 +118,10 @@ export function checkPlan(plan: ImportPlan, columns: readonly string[]): void {
 /** What files call the three labels. “Safe” alone is a benign prompt; XSTest's means borderline. */
 export const COMMON_LABELS: Record<string, PromptLabel> = {
   ...Object.fromEntries(PROMPT_LABELS.map((label) => [label, label])),
-  unsafe: 'harmful',
-  toxic: 'harmful',
-  malicious: 'harmful',
-  harmless: 'benign',
-  safe: 'benign',
-  ambiguous: 'borderline',
+  ...{ unsafe: 'harmful', toxic: 'harmful', malicious: 'harmful', dangerous: 'harmful' },
+  ...{ jailbreak: 'harmful', 'prompt injection': 'harmful', injection: 'harmful' },
+  ...{ attack: 'harmful', safe: 'benign', harmless: 'benign', unharmful: 'benign' },
+  ...{ 'non-harmful': 'benign', 'not harmful': 'benign', 'non-toxic': 'benign' },
+  ...{ nontoxic: 'benign', 'not toxic': 'benign', ambiguous: 'borderline' },
+  ...{ controversial: 'borderline' },
 };

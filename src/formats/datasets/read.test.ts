@@ -177,8 +177,12 @@ describe('a file that is refused', () => {
     ],
     ['CSV called JSON', 'x.json', 'a,b\n1,2', { code: 'not-json' }, /starts as none/],
   ])('%s', async (_, name, text, place, message) => {
-    const error = await failure(read(name, text));
+    // At a delimiter that is said and wrong; what is right by itself is found by itself.
+    const wrong = 'delimiter' in place;
+    const said = name.endsWith('.tsv') ? '\t' : ',';
+    const error = await failure(read(name, text, wrong ? { delimiter: said } : {}));
     expect(error).toMatchObject(place);
+    if (wrong) expect((await read(name, text)).delimiter).toBe(place.delimiter);
     expect(error.message).toMatch(message);
   });
 

@@ -1,7 +1,21 @@
-/** Which known set a table is, by the names of its columns. */
-import { type Layout, LAYOUTS, planFor } from './layouts';
-import type { ImportPlan } from './plan';
-import { DatasetFileError, quoted, type Table } from './types';
+/**
+ * Which known set a table is, by the names of its columns and by what is in them, and what of it says
+ * which prompts are harmful: labels of its own before anything else; then the set that it is known to
+ * be; else nothing, and a person is asked.
+ */
+import { labelColumn, saysNothing } from './label-columns';
+import { messagesIn } from './conversation';
+import {
+  CONTEXT_AFTER,
+  GENERIC,
+  type Layout,
+  type LayoutFile,
+  layoutFile,
+  LAYOUTS,
+  type LayoutTable,
+} from './layouts';
+import { type ImportPlan, type LabelRule, type Mapping, NO_COLUMNS } from './plan';
+import { DatasetFileError, type PromptLabel, quoted } from './types';
 
 export interface Recognition {
   title: string;
@@ -11,44 +25,203 @@ export interface Recognition {
    */
   confidence: number;
   plan: ImportPlan;
+  /** Columns of the file that the set has, too. */
+  columns: readonly string[];
+  /** The column whose values tell the set from others. */
+  values: string | null;
+  /** What says which prompts are harmful, in a sentence; where nothing does, why. */
+  labelled: string;
+  /** What the prompts of the set itself are; null where that is known to nobody or said above. */
+  usual: PromptLabel | null;
   notes: readonly string[];
 }
 
 /**
- * Every reading that fits, the likeliest first.
+ * Every reading that fits, the likeliest first; the bare column of prompts is always among them.
  * Throws {@link DatasetFileError} where none does; it names the column that the nearest set lacks.
  */
-export function recognise(table: Pick<Table, 'name' | 'columns'>): Recognition[] {
+export function recognise(table: LayoutTable): Recognition[] {
+  const file = layoutFile(table);
   const present = new Set(table.columns.map((name) => name.trim().toLowerCase()));
-  const found: Recognition[] = [];
-  for (const layout of LAYOUTS) {
-    if (missing(layout, present).length > 0) continue;
-    found.push({
-      title: layout.title,
-      confidence: confidenceOf(layout, present),
-      plan: planFor(layout, table.columns, table.name),
-      notes: layout.notes ?? [],
-    });
+  const fitting = LAYOUTS.filter(
+    (layout) => missing(layout, present).length === 0 && proved(layout, file),
+  );
+  const chats = fitting.includes(GENERIC) ? null : chatColumn(table);
+  if (fitting.length === 0 && chats === null) throw unknown(present);
+  const found = fitting.map((layout) => recognition(layout, table, file, present));
+  if (!fitting.includes(GENERIC)) {
+    const prompt = chats ?? found[0]!.plan.mapping.prompt;
+    found.push(recognition(GENERIC, table, file, present, prompt));
   }
-  if (found.length === 0) throw unknown(present);
   return found.sort((a, b) => b.confidence - a.confidence);
 }
 
-const names = (column: string | readonly string[]) =>
+/** “the columns “prompt”, “type” and the values of “type””, to say by what a set was recognised. */
+export function recognisedBy({ columns, values }: Recognition): string {
+  const shown = columns.slice(0, 6).map(quoted).join(', ');
+  const more = columns.length > 6 ? ' and others' : '';
+  const names = `the ${columns.length === 1 ? 'column' : 'columns'} ${shown}${more}`;
+  return values === null ? names : `${names} and the values of ${quoted(values)}`;
+}
+
+/** A plan for a table of no known columns, to be corrected by hand. */
+export function planByHand(table: LayoutTable): ImportPlan {
+  const [first] = table.columns;
+  return recognition(GENERIC, table, layoutFile(table), new Set(), first).plan;
+}
+
+function recognition(
+  layout: Layout,
+  table: LayoutTable,
+  file: LayoutFile,
+  present: ReadonlySet<string>,
+  prompt?: string,
+): Recognition {
+  const mapping = mappingOf(layout, file, prompt ?? table.columns[0]!);
+  const { labels, column, labelled } = labelsOf(layout, table, file, mapping);
+  if (column !== null) mapping.label = column;
+  const known = namesOf(layout);
+  const generic = layout === GENERIC;
+  return {
+    title: layout.title,
+    confidence: confidenceOf(layout, present),
+    plan: {
+      layout: layout.name,
+      mapping,
+      labels,
+      template: layout.template ?? '{prompt}',
+      contextTemplate: layout.contextTemplate ?? CONTEXT_AFTER,
+      repeats: layout.repeats ?? 'keep',
+    },
+    columns: generic
+      ? [mapping.prompt]
+      : table.columns.filter((name) => known.has(name.trim().toLowerCase())),
+    values: layout.proof ? file.find(layout.proof.column) : null,
+    labelled,
+    usual: labels === null ? (layout.usual ?? null) : null,
+    notes: layout.notes ?? [],
+  };
+}
+
+function mappingOf(layout: Layout, file: LayoutFile, otherwise: string): Mapping {
+  const find = (names: string | readonly string[] | undefined): string | null => {
+    for (const name of names === undefined ? [] : alternatives(names)) {
+      const column = file.find(name);
+      if (column !== null) return column;
+    }
+    return null;
+  };
+  const mapping: Mapping = { ...NO_COLUMNS, prompt: find(layout.fields.prompt) ?? otherwise };
+  for (const field of Object.keys(NO_COLUMNS) as (keyof typeof NO_COLUMNS)[]) {
+    mapping[field] = find(layout.fields[field]);
+  }
+  return mapping;
+}
+
+interface Labels {
+  labels: LabelRule | null;
+  /** The label column, where labels or a question come from one. */
+  column: string | null;
+  labelled: string;
+}
+
+function labelsOf(layout: Layout, table: LayoutTable, file: LayoutFile, mapping: Mapping): Labels {
+  const ofLayout = layout.labels(file);
+  if (ofLayout?.kind === 'above') {
+    ofLayout.columns = ofLayout.columns.map((column) => file.find(column) ?? column);
+  }
+  // A layout's own column of labels is read by its rule; only a clearer one stands in for it.
+  const taken = layout.ownLabels ? mapping.label : null;
+  const own = labelColumn(table, new Set([mapping.prompt, ...(taken === null ? [] : [taken])]));
+  const clearer = taken?.trim().toLowerCase() !== 'label' && own?.by === 'name' && own.values;
+  if (layout.ownLabels && ofLayout && !clearer) {
+    return readable(ofLayout, file, taken)
+      ? { labels: ofLayout, column: taken, labelled: sourceOf(ofLayout, layout, taken) }
+      : { labels: null, column: taken, labelled: nothing(taken) };
+  }
+  if (own?.values) {
+    const labels: LabelRule = { kind: 'values', values: own.values };
+    return { labels, column: own.column, labelled: sourceOf(labels, layout, own.column) };
+  }
+  if (own) return { labels: null, column: own.column, labelled: saysNothing(own) };
+  if (!ofLayout) return { labels: null, column: null, labelled: nothing(null) };
+  const against = contradiction(file, layout);
+  if (against !== null) return { labels: null, column: null, labelled: against };
+  return { labels: ofLayout, column: null, labelled: sourceOf(ofLayout, layout, null) };
+}
+
+/** Whether any row of the label column means something. */
+function readable(rule: LabelRule, file: LayoutFile, column: string | null): boolean {
+  if (rule.kind !== 'values' || column === null) return true;
+  const texts = file.texts(column.trim().toLowerCase());
+  return texts.some((text) => Object.hasOwn(rule.values, text));
+}
+
+const nothing = (column: string | null) =>
+  column === null
+    ? 'Nothing in the file says which prompts are harmful.'
+    : `The column ${quoted(column)} does not say by itself which prompts are harmful.`;
+
+function sourceOf(rule: LabelRule, { title }: Layout, column: string | null): string {
+  switch (rule.kind) {
+    case 'all':
+      return `Every prompt of ${title} is ${rule.label}.`;
+    case 'values':
+    case 'prefix':
+      return `The column ${quoted(column ?? '')} says which prompts are harmful.`;
+    case 'above':
+      return `The columns ${rule.columns.map(quoted).join(' and ')} say which prompts are harmful.`;
+  }
+}
+
+const HARMLESS = /^(benign|safe|harmless|none|no_?harm|not harmful|unharmful|borderline)$/;
+
+/** A category of harmless prompts in a set that should have none. */
+function contradiction(file: LayoutFile, layout: Layout): string | null {
+  const { category, style } = layout.fields;
+  for (const name of [category, style].flatMap((each) => (each ? alternatives(each) : []))) {
+    const odd = file.has(name) && file.texts(name).find((text) => HARMLESS.test(text));
+    if (odd)
+      return `The column ${quoted(name)} calls some rows ${quoted(odd)}, which ${layout.title} itself does not.`;
+  }
+  return null;
+}
+
+const alternatives = (column: string | readonly string[]) =>
   typeof column === 'string' ? [column] : column;
+
+const namesOf = (layout: Layout) =>
+  new Set([...layout.required.flatMap(alternatives), ...layout.optional]);
 
 function missing(layout: Layout, present: ReadonlySet<string>): string[] {
   return layout.required
-    .filter((column) => !names(column).some((name) => present.has(name)))
-    .map((column) => names(column)[0]!);
+    .filter((column) => !alternatives(column).some((name) => present.has(name)))
+    .map((column) => alternatives(column)[0]!);
+}
+
+function proved({ proof }: Layout, file: LayoutFile): boolean {
+  if (!proof) return true;
+  const texts = file.texts(proof.column);
+  return texts.length > 0 && texts.every((text) => proof.values.test(text));
+}
+
+/** A column whose first rows hold chats, whatever its name. */
+function chatColumn({ columns, rows }: LayoutTable): string | null {
+  const first = rows.slice(0, 20);
+  const index = columns.findIndex(
+    (_, i) => first.length > 0 && first.every(({ cells }) => messagesIn(cells[i]) !== null),
+  );
+  return columns[index] ?? null;
 }
 
 function confidenceOf(layout: Layout, present: ReadonlySet<string>): number {
-  if (layout.name === 'generic') return present.has('prompt') ? 0.3 : 0.2;
-  const known = new Set([...layout.required.flatMap(names), ...layout.optional]);
+  if (layout === GENERIC) return present.has('prompt') ? 0.3 : 0.2;
+  const known = namesOf(layout);
   // Of alternatives, one is a full match.
   const spare = layout.required
-    .map((column) => names(column).filter((name) => !layout.optional.includes(name)).length - 1)
+    .map(
+      (column) => alternatives(column).filter((name) => !layout.optional.includes(name)).length - 1,
+    )
     .reduce((sum, more) => sum + Math.max(0, more), 0);
   const expected = known.size - spare;
   const shared = [...known].filter((name) => present.has(name)).length;
@@ -57,7 +230,7 @@ function confidenceOf(layout: Layout, present: ReadonlySet<string>): number {
 }
 
 function unknown(present: ReadonlySet<string>): DatasetFileError {
-  const near = LAYOUTS.filter(({ name }) => name !== 'generic')
+  const near = LAYOUTS.filter((layout) => layout !== GENERIC)
     .map((layout) => ({ layout, lacks: missing(layout, present) }))
     .filter(({ layout, lacks }) => layout.required.length > 1 && lacks.length === 1)
     .sort((a, b) => b.layout.required.length - a.layout.required.length)

@@ -6,16 +6,17 @@ import { describe, expect, it } from 'vitest';
 import { handleSource } from '../byte-source';
 import { importPrompts } from './import';
 import { fromByteSource, readTable } from './read';
-import { recognise } from './recognise';
+import { recognise, recognisedBy } from './recognise';
 import { failure, load } from './testing';
-import type { ImportedPrompt } from './types';
+import type { ImportedPrompt, PromptLabel } from './types';
 import { promptsToCsv, promptsToJsonl } from './write';
 
 const data = fileURLToPath(new URL('../../../../shared/data/', import.meta.url));
 const present = existsSync(data);
 if (!present) console.info('skipped: shared/data is not beside this checkout');
 
-async function report(path: string) {
+/** `label` is what a person says where the file does not. */
+async function report(path: string, label?: PromptLabel) {
   const file = `${data}${path}`;
   const handle = await open(file);
   try {
@@ -23,7 +24,8 @@ async function report(path: string) {
     const source = fromByteSource(path.split('/').at(-1)!, handleSource(handle, size), 4096);
     const table = await readTable(source);
     const [best] = recognise(table);
-    return { best: best!, table, ...importPrompts(table, best!.plan) };
+    const labels = label === undefined ? best!.plan.labels : ({ kind: 'all', label } as const);
+    return { best: best!, table, ...importPrompts(table, { ...best!.plan, labels }) };
   } finally {
     await handle.close();
   }
@@ -113,6 +115,45 @@ describe.runIf(present)('the real files', () => {
     expect(items.every(({ prompt }, i) => prompt === turns[i]![0]!.trim())).toBe(true);
   });
 
+  it.each([
+    ['xstest/xstest_prompts.csv', '“id”, “prompt”, “type”, “label”, “focus”, “note”', '“type”'],
+    [
+      'harmbench/harmbench_behaviors_text_all.csv',
+      '“Behavior”, “FunctionalCategory”, “SemanticCategory”, “Tags”, “ContextString”, “BehaviorID”',
+      '“FunctionalCategory”',
+    ],
+    [
+      'mt_bench/mt_bench_question.jsonl',
+      '“question_id”, “category”, “turns”, “reference”',
+      '“category”',
+    ],
+  ])('%s says by what it was recognised', async (path, columns, values) => {
+    const { best } = await report(path);
+    expect(recognisedBy(best)).toBe(`the columns ${columns} and the values of ${values}`);
+    expect(best.labelled).not.toContain('Nothing');
+  });
+
+  it('XSTest’s completions: by the type, since their labels are those of answers', async () => {
+    const { best, errors, counts } = await report('xstest/completions_mistralguard.csv');
+    expect(best.title).toBe('XSTest');
+    expect(errors.total).toBe(0);
+    expect(counts.labels).toEqual({ harmful: 200, borderline: 250, benign: 0 });
+  });
+
+  it.each([
+    ['do_not_answer/malicious_uses.jsonl', 'prompt', 'harmful'],
+    ['do_not_answer/information_hazard.jsonl', 'prompt', 'harmful'],
+    ['self_instruct/seed_tasks.jsonl', 'instruction', 'benign'],
+    ['in_the_wild/inthewild_jailbreak_llms.json', 'prompt', 'harmful'],
+  ] as const)('%s says nothing of labels, so a person is asked', async (path, column, label) => {
+    expect((await failure(report(path))).code).toBe('bad-plan');
+    const { best, table, items, leftOut } = await report(path, label);
+    expect(best).toMatchObject({ title: 'A column of prompts', plan: { labels: null } });
+    expect(best.plan.mapping.prompt).toBe(column);
+    expect(items.length + leftOut).toBe(table.rows.length);
+    expect(items.length).toBeGreaterThan(0.8 * table.rows.length);
+  });
+
   describe('XSTest, spoiled', () => {
     const whole = readFileSync(`${data}xstest/xstest_prompts.csv`);
     const text = whole.toString('utf8');
@@ -128,7 +169,6 @@ describe.runIf(present)('the real files', () => {
     };
 
     it.each<[string, () => Promise<string | Uint8Array>, object, RegExp]>([
-      ['delimiter', () => spoil(';'), { code: 'wrong-delimiter', delimiter: ';' }, /semicolons/],
       [
         'missing column',
         () => spoil(',', 'prompt'),
@@ -163,6 +203,11 @@ describe.runIf(present)('the real files', () => {
       const error = await failure(load('xstest_prompts.csv', await make()));
       expect(error).toMatchObject(place);
       expect(error.message).toMatch(message);
+    });
+
+    it('by another delimiter, is read at that', async () => {
+      const { items } = await load('xstest_prompts.csv', await spoil(';'));
+      expect(items).toHaveLength(450);
     });
 
     it('by empty rows, is read without them', async () => {

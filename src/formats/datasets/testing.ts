@@ -3,7 +3,7 @@ import { memorySource } from '../byte-source';
 import { importAll, type ImportOptions } from './import';
 import { fromByteSource, type ReadOptions, readTable } from './read';
 import { recognise } from './recognise';
-import { DatasetFileError, type ImportedPrompt, type Table } from './types';
+import { DatasetFileError, type ImportedPrompt, type PromptLabel, type Table } from './types';
 
 const encode = (content: string | Uint8Array) =>
   typeof content === 'string' ? new TextEncoder().encode(content) : content;
@@ -18,15 +18,16 @@ export function read(
   return readTable(fromByteSource(name, memorySource(encode(content)), chunkBytes), options);
 }
 
-/** The whole way, with the likeliest reading. */
+/** The whole way, with the likeliest reading; `label` is what a person says where they are asked. */
 export async function load(
   name: string,
   content: string | Uint8Array,
-  options: ReadOptions & ImportOptions = {},
+  { label, ...options }: ReadOptions & ImportOptions & { label?: PromptLabel } = {},
 ): Promise<{ layout: string; items: ImportedPrompt[] }> {
   const table = await read(name, content, options, 4096);
   const { plan } = recognise(table)[0]!;
-  return { layout: plan.layout, items: importAll(table, plan, options) };
+  const labels = label === undefined ? plan.labels : ({ kind: 'all', label } as const);
+  return { layout: plan.layout, items: importAll(table, { ...plan, labels }, options) };
 }
 
 /** The error of the file that `work` ends with; fails where it does not. */

@@ -30,6 +30,8 @@ export interface TableRow {
   line: number;
   /** By column; a JSON record may end early. */
   cells: Json[];
+  /** Columns whose cells whoever served the file cut short, where it says so. */
+  truncated?: readonly string[];
 }
 
 export type TableFormat = 'csv' | 'json' | 'jsonl';
@@ -46,6 +48,8 @@ export interface Table {
   emptyRows: number;
   /** Only the first rows were asked for and the file goes on. */
   more: boolean;
+  /** What the file says of itself, or how it was read, that a person should know; sentences. */
+  notes: readonly string[];
 }
 
 export type Delimiter = ',' | ';' | '\t' | '|';
@@ -69,6 +73,12 @@ export interface Limits {
   cell: number;
   /** Characters of one JSON record. */
   record: number;
+  /** Cells and nested values of the whole table, padding included: what bounds its memory. */
+  values: number;
+  /** Lists and objects within one another. */
+  depth: number;
+  /** Rows without content; spreadsheets write up to 2^20 of them. */
+  emptyRows: number;
 }
 
 /** Alpaca, the largest set here that is used whole, has 52,002 rows in 22 MB. */
@@ -78,12 +88,17 @@ export const DEFAULT_LIMITS: Limits = {
   columns: 256,
   cell: 2 ** 16,
   record: 2 ** 20,
+  values: 4_000_000,
+  depth: 64,
+  emptyRows: 2 ** 20,
 };
 
 export type DatasetErrorCode =
   | 'too-large'
   | 'too-many-rows'
   | 'too-many-columns'
+  | 'too-many-values'
+  | 'too-deep'
   | 'cell-too-long'
   | 'empty-file'
   | 'encoding'

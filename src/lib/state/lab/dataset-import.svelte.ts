@@ -1,9 +1,9 @@
 /** One file on its way to a prompt set: read, recognised, corrected, kept. */
-import { importPrompts, type ImportReport } from '../../../formats/datasets/import';
-import { LAYOUTS, planFor } from '../../../formats/datasets/layouts';
+import { importPrompts } from '../../../formats/datasets/import';
 import type { ImportPlan } from '../../../formats/datasets/plan';
+import type { ImportReport } from '../../../formats/datasets/problems';
 import { type DatasetSource, type ReadOptions, readTable } from '../../../formats/datasets/read';
-import { type Recognition, recognise } from '../../../formats/datasets/recognise';
+import { planByHand, type Recognition, recognise } from '../../../formats/datasets/recognise';
 import { DatasetFileError, type Table } from '../../../formats/datasets/types';
 import { addressSource, fileSource } from './dataset-source';
 
@@ -118,7 +118,7 @@ export class DatasetImport {
       if (!(error instanceof DatasetFileError)) throw error;
       // The columns can still be said by hand.
       this.problem = { message: error.message, remedies: [] };
-      this.plan = planFor(LAYOUTS.at(-1)!, table.columns, table.name);
+      this.plan = planByHand(table);
     }
   }
 }

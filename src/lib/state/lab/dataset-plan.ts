@@ -2,7 +2,7 @@
 import type { PromptSet } from '$lib/storage/prompt-sets';
 import { contentHash } from '../../../distill/data/dataset';
 import { MAX_SET_NAME } from '../../../distill/data/imported-prompts';
-import type { ImportReport } from '../../../formats/datasets/import';
+import type { ImportReport } from '../../../formats/datasets/problems';
 import { CellError, textOf } from '../../../formats/datasets/cells';
 import { COMMON_LABELS, type ImportPlan, type Mapping } from '../../../formats/datasets/plan';
 import type { PromptLabel, Table } from '../../../formats/datasets/types';
