@@ -24,7 +24,7 @@ export async function exportToy(host: Host): Promise<Map<string, Uint8Array>> {
         ...TOY_TASK,
         learningRate: LEARNING_RATE,
         layers: TOY.layers,
-        sequences: setup.examples.map(({ prompt, paths }) => ({
+        sequences: setup.batch.examples.map(({ prompt, paths }) => ({
           prompt,
           path: paths[0]!.tokens,
         })),
@@ -32,8 +32,8 @@ export async function exportToy(host: Host): Promise<Map<string, Uint8Array>> {
     ],
   ]);
   for (const objective of ['tv', 'kl'] as const) {
-    const { trainer, examples, teacher } = await setUpTraining(engine, TOY_TASK, objective);
-    const { gradient } = await trainer.gradient(examples, teacher);
+    const { trainer, batch } = await setUpTraining(engine, TOY_TASK, objective);
+    const { gradient } = await trainer.gradient(batch);
     files.set(`ours-${objective}.f32`, bytesOf(gradient));
   }
   engine.destroy();

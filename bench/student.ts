@@ -1,7 +1,8 @@
 /** Models that suites run on, loaded into the engine, and the same in f32 for peers. */
 import { Engine } from '../src/engine/engine';
-import type { PromptTrainer } from '../src/engine/trainer';
-import type { TeacherPath, TrainExample } from '../src/engine/types';
+import { bare } from '../src/engine/pack';
+import type { Trainer } from '../src/engine/trainer';
+import type { DivergenceBatch } from '../src/engine/types';
 import { memorySource } from '../src/formats/byte-source';
 import { mapDecoder } from '../src/formats/onnx/decoder';
 import { readOnnx } from '../src/formats/onnx/proto';
@@ -49,9 +50,8 @@ export async function loadStudent(
 
 /** One batch on a trainer, ready to step. */
 export interface TrainingSetup {
-  trainer: PromptTrainer;
-  examples: TrainExample[];
-  teacher: TeacherPath[][];
+  trainer: Trainer;
+  batch: DivergenceBatch;
   prompt: Float32Array;
   step(): Promise<void>;
 }
@@ -63,16 +63,15 @@ export async function setUpTraining(
 ): Promise<TrainingSetup> {
   const trainer = await engine.createTrainer(toyTrainerOptions(task, objective));
   const examples = toyExamples(engine, task);
-  const teacher = await trainer.teach(
-    examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
-  );
+  const teacher = await trainer.teach(examples.map(bare));
   const prompt = toyPrompt(engine, task);
   trainer.setValues(prompt);
+  const batch = { family: 'divergence', examples, teacher } as const;
   const settings = { learningRate: LEARNING_RATE, fakeQuantise: false };
   const step = async () => {
-    await trainer.step(examples, teacher, settings);
+    await trainer.step(batch, settings);
   };
-  return { trainer, examples, teacher, prompt, step };
+  return { trainer, batch, prompt, step };
 }
 
 /** Dequantised weights, for peers that have no 4-bit kernels. */
@@ -114,11 +113,11 @@ export async function peerTask(
   const { dim } = engine;
   const embedded = new Float32Array(batch * textTokens * dim);
   const teacherHidden = new Float32Array(batch * lossTokens * dim);
-  for (const [e, { prompt, paths }] of setup.examples.entries()) {
+  for (const [e, { prompt, paths }] of setup.batch.examples.entries()) {
     // The last token of a path is only predicted.
     const tokens = [...prompt, ...paths[0]!.tokens.slice(0, -1)];
     embedded.set(await engine.embeddingRows(tokens), e * textTokens * dim);
-    teacherHidden.set(setup.teacher[e]![0]!.hidden, e * lossTokens * dim);
+    teacherHidden.set(setup.batch.teacher[e]![0]!.hidden, e * lossTokens * dim);
   }
   return {
     ...{ model, objective, batch, virtualTokens, textTokens, lossTokens },

@@ -5,7 +5,7 @@
  * are read: a billion parameters cost no memory here.
  */
 import type { Engine } from '../src/engine/engine';
-import type { TrainExample } from '../src/engine/types';
+import type { Example, MixturePath } from '../src/engine/types';
 import { type ByteSource, memorySource } from '../src/formats/byte-source';
 import { DataType, type ModelFiles, tensorBytes } from '../src/formats/decoder/tensor';
 import { normals, random } from '../src/kernels/gpu/testing';
@@ -412,7 +412,7 @@ export function toyTokens(vocabSize: number, seed: number, length: number): numb
 export function toyExamples(
   { vocabSize }: Pick<ToyShape, 'vocabSize'>,
   task: ToyTask = TOY_TASK,
-): TrainExample[] {
+): Example<MixturePath>[] {
   const { batch, textTokens, promptTokens } = task;
   const length = textTokens - promptTokens + 1;
   return Array.from({ length: batch }, (_, e) => {
@@ -443,7 +443,7 @@ export function toyPrompt(
 export function toyTrainerOptions(task: ToyTask, objective: 'tv' | 'kl') {
   const { virtualTokens, batch, textTokens, promptTokens } = task;
   return {
-    virtualTokens,
+    trainable: { kind: 'soft-prompt', n: virtualTokens },
     objective: { family: 'divergence', name: objective },
     maxRows: batch * textTokens,
     maxLossRows: batch * (textTokens - promptTokens + 1),

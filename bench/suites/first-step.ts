@@ -3,7 +3,8 @@
  * step takes; and pipelines. Runs in a process of its own: a second trainer finds them compiled.
  */
 import type { Engine } from '../../src/engine/engine';
-import type { PromptTrainer } from '../../src/engine/trainer';
+import { bare } from '../../src/engine/pack';
+import type { Trainer } from '../../src/engine/trainer';
 import { medianSample, type Sample, timed } from '../clock';
 import { LEARNING_RATE, loadStudent, toyStudent } from '../student';
 import { TOY, TOY_TASK, toyExamples, toyPrompt, toyTrainerOptions } from '../toy';
@@ -19,17 +20,14 @@ export const firstStepSuite: Suite = async (bench) => {
   const settings = { learningRate: LEARNING_RATE, fakeQuantise: false };
   const atStart = gpu.pipelineCount;
 
-  let trainer!: PromptTrainer;
+  let trainer!: Trainer;
   const created = await timed(bench, async () => {
     trainer = await engine.createTrainer(toyTrainerOptions(TOY_TASK, 'tv'));
   });
   // The cached teacher input is given: it belongs to no step.
-  const inputs = examples.map(({ prompt, paths }) => ({
-    prompt,
-    paths: paths.map((path) => path.tokens),
-  }));
-  const teacher = await trainer.teach(inputs);
-  const step = async () => void (await trainer.step(examples, teacher, settings));
+  const teacher = await trainer.teach(examples.map(bare));
+  const batch = { family: 'divergence', examples, teacher } as const;
+  const step = async () => void (await trainer.step(batch, settings));
   const first = await timed(bench, () => {
     trainer.setValues(toyPrompt(TOY));
     return step();
@@ -41,10 +39,8 @@ export const firstStepSuite: Suite = async (bench) => {
   // Other lengths of the same bucket: at most as many rows, fewer sequences or longer ones.
   for (const textTokens of [17, 40, 95]) {
     const others = toyExamples(TOY, { ...TOY_TASK, textTokens });
-    const shorter = await trainer.teach(
-      others.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
-    );
-    await trainer.step(others, shorter, settings);
+    const shorter = await trainer.teach(others.map(bare));
+    await trainer.step({ family: 'divergence', examples: others, teacher: shorter }, settings);
   }
   const late = gpu.pipelineCount - pipelines;
   trainer.destroy();

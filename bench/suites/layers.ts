@@ -18,7 +18,7 @@ type Phases = Record<'forward' | 'head' | 'backward', number>;
 /** One gradient by phase: CPU milliseconds on software, else wall milliseconds. */
 function measure({ host, software }: Bench, setup: TrainingSetup): Promise<Phases> {
   const clock = software ? async () => 1000 * (await host.cpuSeconds()) : undefined;
-  return setup.trainer.measure(setup.examples, setup.teacher, true, clock);
+  return setup.trainer.measure(setup.batch, true, clock);
 }
 
 function medianPhases(all: readonly Phases[]): Phases {
@@ -90,16 +90,16 @@ async function sharedPrefix(bench: Bench): Promise<Metric[]> {
   // KL: the signs in TV's gradient flip on rounding.
   const together = await setUpTraining(engine, SHARED, 'kl');
   const alone = await setUpTraining(engine, { ...SHARED, batch: 1 }, 'kl');
-  const sequences = together.examples.map((example, e) => ({
+  const { examples, teacher } = together.batch;
+  const sequences = examples.map((example, e) => ({
     ...alone,
-    examples: [example],
-    teacher: [together.teacher[e]!],
+    batch: { family: 'divergence', examples: [example], teacher: [teacher[e]!] } as const,
   }));
   // The same gradient, or the comparison means nothing: the coefficients are those of the batch.
-  const whole = await together.trainer.gradient(together.examples, together.teacher);
+  const whole = await together.trainer.gradient(together.batch);
   const sum = new Float64Array(whole.gradient.length);
-  for (const { trainer, examples, teacher } of sequences) {
-    const { gradient } = await trainer.gradient(examples, teacher);
+  for (const { trainer, batch } of sequences) {
+    const { gradient } = await trainer.gradient(batch);
     gradient.forEach((value, i) => (sum[i]! += value));
   }
   const error = relativeError(whole.gradient, sum);

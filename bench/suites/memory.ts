@@ -1,5 +1,6 @@
 /** Bytes beyond the weights against the floor, and the working set of the loss. */
 import type { Engine } from '../../src/engine/engine';
+import { bare } from '../../src/engine/pack';
 import { loadStudent, toyStudent } from '../student';
 import {
   TOY,
@@ -107,10 +108,9 @@ export const memorySuite: Suite = async (bench) => {
       const trainer = await engine.createTrainer(options);
       trainer.setValues(toyPrompt(TOY, task));
       const examples = toyExamples(TOY, task);
-      const teacher = await trainer.teach(
-        examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
-      );
-      await trainer.step(examples, teacher, { learningRate: 0.01, fakeQuantise: false });
+      const teacher = await trainer.teach(examples.map(bare));
+      const batch = { family: 'divergence', examples, teacher } as const;
+      await trainer.step(batch, { learningRate: 0.01, fakeQuantise: false });
       const peak = engine.gpu.peakBytes - engine.weightBytes - others;
       const floor = floorBytes(TOY, task, keep, trainer.plan.logitsRows);
       const way = keep === 'layers' ? 'kept' : 'recomputed';

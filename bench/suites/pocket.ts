@@ -1,6 +1,7 @@
 /** The lab's default step on the bundled student, by phase, and sampling. */
 import type { Engine } from '../../src/engine/engine';
-import type { TrainExample } from '../../src/engine/types';
+import { bare } from '../../src/engine/pack';
+import type { Example, MixturePath } from '../../src/engine/types';
 import { type Sample, medianSample, timed } from '../clock';
 import type { Bench, Metric } from '../types';
 
@@ -11,7 +12,7 @@ function tokens(vocabulary: number, seed: number, length: number): number[] {
   return Array.from({ length }, (_, i) => (seed * 7919 + i * 104729) % vocabulary);
 }
 
-function examples(vocabulary: number): TrainExample[] {
+function examples(vocabulary: number): Example<MixturePath>[] {
   return Array.from({ length: SHAPE.batch }, (_, e) => {
     const path = (seed: number, length: number, posterior: number) => {
       const ids = tokens(vocabulary, seed, length);
@@ -35,10 +36,10 @@ function examples(vocabulary: number): TrainExample[] {
 }
 
 export async function pocketPhases(bench: Bench, engine: Engine): Promise<Metric[]> {
-  const batch = examples(engine.vocabSize);
-  const inputs = batch.map(({ prompt, paths }) => ({ prompt, paths: paths.map((p) => p.tokens) }));
+  const drawn = examples(engine.vocabSize);
+  const inputs = drawn.map(bare);
   const trainer = await engine.createTrainer({
-    virtualTokens: SHAPE.virtualTokens,
+    trainable: { kind: 'soft-prompt', n: SHAPE.virtualTokens },
     objective: { family: 'divergence', name: 'tv' },
     maxRows: 1024,
     maxLossRows: 640,
@@ -47,7 +48,8 @@ export async function pocketPhases(bench: Bench, engine: Engine): Promise<Metric
   trainer.setValues(await engine.embeddingRows(tokens(engine.vocabSize, 5, SHAPE.virtualTokens)));
   const teacher = await trainer.teach(inputs);
   const settings = { learningRate: 0.01, fakeQuantise: false };
-  await trainer.step(batch, teacher, settings);
+  const batch = { family: 'divergence', examples: drawn, teacher } as const;
+  await trainer.step(batch, settings);
 
   const samples = new Map<string, Sample[]>();
   const note = (name: string, sample: Sample) =>
@@ -55,13 +57,13 @@ export async function pocketPhases(bench: Bench, engine: Engine): Promise<Metric
   const time = async (name: string, work: () => Promise<unknown>) =>
     note(name, await timed(bench, async () => void (await work())));
   for (let repeat = 0; repeat < bench.repeats; repeat++) {
-    for (const [phase, ms] of Object.entries(await trainer.measure(batch, teacher))) {
+    for (const [phase, ms] of Object.entries(await trainer.measure(batch))) {
       note(phase, { wall: ms, cpu: NaN });
     }
-    await time('step, teacher cached', () => trainer.step(batch, teacher, settings));
+    await time('step, teacher cached', () => trainer.step(batch, settings));
     await time('teacher pass (fresh batches only)', () => trainer.teach(inputs));
     await time('generate 64 × 24 tokens', () => {
-      const requests = batch.flatMap(({ prompt }, i) =>
+      const requests = drawn.flatMap(({ prompt }, i) =>
         [0, 1, 2, 3].map((k) => ({ prompt, stream: 4 * i + k })),
       );
       const options = { temperature: 1, seed: repeat, maxNewTokens: SHAPE.answer };

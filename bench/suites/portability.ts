@@ -52,7 +52,7 @@ async function gradientOn(
   const engine = await loadStudent(bench, toyStudent(shape), options);
   // KL: the sign in TV's gradient flips where both distributions agree to rounding.
   const setup = await setUpTraining(engine, task, 'kl');
-  const { gradient } = await setup.trainer.gradient(setup.examples, setup.teacher);
+  const { gradient } = await setup.trainer.gradient(setup.batch);
   const { description } = engine.gpu;
   engine.destroy();
   return { gradient, description };

@@ -75,7 +75,7 @@ async function compareSteps(
 ): Promise<Metric[]> {
   const { host } = bench;
   const setup = await setUpTraining(engine, task, objective);
-  const own = await setup.trainer.gradient(setup.examples, setup.teacher);
+  const own = await setup.trainer.gradient(setup.batch);
   const metrics: Metric[] = [];
   if (golden) {
     metrics.push({

@@ -8,12 +8,14 @@
  */
 import type {
   AdapterValues,
+  Example,
   Generated,
   GenerateOptions,
   GenerateRequest,
   Tokens,
+  TrainerOptions,
 } from '../engine/types';
-import type { PathsOfPrompt, StudentEngine, TrainerOptions } from './engine-port';
+import type { StudentEngine } from './engine-port';
 import { Random } from './statistics/prng';
 import { effect, toyConfig, type ToyAdaptation } from './train/toy-adapters.testing';
 import { idOf, TOPICS, TOY_DOMAIN, TOY_WORDS } from './train/toy-domain.testing';
@@ -83,7 +85,7 @@ export class ToyStudent implements StudentEngine {
   }
 
   async scorePaths(
-    items: readonly PathsOfPrompt[],
+    items: readonly Example[],
     adaptation?: Float32Array | AdapterValues,
   ): Promise<Float32Array[][]> {
     return items.map(({ prompt, paths }) =>

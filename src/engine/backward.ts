@@ -10,10 +10,11 @@ import {
   createAttentionBackward,
 } from '../kernels/attention/attention-backward';
 import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
-import type { QueryRows } from './batch';
+import type { QueryRows } from './query-rows';
 import type { ForwardPass } from './forward';
 import { type ForwardKernels, perWindow } from './forward-kernels';
 import { partialBytes, scratchWidths } from './layout';
+import type { GradientReach } from './trainable/shape';
 import type { DecoderWeights, LinearLayer } from './weights';
 import { withWork } from './work';
 
@@ -45,8 +46,8 @@ export async function createBackwardKernels(
 export interface BackwardOptions {
   capacity: number;
   maxPrefix: number;
-  /** Trained parts inside the model, from layer `lowest` up; absent: a soft prompt is trained. */
-  adapter?: { lowest: number };
+  /** How far down gradients are wanted. */
+  reach: GradientReach;
 }
 
 export class BackwardPass {
@@ -62,9 +63,7 @@ export class BackwardPass {
   private readonly partial: { k: GPUBuffer; v: GPUBuffer } | null;
   /** Inputs of adapted layers, computed again, [capacity, widest of them]; null where none is. */
   private readonly input: GPUBuffer | null;
-  /** Text rows owe gradients down to here; below it nothing does. */
-  private readonly lowest: number;
-  private readonly trainsPrefix: boolean;
+  private readonly reach: GradientReach;
 
   /**
    * Uses up the activations of `forward`, whose buffers take gradients as soon as their own contents
@@ -94,14 +93,14 @@ export class BackwardPass {
     this.partial = bytes > 0 ? { k: half('keys'), v: half('values') } : null;
     const width = inputWidth(weights);
     this.input = width > 0 ? storage('adapted inputs', options.capacity * width * 4) : null;
-    this.trainsPrefix = !options.adapter;
-    this.lowest = options.adapter?.lowest ?? 0;
+    this.reach = options.reach;
+    const lowest = options.reach.to === 'layers' ? options.reach.lowest : 0;
     for (let index = config.layers - 1; index >= 0; index--) {
       const { steering } = weights.layers[index]!;
       if (steering) {
         this.ops.push(steering.bindGradient({ dy: this.gradient, span: this.tail(index) }));
       }
-      if (index < this.lowest) continue;
+      if (index < lowest) continue;
       this.ops.push(
         ...forward.restore[index]!,
         ...this.mlp(index),
@@ -111,14 +110,14 @@ export class BackwardPass {
     }
   }
 
-  /** The rows that asked in a layer and that it went on with. */
-  private asking(index: number): QueryRows {
+  /** The rows that were queries in a layer and that it went on with. */
+  private queries(index: number): QueryRows {
     const { chosen, rows, layers } = this.forward;
     return index === layers.length - 1 && chosen ? chosen.rows : rows;
   }
 
   private tail(index: number): Span {
-    return this.asking(index).span;
+    return this.queries(index).span;
   }
 
   /** The residual stream's gradient from the chosen rows back to all rows. */
@@ -135,13 +134,13 @@ export class BackwardPass {
     ];
   }
 
-  /** Where a soft prompt is trained, layer 0 owes a gradient to its rows only. */
-  private owed(index: number): Span {
+  /** The rows of a layer's input whose gradient is wanted: of layer 0 at most a soft prompt's. */
+  private wanted(index: number): Span {
     return this.prefixOnly(index) ? this.forward.prefix : this.forward.all;
   }
 
   private prefixOnly(index: number): boolean {
-    return index === 0 && this.trainsPrefix;
+    return index === 0 && this.reach.to === 'prefix';
   }
 
   /** `ops`, which bring a layer's input to `input`, where one of `layers` asks for it. */
@@ -193,8 +192,8 @@ export class BackwardPass {
     const partial = this.partial ?? { k: act.middle, v: scratch.normed };
     const kernel = this.kernels.attentionBackward[index]!;
     const { dy, ops } = this.throughNorm(index, 'attention');
-    const asking = this.asking(index);
-    const { seen, span } = asking;
+    const queries = this.queries(index);
+    const { seen, span } = queries;
     const inputs = { q, k, v, dO, stats };
     // Per query and key: two products in the forward pass, three for dQ, four for dK and dV.
     const ofPrefix = prefixParts.flatMap((part) => {
@@ -213,25 +212,25 @@ export class BackwardPass {
         : [
             withWork(
               kernel.bindText({ ...inputs, seen, dK, dV, span: text }),
-              (part = text) => 2 * pairWork * asking.pairsOfKeys(part),
+              (part = text) => 2 * pairWork * queries.pairsOfKeys(part),
               text,
             ),
           ]),
     ];
   }
 
-  /** Whether the rows that ask in a layer owe a gradient: chosen rows are no soft-prompt rows. */
-  private queriesOwe(index: number): boolean {
-    return !this.prefixOnly(index) || this.asking(index) === this.forward.rows;
+  /** Whether a layer's queries have a gradient that is wanted: chosen rows are no soft-prompt rows. */
+  private wantsQueries(index: number): boolean {
+    return !this.prefixOnly(index) || this.queries(index) === this.forward.rows;
   }
 
   /** dQ to `attended`. */
   private queryGradient(index: number, inputs: AttentionGradientInputs): Op[] {
-    if (!this.queriesOwe(index)) return [];
-    const asking = this.asking(index);
-    const { keys, self } = asking;
+    if (!this.wantsQueries(index)) return [];
+    const queries = this.queries(index);
+    const { keys, self } = queries;
     const dQ = this.forward.layers[index]!.attended;
-    const span = this.prefixOnly(index) ? this.forward.prefix : asking.span;
+    const span = this.prefixOnly(index) ? this.forward.prefix : queries.span;
     const op = this.kernels.attentionBackward[index]!.bindQuery({
       ...inputs,
       keys,
@@ -240,7 +239,7 @@ export class BackwardPass {
       span,
     });
     const work = (part: Pick<Span, 'start' | 'rows'> = span) =>
-      1.5 * this.forward.pairWork * asking.pairs(part);
+      1.5 * this.forward.pairWork * queries.pairs(part);
     return [withWork(op, work, span)];
   }
 
@@ -251,7 +250,7 @@ export class BackwardPass {
     const { input: x, k, unnormed, gate: dK, up: dV } = forward.layers[index]!;
     const { normed } = forward.scratch;
     const { cos, sin } = weights;
-    const span = this.owed(index);
+    const span = this.wanted(index);
     const { positions } = forward.rows;
     const ops = [kernels.ropeK.bindInverse({ x: dK, y: dK, cos, sin, positions, span })];
     let dKeys = dK;
@@ -276,24 +275,24 @@ export class BackwardPass {
     ];
   }
 
-  /** From dQ to `normed` on all rows that owe a gradient. */
+  /** From dQ to `normed` on all rows whose gradient is wanted. */
   private throughQueries(index: number): Op[] {
     const { weights, kernels, forward } = this;
     const { cos, sin, layers } = weights;
     const layer = layers[index]!;
     const { q, unnormed, attended: dQ, middle } = forward.layers[index]!;
     const { normed, hidden } = forward.scratch;
-    const owed = this.owed(index);
-    const clear = kernels.rows.bindClear({ y: normed, span: owed });
-    if (!this.queriesOwe(index)) return [clear];
-    const asking = this.asking(index);
-    const { positions } = asking;
+    const wanted = this.wanted(index);
+    const clear = kernels.rows.bindClear({ y: normed, span: wanted });
+    if (!this.wantsQueries(index)) return [clear];
+    const queries = this.queries(index);
+    const { positions } = queries;
     const prefixOnly = this.prefixOnly(index);
-    const span = prefixOnly ? forward.prefix : asking.span;
+    const span = prefixOnly ? forward.prefix : queries.span;
     const ops = [kernels.ropeQ.bindInverse({ x: dQ, y: dQ, cos, sin, positions, span })];
     let dy = dQ;
     if (kernels.headNorm && unnormed && layer.qkNorms) {
-      const heads = prefixOnly ? forward.heads.prefixQ : asking.heads;
+      const heads = prefixOnly ? forward.heads.prefixQ : queries.heads;
       const args = { x: unnormed.q, weight: layer.qkNorms.q, dy: dQ, dx: q, span: heads };
       ops.push(kernels.headNorm.bindBackward({ ...args, accumulate: false }));
       dy = q;
@@ -301,7 +300,7 @@ export class BackwardPass {
     const back = (x: GPUBuffer | null, dx: GPUBuffer) =>
       layer.q.bindBackward({ dy, dx, x: x ?? undefined, accumulate: false, span });
     const { chosen } = forward;
-    if (!chosen || asking !== chosen.rows) return [...ops, ...back(this.input, normed)];
+    if (!chosen || queries !== chosen.rows) return [...ops, ...back(this.input, normed)];
     const { index: at } = chosen;
     return [
       ...ops,

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GPU_VARIANTS, normals, random, relativeError } from '../kernels/gpu/testing';
 import type { Engine } from './engine';
 import { CancelledError, SequenceTooLongError } from './errors';
+import { bare } from './pack';
 import { loadEngine } from './testing';
-import type { TrainExample } from './types';
+import type { Example, MixturePath } from './types';
 
 const MODEL = 'public/models/pocket';
 const STOP = 0xffffffff;
@@ -119,7 +120,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
 
   it.each(['tv', 'kl'] as const)('has the %s gradient that its own loss has', async (objective) => {
     const next = random(11);
-    const examples: TrainExample[] = [0, 1, 2].map((e) => {
+    const examples: Example<MixturePath>[] = [0, 1, 2].map((e) => {
       const tokens = [
         sequence(20 + e, 6, engine.vocabSize),
         sequence(30 + e, 4 + e, engine.vocabSize),
@@ -138,19 +139,16 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
       };
     });
     const trainer = await engine.createTrainer({
-      virtualTokens: n,
+      trainable: { kind: 'soft-prompt', n: n },
       objective: { family: 'divergence', name: objective },
       maxRows: 128,
       maxLossRows: 64,
       clipNorm: 1,
     });
-    const inputs = examples.map(({ prompt, paths }) => ({
-      prompt,
-      paths: paths.map((path) => path.tokens),
-    }));
+    const inputs = examples.map(bare);
     const teacher = await trainer.teach(inputs);
     trainer.setValues(soft);
-    const { gradient } = await trainer.gradient(examples, teacher);
+    const { gradient } = await trainer.gradient({ family: 'divergence', examples, teacher });
     const direction = normals(12, soft.length);
     // Along the gradient itself the signal is largest against f32 rounding.
     const norm = Math.hypot(...gradient);
@@ -160,7 +158,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     const step = 2e-2;
     const lossAt = async (sign: number) => {
       trainer.setValues(soft.map((value, i) => value + sign * step * along[i]!));
-      const losses = await trainer.divergence(examples, teacher);
+      const losses = await trainer.divergence({ family: 'divergence', examples, teacher });
       return examples.reduce(
         (sum, { paths }, e) =>
           sum +

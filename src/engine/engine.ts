@@ -3,32 +3,30 @@ import { type DecoderConfig, mapDecoder } from '../formats/onnx/decoder';
 import { readOnnx } from '../formats/onnx/proto';
 import type { ModelFiles } from '../formats/decoder/tensor';
 import { type Gpu, Span } from '../kernels/gpu/gpu';
-import { Adapter } from './adapter';
-import { adapterNeeds } from './adapter-shape';
 import { Autotuner, type AutotuneOptions } from './autotune';
 import { type BackwardKernels, createBackwardKernels } from './backward';
 import { createForwardKernels, type ForwardKernels } from './forward-kernels';
-import { MAX_VIRTUAL_TOKENS } from './generate';
 import { Inference } from './inference';
 import { LinearTuner } from './linear-tuning';
 import { createLoss } from './loss-kernels';
-import { exampleRows, type PackInput, sharePrompts } from './pack';
+import { exampleRows, sharePrompts } from './pack';
 import { residuals } from './residuals';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
-import { PromptTrainer } from './trainer';
-import { createTrainerKernels, type TrainerOptions } from './trainer-kernels';
+import { Adapter } from './trainable/adapter';
+import { Trainer } from './trainer';
+import { createTrainerKernels } from './trainer-kernels';
 import type {
   AdapterValues,
+  Example,
   Generated,
   GenerateOptions,
   GenerateRequest,
   PrefixLayer,
   Tokens,
+  TrainerOptions,
 } from './types';
 import { type DecoderWeights, type UploadProgress, uploadWeights } from './weights';
 import { Submitter } from './work';
-
-export { MAX_VIRTUAL_TOKENS };
 
 export interface EngineProgress {
   onUpload?: UploadProgress;
@@ -164,7 +162,7 @@ export class Engine {
    * @throws SequenceTooLongError, CancelledError
    */
   async scorePaths(
-    items: readonly PackInput[],
+    items: readonly Example[],
     adaptation?: Float32Array | AdapterValues,
     signal?: AbortSignal,
   ): Promise<Float32Array[][]> {
@@ -210,20 +208,10 @@ export class Engine {
    * @throws RangeError on sizes that no trainer can have.
    */
   planTrainer(options: TrainerOptions): MemoryPlan {
-    const { virtualTokens: n, adapter } = options;
-    const { config } = this.weights;
-    if (adapter ? n !== 0 : !(Number.isInteger(n) && n >= 1 && n <= MAX_VIRTUAL_TOKENS)) {
-      throw new RangeError(
-        adapter
-          ? 'An adapter is trained without a soft prompt.'
-          : `A soft prompt has 1 to ${MAX_VIRTUAL_TOKENS} vectors, not ${n}.`,
-      );
-    }
     return planTraining({
-      config,
-      ...(adapter && { adapter: adapterNeeds(adapter, config) }),
+      config: this.weights.config,
       weightBytes: this.weightBytes,
-      virtualTokens: n,
+      trainable: options.trainable,
       family: options.objective.family,
       rows: options.maxRows,
       lossRows: options.maxLossRows,
@@ -245,7 +233,7 @@ export class Engine {
   }
 
   /** Plans and makes a trainer, which tells its plan. See {@link planTrainer}. */
-  async createTrainer(options: TrainerOptions): Promise<PromptTrainer> {
+  async createTrainer(options: TrainerOptions): Promise<Trainer> {
     const plan = this.planTrainer(options);
     const { gpu } = this;
     const { pipelineCount } = gpu;
@@ -258,12 +246,12 @@ export class Engine {
     }
   }
 
-  private async makeTrainer(options: TrainerOptions, plan: MemoryPlan): Promise<PromptTrainer> {
+  private async makeTrainer(options: TrainerOptions, plan: MemoryPlan): Promise<Trainer> {
     const { gpu, weights, submitter, inference } = this;
     const [kernels, own] = await this.trainerKernels(options, plan);
     const { logprob } = inference;
     const deps = { gpu, weights, kernels, logprob, submitter };
-    const trainer = new PromptTrainer(deps, own, options, plan);
+    const trainer = new Trainer(deps, own, options, plan);
     await submitter.calibrate(trainer.probe);
     return trainer;
   }

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { relativeError, testGpu } from '../kernels/gpu/testing';
 import { Engine } from './engine';
+import { bare } from './pack';
 import { type Family, familyExamples, loadFamily } from './testing';
 
 const FAMILIES = [
@@ -62,17 +63,15 @@ describe.each(CASES)('$name against PyTorch, subgroups $subgroups', ({ name, sub
     const { golden } = family;
     const examples = familyExamples(family);
     const trainer = await engine.createTrainer({
-      virtualTokens: golden.n,
+      trainable: { kind: 'soft-prompt', n: golden.n },
       objective: { family: 'divergence', name: objective },
       maxRows: 64,
       maxLossRows: 32,
       clipNorm: 1,
     });
-    const teacher = await trainer.teach(
-      examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
-    );
+    const teacher = await trainer.teach(examples.map(bare));
     trainer.setValues(family.array('soft'));
-    const { loss, gradient } = await trainer.gradient(examples, teacher);
+    const { loss, gradient } = await trainer.gradient({ family: 'divergence', examples, teacher });
     const expected = golden.losses[objective];
     expect(Math.abs(loss - expected)).toBeLessThan(1e-4 * expected);
     expect(relativeError(gradient, family.array(`${objective}Gradient`))).toBeLessThan(1e-4);

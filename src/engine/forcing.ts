@@ -7,15 +7,15 @@ import type { Gpu, Op } from '../kernels/gpu/gpu';
 import { CancelledError, SequenceTooLongError } from './errors';
 import type { ForwardPass } from './forward';
 import type { HeadStage } from './head';
-import { exampleRows, pack, type PackedBatch, type PackInput } from './pack';
-import type { TeacherPath, Tokens } from './types';
+import { exampleRows, pack, type PackedRows } from './pack';
+import type { Example, TeacherPath, Tokens } from './types';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';
 
 export interface PathOptions {
   softPrompt?: Float32Array;
-  /** A soft prompt that is on the GPU already: how long it is, and what puts it into the pass. */
-  resident?: { rows: number; place: Op };
+  /** What is on the GPU already: its rows in front, and what brings it into the pass. */
+  resident?: { rows: number; enter: readonly Op[] };
   /** Hand out final hidden states too. */
   hidden: boolean;
   signal?: AbortSignal;
@@ -53,7 +53,7 @@ export class TeacherForcing {
    * @throws SequenceTooLongError where one example alone does not fit a pass or the model.
    * @throws CancelledError where the signal ends it.
    */
-  async paths(inputs: readonly PackInput[], options: PathOptions): Promise<TeacherPath[][]> {
+  async paths(inputs: readonly Example[], options: PathOptions): Promise<TeacherPath[][]> {
     const { softPrompt, resident } = options;
     const prefix = resident?.rows ?? (softPrompt?.length ?? 0) / this.weights.config.dim;
     const results: TeacherPath[][] = [];
@@ -91,8 +91,8 @@ export class TeacherForcing {
     this.gpu.release(this.tokens, this.logProbs);
   }
 
-  private *batches(inputs: readonly PackInput[], prefix: number): Iterable<PackInput[]> {
-    let batch: PackInput[] = [];
+  private *batches(inputs: readonly Example[], prefix: number): Iterable<Example[]> {
+    let batch: Example[] = [];
     let rows = prefix;
     for (const input of inputs) {
       this.checkFits(input, prefix);
@@ -108,7 +108,7 @@ export class TeacherForcing {
     if (batch.length > 0) yield batch;
   }
 
-  private checkFits(input: PackInput, prefix: number): void {
+  private checkFits(input: Example, prefix: number): void {
     const longest = input.paths.reduce((most, path) => Math.max(most, path.length), 0);
     const { positions, config } = this.weights;
     const room = Math.min(positions, config.maxPositions) - prefix;
@@ -119,18 +119,17 @@ export class TeacherForcing {
 
   /** `chosen`: the rows that the pass has an output for. */
   private runForward(
-    packed: PackedBatch,
+    packed: PackedRows,
     { softPrompt, resident }: Pick<PathOptions, 'softPrompt' | 'resident'>,
     chosen: Uint32Array,
   ): void {
     if (softPrompt) this.gpu.write(this.pass.softPrompt, softPrompt);
     this.pass.load(packed, packed.prefix, chosen);
-    const place = resident ? [resident.place] : [];
-    this.submitter.run([...place, ...this.pass.ops], 'teacher-forced forward');
+    this.submitter.run([...(resident?.enter ?? []), ...this.pass.ops], 'teacher-forced forward');
   }
 
   private async runPaths(
-    batch: readonly PackInput[],
+    batch: readonly Example[],
     prefix: number,
     options: PathOptions,
   ): Promise<TeacherPath[][]> {

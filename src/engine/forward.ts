@@ -6,7 +6,7 @@
  * values go to rows `self[row]` of a pool; in training they stay in row order.
  */
 import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
-import { QueryRows, type RowTables } from './batch';
+import { QueryRows, type RowTables } from './query-rows';
 import type { ForwardKernels } from './forward-kernels';
 import { allocateLayers, type KvPool, type LayerActivations } from './layer-activations';
 import { type Keep, scratchWidths } from './layout';
@@ -16,8 +16,8 @@ import { withWork } from './work';
 /** Soft-prompt rows whose gradients are summed at a time. */
 const PREFIX_PART = 64;
 
-/** The rows that ask in a layer and that it goes on with, and where their residual stream lies. */
-interface Asking {
+/** The rows that are queries in a layer and that it goes on with, and where their residual stream lies. */
+interface LayerQueries {
   rows: QueryRows;
   residual: GPUBuffer;
 }
@@ -143,15 +143,15 @@ export class ForwardPass {
       const next = this.layers[index + 1]?.input ?? this.output;
       const last = index === config.layers - 1;
       const chosen = last ? this.chosen : null;
-      const asking: Asking = chosen
+      const queries: LayerQueries = chosen
         ? { rows: chosen.rows, residual: normed }
         : { rows: this.rows, residual: act.input };
-      const { span } = asking.rows;
+      const { span } = queries.rows;
       const project = this.projectHeads(layer, act, raw, chosen);
-      const place = this.placeHeads(layer, act, raw, asking.rows);
+      const place = this.placeHeads(layer, act, raw, queries.rows);
       const middle = [
-        ...this.attend(index, act, asking.rows),
-        ...this.addAttention(layer, act, asking),
+        ...this.attend(index, act, queries.rows),
+        ...this.addAttention(layer, act, queries),
       ];
       const gates = this.openGates(layer, act, span);
       const mlp = this.mlpOutput(layer, act, next, span);
@@ -202,7 +202,7 @@ export class ForwardPass {
     layer: LayerWeights,
     act: LayerActivations,
     raw: RawHeads,
-    asking: QueryRows,
+    queries: QueryRows,
   ): Op[] {
     const { kernels, heads, rows, all: span } = this;
     const { headNorm } = kernels;
@@ -213,11 +213,11 @@ export class ForwardPass {
     if (headNorm && layer.qkNorms && act.unnormed) {
       const { q, k: kNorm } = layer.qkNorms;
       ops.push(
-        headNorm.bind({ x: act.unnormed.q, weight: q, y: act.q, span: asking.heads }),
+        headNorm.bind({ x: act.unnormed.q, weight: q, y: act.q, span: queries.heads }),
         headNorm.bind({ x: act.unnormed.k, weight: kNorm, y: k, span: heads.allK }),
       );
     }
-    ops.push(kernels.ropeQ.bind({ x: act.q, y: act.q, ...ropeOf(asking) }));
+    ops.push(kernels.ropeQ.bind({ x: act.q, y: act.q, ...ropeOf(queries) }));
     if (!raw) return [...ops, kernels.ropeK.bind({ x: k, y: k, ...ropeOf(rows) })];
     return [
       ...ops,
@@ -232,20 +232,20 @@ export class ForwardPass {
     return 4 * heads * headDim;
   }
 
-  private attend(index: number, act: LayerActivations, asking: QueryRows): Op[] {
+  private attend(index: number, act: LayerActivations, queries: QueryRows): Op[] {
     const kernel = this.kernels.attention[index]!;
     const { q, k, v, attended: o, lse } = act;
-    const { keys, self, span } = asking;
+    const { keys, self, span } = queries;
     const args = { q, k, v, keys, self, o, lse, span };
     const op = this.options.decode ? kernel.bindDecode(args) : kernel.bind(args);
-    return [withWork(op, (part) => this.pairWork * asking.pairs(part), span)];
+    return [withWork(op, (part) => this.pairWork * queries.pairs(part), span)];
   }
 
   /** The output projection of attention, its norm if it has one, and the residual sum. */
   private addAttention(
     layer: LayerWeights,
     act: LayerActivations,
-    { rows: { span }, residual }: Asking,
+    { rows: { span }, residual }: LayerQueries,
   ): Op[] {
     const { attended: x, middle: y } = act;
     const { rowsNow } = this;

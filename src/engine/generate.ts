@@ -14,6 +14,7 @@ import { ForwardPass } from './forward';
 import type { ForwardKernels } from './forward-kernels';
 import { HeadStage } from './head';
 import { KvPool } from './layer-activations';
+import { MAX_VIRTUAL_TOKENS } from './trainable/shape';
 import type { Generated, GenerateOptions, GenerateRequest } from './types';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';
@@ -29,9 +30,6 @@ export interface GeneratorOptions {
   /** Rows of the KV pool, soft prompt included. */
   poolRows: number;
 }
-
-/** Longest soft prompt. */
-export const MAX_VIRTUAL_TOKENS = 256;
 
 /**
  * What generating for `requests` needs, within `most`.

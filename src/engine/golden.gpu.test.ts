@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GPU_VARIANTS, relativeError } from '../kernels/gpu/testing';
 import type { Engine } from './engine';
 import { floats, goldenExamples, type PocketGolden } from './golden.testing';
+import { bare } from './pack';
 import { loadEngine, repositoryJson } from './testing';
 
 const CASES = ['pocket', 'class'].flatMap((student) =>
@@ -44,21 +45,19 @@ describe.each(CASES)('$student against PyTorch, with $name', ({ student, subgrou
   it.each(['tv', 'kl'] as const)('has the same %s loss and gradient', async (objective) => {
     const examples = goldenExamples(golden);
     const trainer = await engine.createTrainer({
-      virtualTokens: golden.n,
+      trainable: { kind: 'soft-prompt', n: golden.n },
       objective: { family: 'divergence', name: objective },
       maxRows: 256,
       maxLossRows: 192,
       clipNorm: 1,
     });
-    const teacher = await trainer.teach(
-      examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
-    );
+    const teacher = await trainer.teach(examples.map(bare));
     trainer.setValues(soft);
-    const { loss, gradient } = await trainer.gradient(examples, teacher);
+    const { loss, gradient } = await trainer.gradient({ family: 'divergence', examples, teacher });
     const expected = golden.objectives[objective];
     expect(Math.abs(loss - expected.loss) / expected.loss).toBeLessThan(1e-4);
     expect(relativeError(gradient, await fixture(`${objective}_gradient`))).toBeLessThan(1e-4);
-    const divergence = await trainer.divergence(examples, teacher);
+    const divergence = await trainer.divergence({ family: 'divergence', examples, teacher });
     for (const [e, { sampled, refusal }] of expected.positions.entries()) {
       expect(relativeError(divergence[e]![0]!, sampled)).toBeLessThan(1e-3);
       expect(relativeError(divergence[e]![1]!, refusal)).toBeLessThan(1e-3);

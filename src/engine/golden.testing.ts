@@ -1,6 +1,6 @@
 /** The goldens of tests/fixtures/{pocket,class}, for the tests that are held to them. */
 import { repositoryFile } from './testing';
-import type { SparseRow, TokenExample, TrainExample } from './types';
+import type { Example, MixturePath, SparseRow, TokenPath } from './types';
 
 export const FIXTURES = 'tests/fixtures/pocket';
 
@@ -40,7 +40,7 @@ function sparse(rho: Rho): SparseRow[] {
   }));
 }
 
-function trainExample(golden: GoldenExample, batch: number, tMax: number): TrainExample {
+function trainExample(golden: GoldenExample, batch: number, tMax: number): Example<MixturePath> {
   const path = (tokens: number[], weight: number, w: number[], rho: Rho) => ({
     tokens,
     coef: new Float32Array(tokens.length).fill(weight / (batch * tMax)),
@@ -58,7 +58,7 @@ function trainExample(golden: GoldenExample, batch: number, tMax: number): Train
 }
 
 /** The golden's training batch. */
-export function goldenExamples({ examples, tMax }: PocketGolden): TrainExample[] {
+export function goldenExamples({ examples, tMax }: PocketGolden): Example<MixturePath>[] {
   return examples.map((example) => trainExample(example, examples.length, tMax));
 }
 
@@ -79,7 +79,7 @@ export function goldenTokens(
   { advantages, cases }: ObjectiveGolden,
   name: string,
   plain = false,
-): TokenExample[] {
+): Example<TokenPath>[] {
   const old = cases[name]!.oldLogProbs;
   return examples.map(({ prompt, sampled, refusal, sampledWeight, refusalWeight }, e) => {
     const path = (tokens: number[], weight: number, at: number) => ({
@@ -94,7 +94,7 @@ export function goldenTokens(
 }
 
 /** The same tokens as targets of a divergence; paths of an example share their first position. */
-export function goldenSparse({ examples, tMax }: PocketGolden): TrainExample[] {
+export function goldenSparse({ examples, tMax }: PocketGolden): Example<MixturePath>[] {
   return examples.map(({ prompt, sampled, refusal, sampledWeight, refusalWeight }) => {
     const total = sampledWeight + refusalWeight;
     const first = {

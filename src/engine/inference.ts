@@ -13,11 +13,11 @@ import {
   Generator,
   type GeneratorKernels,
   type GeneratorOptions,
-  MAX_VIRTUAL_TOKENS,
   prepareFewRows,
 } from './generate';
 import { HeadStage, logitsRows } from './head';
 import { activationWidths } from './layout';
+import { MAX_VIRTUAL_TOKENS } from './trainable/shape';
 import type { GenerateOptions, GenerateRequest } from './types';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { relativeError, testGpu } from '../kernels/gpu/testing';
 import { Engine } from './engine';
+import { bare } from './pack';
 import { familyExamples, loadFamily } from './testing';
 
 /** Logits, greedy texts of one and of three prompts, and a gradient where `choice` is always taken. */
@@ -23,17 +24,15 @@ async function resultsWith(name: string, choice: string) {
   ];
   const examples = familyExamples(family);
   const trainer = await engine.createTrainer({
-    virtualTokens: golden.n,
+    trainable: { kind: 'soft-prompt', n: golden.n },
     objective: { family: 'divergence', name: 'tv' },
     maxRows: 64,
     maxLossRows: 32,
     clipNorm: 1,
   });
-  const teacher = await trainer.teach(
-    examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map(({ tokens }) => tokens) })),
-  );
+  const teacher = await trainer.teach(examples.map(bare));
   trainer.setValues(family.array('soft'));
-  const { gradient } = await trainer.gradient(examples, teacher);
+  const { gradient } = await trainer.gradient({ family: 'divergence', examples, teacher });
   trainer.destroy();
   return { golden, logits, texts, gradient, wanted: family.array('tvGradient') };
 }

@@ -6,14 +6,12 @@
 import type { DivergenceKernel } from '../kernels/loss/divergence';
 import type { Gpu, Op } from '../kernels/gpu/gpu';
 import type { ForwardKernels } from './forward-kernels';
-import { lossRows, type LossRows } from './loss';
-import type { LossTile, PassRows } from './loss-stage';
-import type { PackedBatch } from './pack';
+import type { DivergenceRows, LossRows } from './loss-rows';
+import { type Loss, type LossTile, withWarmUp } from './loss-stage';
 import { RHO_PER_ROW } from './plan';
-import type { Teacher, TrainExample } from './types';
 import type { DecoderWeights } from './weights';
 
-export class DivergenceLoss {
+export class DivergenceLoss implements Loss {
   readonly family = 'divergence';
   private readonly posterior: GPUBuffer;
   private readonly rhoStart: GPUBuffer;
@@ -23,6 +21,8 @@ export class DivergenceLoss {
   private readonly teacherOps: Op[];
   private readonly main: Op;
   private readonly warm: Op | null;
+  /** Whether any of the rows last loaded reads the teacher. */
+  private taught = true;
 
   constructor(
     private readonly gpu: Gpu,
@@ -51,27 +51,17 @@ export class DivergenceLoss {
     this.warm = kernels.warmUp?.bind(args) ?? null;
   }
 
-  /** @throws TargetMismatchError, RangeError: see `lossRows`; RangeError without a warm-up. */
-  rows(
-    packed: PackedBatch,
-    examples: readonly TrainExample[],
-    teacher: Teacher,
-    warmUp: boolean,
-  ): PassRows {
-    const rows = lossRows(packed, examples, teacher, this.weights.config.dim);
-    const loss = warmUp ? this.warm : this.main;
-    if (!loss) throw new RangeError('This trainer was made without a warm-up.');
-    let taught = true;
-    return {
-      count: rows.count,
-      coef: rows.coef,
-      load: (start, room) => {
-        const end = this.lastOf(rows, start, room);
-        taught = this.write(rows, start, end);
-        return end - start;
-      },
-      ops: () => (taught ? [...this.teacherOps, loss] : [loss]),
-    };
+  /** @throws RangeError on rows of token losses, and where one row's sparse entries do not fit */
+  load(rows: LossRows, start: number, room: number): number {
+    if (rows.family !== 'divergence') throw new RangeError('This loss reads distributions.');
+    const end = this.lastOf(rows, start, room);
+    this.taught = this.write(rows, start, end);
+    return end - start;
+  }
+
+  ops(warmUp: boolean): readonly Op[] {
+    const loss = warmUp ? withWarmUp(this.warm) : this.main;
+    return this.taught ? [...this.teacherOps, loss] : [loss];
   }
 
   release(): void {
@@ -80,7 +70,7 @@ export class DivergenceLoss {
   }
 
   /** End of the rows from `start` on that fit together with their sparse entries. */
-  private lastOf({ count, rhoStart }: LossRows, start: number, room: number): number {
+  private lastOf({ count, rhoStart }: DivergenceRows, start: number, room: number): number {
     const most = this.rhoToken.size / 4;
     const entriesUpTo = (end: number) => rhoStart[end]! - rhoStart[start]!;
     let end = Math.min(count, start + room);
@@ -92,7 +82,7 @@ export class DivergenceLoss {
   }
 
   /** Says whether any of the rows reads the teacher. */
-  private write(rows: LossRows, start: number, end: number): boolean {
+  private write(rows: DivergenceRows, start: number, end: number): boolean {
     const { dim, vocabSize } = this.weights.config;
     const { gpu } = this;
     const [first, last] = [rows.rhoStart[start]!, rows.rhoStart[end]!];

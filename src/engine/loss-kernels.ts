@@ -2,15 +2,11 @@
 import { createDivergence } from '../kernels/loss/divergence';
 import type { Gpu } from '../kernels/gpu/gpu';
 import { createTokenLoss } from '../kernels/loss/token-loss';
-import type { ForwardKernels } from './forward-kernels';
 import { DivergenceLoss } from './loss-divergence';
-import type { LossTile } from './loss-stage';
+import type { LossMaker } from './loss-stage';
 import { TokenLoss } from './loss-tokens';
 import type { EngineObjective } from './types';
 import type { DecoderWeights } from './weights';
-
-/** Makes the losses of a tile of logits; what they allocate is theirs to release. */
-export type LossMaker = (kernels: ForwardKernels, tile: LossTile) => DivergenceLoss | TokenLoss;
 
 /** @throws RangeError where objective and warm-up are of different families, or cannot be. */
 export async function createLoss(

@@ -8,6 +8,7 @@ import type { BackwardPass } from './backward';
 import type { ForwardPass } from './forward';
 import type { ForwardKernels } from './forward-kernels';
 import { HeadStage } from './head';
+import type { LossRows } from './loss-rows';
 import type { MemoryPlan } from './plan';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';
@@ -29,24 +30,36 @@ export interface LossTile {
   teacherLogits: GPUBuffer | null;
 }
 
-/** The loss rows of one pass, and their way to the kernel that reads them. */
-export interface PassRows {
-  count: number;
-  /** Weight of each row in the total loss, [count]. */
-  coef: Float32Array;
+/** A family's losses on the GPU, bound to a tile. */
+export interface Loss {
+  readonly family: LossRows['family'];
   /** Puts rows from `start` on, at most `room`, where the kernel reads them; returns how many. */
-  load(start: number, room: number): number;
-  /** From the logits of the rows last loaded to their losses and gradients. */
-  ops(): readonly Op[];
+  load(rows: LossRows, start: number, room: number): number;
+  /**
+   * From the logits of the rows last loaded to their losses and gradients.
+   * @throws RangeError on a warm-up that the trainer was made without
+   */
+  ops(warmUp: boolean): readonly Op[];
+  release(): void;
+}
+
+/** Makes the losses of a tile of logits. */
+export type LossMaker = (kernels: ForwardKernels, tile: LossTile) => Loss;
+
+/** @throws RangeError where there is none */
+export function withWarmUp(warm: Op | null): Op {
+  if (!warm) throw new RangeError('This trainer was made without a warm-up.');
+  return warm;
 }
 
 export class LossStage {
   readonly head: HeadStage;
-  readonly tile: LossTile;
+  readonly loss: Loss;
   /** Loss and weight of each loss row of the whole batch, [lossRows]. */
   readonly allLoss: GPUBuffer;
   readonly allCoef: GPUBuffer;
 
+  private readonly tile: LossTile;
   private readonly owned: GPUBuffer[] = [];
   /** The pass has an output for loss rows only, in their order. */
   private readonly order: Uint32Array;
@@ -61,7 +74,7 @@ export class LossStage {
     backward: BackwardPass,
     { logitsRows: capacity }: Pick<MemoryPlan, 'logitsRows'>,
     private readonly lossRows: number,
-    hasTeacher: boolean,
+    { hasTeacher, makeLoss }: { hasTeacher: boolean; makeLoss: LossMaker },
   ) {
     const storage = (label: string, floats: number) => {
       const buffer = gpu.storage(`loss ${label}`, floats * 4);
@@ -87,6 +100,7 @@ export class LossStage {
         ? storage('teacher logits', capacity * weights.config.vocabSize)
         : null,
     };
+    this.loss = makeLoss(kernels, this.tile);
     // What the logits were made from is done with: the gradients go there.
     const dHidden = head.hidden;
     const dChosen = this.tile.spare;
@@ -107,13 +121,13 @@ export class LossStage {
    * Submits loss and gradient of `rows`, which are the batch's loss rows from `first` on.
    * @throws RangeError where they do not fit.
    */
-  submit(rows: PassRows, first: number): void {
+  submit(rows: LossRows, first: number, warmUp: boolean): void {
     if (first + rows.count > this.lossRows) {
       throw new RangeError(`${first + rows.count} loss rows do not fit ${this.lossRows}.`);
     }
     for (let start = 0; start < rows.count;) {
       const count = this.load(rows, start);
-      this.submitter.run([...this.head.ops, ...rows.ops(), ...this.backOps], 'loss');
+      this.submitter.run([...this.head.ops, ...this.loss.ops(warmUp), ...this.backOps], 'loss');
       this.gpu.copy(this.tile.rowLoss, this.allLoss, count * 4, (first + start) * 4);
       start += count;
     }
@@ -121,11 +135,11 @@ export class LossStage {
   }
 
   /** The loss of each of `rows`, not weighted. */
-  async losses(rows: PassRows): Promise<Float32Array> {
+  async losses(rows: LossRows): Promise<Float32Array> {
     const losses = new Float32Array(rows.count);
     for (let start = 0; start < rows.count;) {
       const count = this.load(rows, start);
-      this.submitter.run([...this.head.ops, ...rows.ops()], 'losses');
+      this.submitter.run([...this.head.ops, ...this.loss.ops(false)], 'losses');
       losses.set(await this.gpu.readFloats(this.tile.rowLoss, count), start);
       start += count;
     }
@@ -133,13 +147,14 @@ export class LossStage {
   }
 
   release(): void {
+    this.loss.release();
     this.head.release();
     this.gpu.release(...this.owned);
   }
 
   /** Makes the next rows from `start` the tile's; returns how many fit. */
-  private load(rows: PassRows, start: number): number {
-    const count = rows.load(start, this.tile.capacity);
+  private load(rows: LossRows, start: number): number {
+    const count = this.loss.load(rows, start, this.tile.capacity);
     this.head.choose(this.order.subarray(start, start + count));
     this.gpu.write(this.tile.coef, rows.coef.subarray(start, start + count));
     return count;

@@ -1,12 +1,10 @@
 /** Losses on given tokens: likelihood, TaiLr, PPO. There is no teacher. */
 import type { Gpu, Op } from '../kernels/gpu/gpu';
 import type { TokenLossKernel } from '../kernels/loss/token-loss';
-import type { LossTile, PassRows } from './loss-stage';
-import type { PackedBatch } from './pack';
-import { tokenRows } from './token-rows';
-import type { TokenExample } from './types';
+import type { LossRows } from './loss-rows';
+import { type Loss, type LossTile, withWarmUp } from './loss-stage';
 
-export class TokenLoss {
+export class TokenLoss implements Loss {
   readonly family = 'token';
   private readonly token: GPUBuffer;
   private readonly advantage: GPUBuffer;
@@ -30,23 +28,18 @@ export class TokenLoss {
     this.warm = kernels.warmUp?.bind(args) ?? null;
   }
 
-  /** @throws RangeError: see `tokenRows`, which wants `packed` unshared; and without a warm-up. */
-  rows(packed: PackedBatch, examples: readonly TokenExample[], warmUp: boolean): PassRows {
-    const rows = tokenRows(packed, examples);
-    const loss = warmUp ? this.warm : this.main;
-    if (!loss) throw new RangeError('This trainer was made without a warm-up.');
-    return {
-      count: rows.count,
-      coef: rows.coef,
-      load: (start, room) => {
-        const end = Math.min(rows.count, start + room);
-        this.gpu.write(this.token, rows.token.subarray(start, end));
-        this.gpu.write(this.advantage, rows.advantage.subarray(start, end));
-        this.gpu.write(this.oldLogProb, rows.oldLogProb.subarray(start, end));
-        return end - start;
-      },
-      ops: () => [loss],
-    };
+  /** @throws RangeError on rows of divergences */
+  load(rows: LossRows, start: number, room: number): number {
+    if (rows.family !== 'token') throw new RangeError('This loss reads tokens.');
+    const end = Math.min(rows.count, start + room);
+    this.gpu.write(this.token, rows.token.subarray(start, end));
+    this.gpu.write(this.advantage, rows.advantage.subarray(start, end));
+    this.gpu.write(this.oldLogProb, rows.oldLogProb.subarray(start, end));
+    return end - start;
+  }
+
+  ops(warmUp: boolean): readonly Op[] {
+    return [warmUp ? withWarmUp(this.warm) : this.main];
   }
 
   release(): void {

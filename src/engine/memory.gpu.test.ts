@@ -4,12 +4,11 @@ import { Gpu } from '../kernels/gpu/gpu';
 import { relativeError, testGpu } from '../kernels/gpu/testing';
 import { Engine } from './engine';
 import { CancelledError, MemoryPlanError } from './errors';
-import { exampleLossRows, exampleRows } from './pack';
+import { bare, exampleLossRows, exampleRows, packedAs } from './pack';
 import { headWork, layersWork } from './plan-work';
 import { type Family, familyExamples, loadFamily } from './testing';
-import { tokenInput } from './token-rows';
-import type { PromptTrainer, TrainerOptions } from './trainer';
-import type { TokenExample, Tokens } from './types';
+import type { Trainer } from './trainer';
+import type { Example, TokenPath, Tokens, TrainerOptions } from './types';
 
 /** Soft caps, windows and four norms; head norms; a table that head and embedding share. */
 const FAMILIES = ['gemma2-packed', 'qwen3-packed', 'llama-shared-table'];
@@ -27,13 +26,10 @@ async function load(name: string, gpu?: Gpu): Promise<{ family: Family; engine: 
 /** A batch of the golden's examples, and options that fit it exactly. */
 function batchOf(family: Family) {
   const examples = familyExamples(family);
-  const inputs = examples.map(({ prompt, paths }) => ({
-    prompt,
-    paths: paths.map((path) => path.tokens),
-  }));
+  const inputs = examples.map(bare);
   const sum = (values: number[]) => values.reduce((a, b) => a + b);
   const options: TrainerOptions = {
-    virtualTokens: family.golden.n,
+    trainable: { kind: 'soft-prompt', n: family.golden.n },
     objective: { family: 'divergence', name: 'tv' },
     maxRows: sum(inputs.map(exampleRows)),
     maxLossRows: sum(inputs.map(exampleLossRows)),
@@ -43,11 +39,11 @@ function batchOf(family: Family) {
   return { examples, inputs, options };
 }
 
-async function gradientOf(trainer: PromptTrainer, family: Family) {
+async function gradientOf(trainer: Trainer, family: Family) {
   const { examples, inputs } = batchOf(family);
   const teacher = await trainer.teach(inputs);
   trainer.setValues(family.array('soft'));
-  const { loss, gradient } = await trainer.gradient(examples, teacher);
+  const { loss, gradient } = await trainer.gradient({ family: 'divergence', examples, teacher });
   return { loss, gradient, teacher };
 }
 
@@ -65,10 +61,11 @@ it.each(['gemma2-packed', 'qwen3-packed', 'llama-shared-table'])(
       run.mockImplementation((ops) => {
         for (const op of ops) if (op.label.startsWith('linear')) counted += op.work?.() ?? 0;
       });
-      await trainer.gradient(examples, teacher);
+      await trainer.gradient({ family: 'divergence', examples, teacher });
       run.mockRestore();
       trainer.destroy();
-      const { maxRows, maxLossRows: lossRows, virtualTokens: promptRows } = options;
+      const { maxRows, maxLossRows: lossRows } = options;
+      const promptRows = family.golden.n;
       const pass = { rows: maxRows + promptRows, lossRows, promptRows, keep };
       expect(counted).toBe(layersWork(engine.config, pass) + headWork(engine.config, lossRows));
     }
@@ -132,7 +129,10 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
       expect(took).toBeGreaterThanOrEqual(planned);
       expect(took).toBeLessThanOrEqual(planned + PADDING);
       const { teacher } = await gradientOf(trainer, family);
-      await trainer.step(examples, teacher, { learningRate: 0.01, fakeQuantise: true });
+      await trainer.step(
+        { family: 'divergence', examples, teacher },
+        { learningRate: 0.01, fakeQuantise: true },
+      );
       expect(gpu.allocatedBytes - before).toBeLessThanOrEqual(plan.totalBytes + PADDING);
       trainer.destroy();
       expect(gpu.allocatedBytes - before).toBeLessThanOrEqual(plan.bytes.staging);
@@ -153,7 +153,10 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
       const count = step === 0 ? examples.length : 1 + (step % examples.length);
       const teacher = await trainer.teach(inputs.slice(0, count));
       const settings = { learningRate: 0.01, fakeQuantise: step % 2 === 0, warmUp: step % 3 > 0 };
-      await trainer.step(examples.slice(0, count), teacher, settings);
+      await trainer.step(
+        { family: 'divergence', examples: examples.slice(0, count), teacher },
+        settings,
+      );
       first ??= seen();
       expect(seen()).toEqual(first);
     }
@@ -206,7 +209,7 @@ describe.each(['gemma2-packed', 'qwen3-packed'])('memory of token losses with %s
     const { family, engine } = await load(name);
     const { gpu } = engine;
     const { inputs, options: mixture } = batchOf(family);
-    const rows = inputs.map(({ prompt, paths }): TokenExample => {
+    const rows = inputs.map(({ prompt, paths }): Example<TokenPath> => {
       const ones = (tokens: Tokens) => new Float32Array(tokens.length).fill(1);
       const path = (tokens: Tokens) => ({
         tokens,
@@ -216,7 +219,7 @@ describe.each(['gemma2-packed', 'qwen3-packed'])('memory of token losses with %s
       });
       return { prompt, paths: paths.map(path) };
     });
-    const sizes = rows.map(tokenInput);
+    const sizes = packedAs({ family: 'token', examples: rows });
     const options: TrainerOptions = {
       ...mixture,
       objective: { family: 'token', objective: { name: 'ppo', clip: 0.2 } },
@@ -245,7 +248,7 @@ describe.each(['gemma2-packed', 'qwen3-packed'])('memory of token losses with %s
       const settings = { learningRate: 0.01, fakeQuantise: step % 2 === 0, warmUp: step < 3 };
       const along = await trainer.along(inputs.slice(0, count));
       expect(along).toHaveLength(count);
-      await trainer.stepTokens(rows.slice(0, count), settings);
+      await trainer.step({ family: 'token', examples: rows.slice(0, count) }, settings);
       first ??= seen();
       expect(seen()).toEqual(first);
     }
@@ -277,7 +280,9 @@ describe('a device that binds little', () => {
         const trainer = await on.createTrainer(one);
         const teacher = await trainer.teach(inputs.slice(0, 1));
         trainer.setValues(softPrompt);
-        return (await trainer.gradient(examples.slice(0, 1), teacher)).gradient;
+        return (
+          await trainer.gradient({ family: 'divergence', examples: examples.slice(0, 1), teacher })
+        ).gradient;
       };
       const { engine: whole } = await load(name);
       expect(relativeError(await gradient(engine), await gradient(whole))).toBeLessThan(1e-5);

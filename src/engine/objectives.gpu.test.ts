@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dequantiseRows, quantiseRows } from '../formats/share/prompt-quant';
 import { GPU_VARIANTS, normals, relativeError } from '../kernels/gpu/testing';
-import type { AdapterShape } from './adapter-shape';
+import type { AdapterShape, TrainableShape } from './trainable/shape';
 import type { Engine } from './engine';
 import {
   FIXTURES,
@@ -13,9 +13,18 @@ import {
   type ObjectiveGolden,
   type PocketGolden,
 } from './golden.testing';
+import { bare } from './pack';
 import { loadEngine, repositoryJson } from './testing';
-import type { PromptTrainer, TrainerOptions } from './trainer';
-import type { EngineObjective, TeacherPath, TokenExample, TrainExample } from './types';
+import type { Trainer } from './trainer';
+import type {
+  EngineObjective,
+  Example,
+  MixturePath,
+  TeacherPath,
+  TokenPath,
+  Teacher,
+  TrainerOptions,
+} from './types';
 
 const TRAINED = ['soft', 'lora-qv', 'steering'];
 const MIXTURES = ['naive-tv', 'reverse-kl', 'js'] as const;
@@ -23,18 +32,21 @@ const TOKENS = ['likelihood', 'tailr', 'ppo'] as const;
 const KL: EngineObjective = { family: 'divergence', name: 'kl' };
 const LIKELIHOOD: EngineObjective = { family: 'token', objective: { name: 'likelihood' } };
 
-const pathsOf = (examples: readonly (TrainExample | TokenExample)[]) =>
-  examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map(({ tokens }) => tokens) }));
-const untaught = (examples: readonly TrainExample[]) =>
-  examples.map(({ paths }) => paths.map(() => null));
+const mixtures = (examples: readonly Example<MixturePath>[], teacher: Teacher) =>
+  ({ family: 'divergence', examples, teacher }) as const;
+const untaught = (examples: readonly Example<MixturePath>[]) =>
+  mixtures(
+    examples,
+    examples.map(({ paths }) => paths.map(() => null)),
+  );
 
 describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgroups }) => {
   let engine: Engine;
   let golden: PocketGolden;
   let objectives: ObjectiveGolden;
   let shapes: Record<string, { shape: AdapterShape }>;
-  let examples: TrainExample[];
-  let sparse: TrainExample[];
+  let examples: Example<MixturePath>[];
+  let sparse: Example<MixturePath>[];
   let teacher: TeacherPath[][];
 
   beforeAll(async () => {
@@ -45,7 +57,7 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
     examples = goldenExamples(golden);
     sparse = goldenSparse(golden);
     const trainer = await make('steering', KL);
-    teacher = await trainer.teach(pathsOf(examples));
+    teacher = await trainer.teach(examples.map(bare));
     trainer.destroy();
   });
   afterAll(() => engine?.destroy());
@@ -55,13 +67,11 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
     name: string,
     objective: EngineObjective,
     options: Partial<TrainerOptions> = {},
-  ): Promise<PromptTrainer> {
-    const trained =
-      name === 'soft'
-        ? { virtualTokens: golden.n }
-        : { virtualTokens: 0, adapter: shapes[name]!.shape };
+  ): Promise<Trainer> {
+    const trainable: TrainableShape =
+      name === 'soft' ? { kind: 'soft-prompt', n: golden.n } : shapes[name]!.shape;
     const sizes = { maxRows: 512, maxLossRows: 512, clipNorm: 1 };
-    const trainer = await engine.createTrainer({ ...trained, objective, ...sizes, ...options });
+    const trainer = await engine.createTrainer({ trainable, objective, ...sizes, ...options });
     trainer.setValues(await floats(name === 'soft' ? 'soft' : `${name}_values`));
     return trainer;
   }
@@ -90,33 +100,37 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
   describe.each(TRAINED)('%s', (name) => {
     it.each(MIXTURES)('has the loss and gradient of %s', async (objective) => {
       const trainer = await make(name, { family: 'divergence', name: objective });
-      await expectGolden(await trainer.gradient(examples, teacher), name, objective);
+      await expectGolden(await trainer.gradient(mixtures(examples, teacher)), name, objective);
       trainer.destroy();
     });
 
     it('has the loss and gradient of NLL, without a teacher, also after steps with one', async () => {
       const trainer = await make(name, KL);
-      await expectGolden(await trainer.gradient(sparse, untaught(sparse)), name, 'nll');
-      await trainer.gradient(examples, teacher);
-      await expectGolden(await trainer.gradient(sparse, untaught(sparse)), name, 'nll');
+      await expectGolden(await trainer.gradient(untaught(sparse)), name, 'nll');
+      await trainer.gradient(mixtures(examples, teacher));
+      await expectGolden(await trainer.gradient(untaught(sparse)), name, 'nll');
       trainer.destroy();
     });
 
     it.each(TOKENS)('has the loss and gradient of %s', async (objective) => {
       const trainer = await make(name, tokenObjective(objective));
       const rows = goldenTokens(golden, objectives, name);
-      await expectGolden(await trainer.gradientTokens(rows), name, objective);
+      await expectGolden(
+        await trainer.gradient({ family: 'token', examples: rows }),
+        name,
+        objective,
+      );
       trainer.destroy();
     });
 
     it('hands out log q and hidden states along paths', async () => {
       const trainer = await make(name, LIKELIHOOD);
-      const along = await trainer.along(pathsOf(examples));
+      const along = await trainer.along(examples.map(bare));
       const logProbs = along.flat().flatMap((path) => [...path.logProbs]);
       expect(relativeError(logProbs, objectives.cases[name]!.logProbs.flat())).toBeLessThan(1e-5);
       // The frozen student is what an adapter of zeros leaves; a soft prompt of zeros does not.
       trainer.setValues(new Float32Array(trainer.valuesLength));
-      const [zero] = (await trainer.along(pathsOf(examples))).flat();
+      const [zero] = (await trainer.along(examples.map(bare))).flat();
       const same = relativeError(zero!.hidden, teacher[0]![0]!.hidden) < 1e-6;
       expect(same).toBe(name !== 'soft');
       expect(relativeError(along[0]![0]!.hidden, zero!.hidden)).toBeGreaterThan(1e-3);
@@ -127,11 +141,11 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
   it('says along paths what the values that a link carries say, where it is told to', async () => {
     const trainer = await make('soft', LIKELIHOOD);
     const values = await trainer.readValues();
-    const plain = (await trainer.along(pathsOf(examples))).flat();
-    const told = (await trainer.along(pathsOf(examples), { fakeQuantise: true })).flat();
+    const plain = (await trainer.along(examples.map(bare))).flat();
+    const told = (await trainer.along(examples.map(bare), { fakeQuantise: true })).flat();
     const { n } = golden;
     trainer.setValues(dequantiseRows(quantiseRows(values, n, values.length / n)));
-    const carried = (await trainer.along(pathsOf(examples))).flat();
+    const carried = (await trainer.along(examples.map(bare))).flat();
     for (const [i, { hidden, logProbs }] of told.entries()) {
       expect(relativeError(hidden, carried[i]!.hidden)).toBeLessThan(1e-5);
       expect(relativeError(logProbs, carried[i]!.logProbs)).toBeLessThan(1e-5);
@@ -143,12 +157,14 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
   it('adds up targets with and without a teacher', async () => {
     const trainer = await make('soft', KL);
     const halves = [
-      await trainer.gradient(examples.slice(0, 2), teacher.slice(0, 2)),
-      await trainer.gradient(sparse.slice(2), untaught(sparse.slice(2))),
+      await trainer.gradient(mixtures(examples.slice(0, 2), teacher.slice(0, 2))),
+      await trainer.gradient(untaught(sparse.slice(2))),
     ];
     const both = await trainer.gradient(
-      [...examples.slice(0, 2), ...sparse.slice(2)],
-      [...teacher.slice(0, 2), ...untaught(sparse.slice(2))],
+      mixtures(
+        [...examples.slice(0, 2), ...sparse.slice(2)],
+        [...teacher.slice(0, 2), ...untaught(sparse.slice(2)).teacher],
+      ),
     );
     const sum = halves[0]!.gradient.map((value, i) => value + halves[1]!.gradient[i]!);
     expect(relativeError(both.gradient, sum)).toBeLessThan(1e-5);
@@ -158,18 +174,22 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
 
   it('warms up with another objective of the family', async () => {
     const mixture = await make('soft', { family: 'divergence', name: 'tv' }, { warmUp: KL });
-    const kl = await mixture.gradient(examples, teacher, true);
+    const kl = await mixture.gradient(mixtures(examples, teacher), { warmUp: true });
     expect(relativeError(kl.gradient, await floats('kl_gradient'))).toBeLessThan(1e-4);
-    const tv = await mixture.gradient(examples, teacher);
+    const tv = await mixture.gradient(mixtures(examples, teacher));
     expect(relativeError(tv.gradient, await floats('tv_gradient'))).toBeLessThan(1e-4);
     const settings = { learningRate: 0.01, fakeQuantise: false };
-    const warm = await mixture.step(examples, teacher, { ...settings, warmUp: true });
+    const warm = await mixture.step(mixtures(examples, teacher), { ...settings, warmUp: true });
     expect(warm.loss).toBeCloseTo(kl.loss, 6);
     mixture.destroy();
     const tailr = await make('soft', tokenObjective('tailr'), { warmUp: LIKELIHOOD });
     const rows = goldenTokens(golden, objectives, 'soft');
-    await expectGolden(await tailr.gradientTokens(rows, true), 'soft', 'likelihood');
-    await expectGolden(await tailr.gradientTokens(rows), 'soft', 'tailr');
+    await expectGolden(
+      await tailr.gradient({ family: 'token', examples: rows }, { warmUp: true }),
+      'soft',
+      'likelihood',
+    );
+    await expectGolden(await tailr.gradient({ family: 'token', examples: rows }), 'soft', 'tailr');
     tailr.destroy();
   });
 
@@ -181,7 +201,11 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
         const trainer = await make(name, tokenObjective('ppo'), options);
         expect(trainer.plan.passes > 1).toBe('passRows' in options);
         const rows = goldenTokens(golden, objectives, name);
-        await expectGolden(await trainer.gradientTokens(rows), name, 'ppo');
+        await expectGolden(
+          await trainer.gradient({ family: 'token', examples: rows }),
+          name,
+          'ppo',
+        );
         trainer.destroy();
       }
     },
@@ -190,7 +214,7 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
   it('has the token gradient that its own loss has', async () => {
     const trainer = await make('soft', tokenObjective('likelihood'));
     const rows = goldenTokens(golden, objectives, 'soft');
-    const { gradient } = await trainer.gradientTokens(rows);
+    const { gradient } = await trainer.gradient({ family: 'token', examples: rows });
     const norm = Math.hypot(...gradient);
     const noise = normals(3, gradient.length);
     const direction = gradient.map((g, i) => g / norm + 0.01 * noise[i]!);
@@ -198,7 +222,7 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
     const step = 1e-2;
     const lossAt = async (h: number) => {
       trainer.setValues(start.map((value, i) => value + h * direction[i]!));
-      return (await trainer.gradientTokens(rows)).loss;
+      return (await trainer.gradient({ family: 'token', examples: rows })).loss;
     };
     const measured = ((await lossAt(step)) - (await lossAt(-step))) / (2 * step);
     const predicted = gradient.reduce((sum, g, i) => sum + g * direction[i]!, 0);
@@ -210,9 +234,11 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
     const trainer = await make('lora-qv', tokenObjective('likelihood'));
     const rows = goldenTokens(golden, objectives, 'lora-qv', true);
     const settings = { learningRate: 0.01, fakeQuantise: false };
-    const { loss: first } = await trainer.stepTokens(rows, settings);
-    for (let i = 0; i < 10; i++) await trainer.stepTokens(rows, settings);
-    expect((await trainer.stepTokens(rows, settings)).loss).toBeLessThan(0.7 * first);
+    const { loss: first } = await trainer.step({ family: 'token', examples: rows }, settings);
+    for (let i = 0; i < 10; i++) await trainer.step({ family: 'token', examples: rows }, settings);
+    expect((await trainer.step({ family: 'token', examples: rows }, settings)).loss).toBeLessThan(
+      0.7 * first,
+    );
     trainer.destroy();
   });
 
@@ -220,13 +246,15 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
     const settings = { learningRate: 0.01, fakeQuantise: false };
     const rows = goldenTokens(golden, objectives, 'soft');
     const tokens = await make('soft', LIKELIHOOD);
-    expect(() => tokens.step(examples, teacher, settings)).toThrow(RangeError);
-    await expect(tokens.divergence(examples, teacher)).rejects.toThrow(RangeError);
-    expect(() => tokens.stepTokens(rows, { ...settings, warmUp: true })).toThrow(RangeError);
+    expect(() => tokens.step(mixtures(examples, teacher), settings)).toThrow(RangeError);
+    await expect(tokens.divergence(mixtures(examples, teacher))).rejects.toThrow(RangeError);
+    expect(() =>
+      tokens.step({ family: 'token', examples: rows }, { ...settings, warmUp: true }),
+    ).toThrow(RangeError);
     tokens.destroy();
     const mixture = await make('soft', KL);
-    expect(() => mixture.stepTokens(rows, settings)).toThrow(RangeError);
-    expect(() => mixture.step(examples, untaught(examples), settings)).toThrow(RangeError);
+    expect(() => mixture.step({ family: 'token', examples: rows }, settings)).toThrow(RangeError);
+    expect(() => mixture.step(untaught(examples), settings)).toThrow(RangeError);
     mixture.destroy();
     await expect(make('soft', KL, { warmUp: LIKELIHOOD })).rejects.toThrow(RangeError);
   });

@@ -1,9 +1,9 @@
-/** Adam over an adapter's values; two metrics of the step come with it. */
+/** Adam over the trained values; two metrics of the step come with it. */
 import { ADAM_DEFAULTS, type AdamKernel, createAdam } from '../kernels/adam/adam';
 import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
 import { createReduce, type ReduceKernel } from '../kernels/rows/reduce';
 import { DivergedError } from './errors';
-import type { StepMetrics } from './types';
+import type { OptimiserState, StepMetrics } from './types';
 
 /** Metrics buffer: loss, squared norm of the gradient. */
 const SLOT = { loss: 0, squaredNorm: 1 };
@@ -29,13 +29,6 @@ export interface OptimiserBuffers {
   gradient: GPUBuffer;
   allLoss: GPUBuffer;
   allCoef: GPUBuffer;
-}
-
-export interface OptimiserState {
-  /** Moments, as many as values. */
-  first: Float32Array;
-  second: Float32Array;
-  updates: number;
 }
 
 export class Optimiser {
@@ -77,7 +70,7 @@ export class Optimiser {
   /** Sets the values, [count], and starts Adam afresh. */
   setValues(values: Float32Array): void {
     if (values.length !== this.count) {
-      throw new RangeError(`This adapter has ${this.count} values, not ${values.length}.`);
+      throw new RangeError(`${this.count} values are trained here, not ${values.length}.`);
     }
     this.gpu.write(this.master, values);
     const zeros = new Float32Array(this.count);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { exampleLossRows, exampleRows, pack, type PackedBatch, sharePrompts } from './pack';
+import { exampleLossRows, exampleRows, pack, type PackedRows, sharePrompts } from './pack';
 
 const examples = [
   {
@@ -13,7 +13,7 @@ const examples = [
   { prompt: [5, 6], paths: [[40, 41, 42, 43], [50], [60, 61]] },
 ];
 
-function visible(batch: PackedBatch, query: number): number[] {
+function visible(batch: PackedRows, query: number): number[] {
   const [prefixEnd, a0, a1, b0] = batch.keys.subarray(query * 4, query * 4 + 4);
   const seen: number[] = [];
   for (let key = 0; key < batch.rows; key++) {

@@ -1,5 +1,5 @@
 /**
- * Packs prompts and their response paths into one batch without padding.
+ * Packs examples into the rows of one pass without padding.
  *
  * Rows: [soft prompt 0..n) then, for each example, its prompt and its paths one after another:
  * `n | x₁ r₁ r̄₁ | x₂ r₂ r̄₂ | …`. A path's rows see the soft prompt, the whole of their own example's
@@ -8,27 +8,14 @@
  *
  * The last token of a path predicts nothing, so it is a target but not a row.
  */
-import type { Tokens } from './types';
+import type { RowTables } from './query-rows';
+import type { Batch, Example, Tokens } from './types';
 
-export interface PackInput {
-  prompt: Tokens;
-  paths: readonly Tokens[];
-}
-
-export interface PackedBatch {
+export interface PackedRows extends RowTables {
   /** Soft-prompt rows in front. */
   prefix: number;
   /** All rows, soft prompt included. */
   rows: number;
-  /** Input token of each row; 0 in soft-prompt rows. [rows] */
-  tokens: Uint32Array;
-  /** RoPE position of each row. [rows] */
-  positions: Uint32Array;
-  /** {prefixEnd, a0, a1, b0} of each row, see kernels/attention. [rows · 4] */
-  keys: Uint32Array;
-  /** Each row's own row in the KV pool: itself. [rows] */
-  self: Uint32Array;
-  /** End of the queries that see each row as a key. [rows] */
   queryEnd: Uint32Array;
   /** Rows whose next-token distribution carries loss, ascending. [lossCount] */
   lossRows: Uint32Array;
@@ -43,7 +30,7 @@ export interface PackedBatch {
 export function sharePrompts(
   items: readonly { prompt: Tokens; path: Tokens }[],
   rows: number,
-): { inputs: PackInput[]; places: (readonly [number, number])[] } {
+): { inputs: Example[]; places: (readonly [number, number])[] } {
   const inputs: { prompt: Tokens; paths: Tokens[] }[] = [];
   /** The last input of each prompt, and the rows that it takes so far. */
   const open = new Map<string, { at: number; taken: number }>();
@@ -63,17 +50,44 @@ export function sharePrompts(
 }
 
 /** Rows that an example takes in a packed batch. */
-export function exampleRows(input: PackInput): number {
+export function exampleRows(input: Example): number {
   return input.paths.reduce((sum, path) => sum + Math.max(0, path.length - 1), input.prompt.length);
 }
 
 /** Loss rows that an example takes: one shared first position and the rest of each path. */
-export function exampleLossRows(input: PackInput): number {
+export function exampleLossRows(input: Example): number {
   return input.paths.reduce((sum, path) => sum + Math.max(0, path.length - 1), 1);
 }
 
+/**
+ * What an example with token losses packs as, for sizes too. Paths of one prompt would share the row
+ * that predicts their first tokens, and such a row reads one token; so each path gets the prompt's
+ * last token to itself, which costs one row a path and leaves every context and position as it was.
+ * @throws RangeError for a prompt of one token
+ */
+export function unshared({ prompt, paths }: Example): Example {
+  if (prompt.length < 2) throw new RangeError('A prompt with token losses needs two tokens.');
+  const last = prompt.at(-1)!;
+  return { prompt: prompt.slice(0, -1), paths: paths.map((tokens) => [last, ...tokens]) };
+}
+
+/** An example without what its paths carry beside their tokens. */
+export function bare({ prompt, paths }: Example<{ tokens: Tokens }>): Example {
+  return { prompt, paths: paths.map(({ tokens }) => tokens) };
+}
+
+/** What the examples of a batch pack as. */
+export function packedAs(batch: Batch): Example[] {
+  switch (batch.family) {
+    case 'divergence':
+      return batch.examples.map(bare);
+    case 'token':
+      return batch.examples.map((example) => unshared(bare(example)));
+  }
+}
+
 /** @throws RangeError where an example has an empty prompt or an empty path. */
-export function pack(examples: readonly PackInput[], prefix: number): PackedBatch {
+export function pack(examples: readonly Example[], prefix: number): PackedRows {
   const rows = examples.reduce((sum, example) => sum + exampleRows(example), prefix);
   const tokens = new Uint32Array(rows);
   const positions = new Uint32Array(rows);

@@ -1,12 +1,13 @@
 /** Splits a batch into passes that fit the rows that were planned. Pure. */
 import { SequenceTooLongError } from './errors';
-import type { PassRows } from './loss-stage';
-import { exampleRows, pack, type PackedBatch, type PackInput } from './pack';
+import { lossRows, type LossRows } from './loss-rows';
+import { exampleRows, pack, packedAs, type PackedRows } from './pack';
+import type { Batch } from './types';
 
-/** Examples that go through together, packed. */
+/** Examples that go through together. */
 export interface Pass {
-  packed: PackedBatch;
-  rows: PassRows;
+  packed: PackedRows;
+  rows: LossRows;
 }
 
 export interface PassLimits {
@@ -16,19 +17,17 @@ export interface PassLimits {
   rows: number;
   /** Positions that the model has. */
   positions: number;
+  /** Width of the teacher's hidden states. */
+  dim: number;
 }
 
 /**
- * As many inputs a pass as fit, in order.
- * @param rowsOf the loss rows of inputs [from, to), which were packed together
- * @throws SequenceTooLongError, RangeError where an input alone does not fit.
+ * As many examples a pass as fit, in order.
+ * @throws SequenceTooLongError, RangeError where an example alone does not fit; see `lossRows`
  */
-export function packPasses(
-  inputs: readonly PackInput[],
-  limits: PassLimits,
-  rowsOf: (packed: PackedBatch, from: number, to: number) => PassRows,
-): Pass[] {
-  const { prefix, positions } = limits;
+export function packPasses(batch: Batch, limits: PassLimits): Pass[] {
+  const { prefix, positions, dim } = limits;
+  const inputs = packedAs(batch);
   const passes: Pass[] = [];
   let from = 0;
   let rows = prefix;
@@ -37,7 +36,7 @@ export function packPasses(
     const packed = pack(inputs.slice(from, to), prefix);
     const last = packed.positions.reduce((most, position) => Math.max(most, position), 0);
     if (last >= positions) throw new SequenceTooLongError(last + 1, 0, positions);
-    passes.push({ packed, rows: rowsOf(packed, from, to) });
+    passes.push({ packed, rows: lossRows(packed, part(batch, from, to), dim) });
     from = to;
     rows = prefix;
   };
@@ -53,4 +52,16 @@ export function packPasses(
   }
   close(inputs.length);
   return passes;
+}
+
+/** Examples [from, to) of a batch. */
+function part(batch: Batch, from: number, to: number): Batch {
+  switch (batch.family) {
+    case 'divergence': {
+      const { family, examples, teacher } = batch;
+      return { family, examples: examples.slice(from, to), teacher: teacher.slice(from, to) };
+    }
+    case 'token':
+      return { family: batch.family, examples: batch.examples.slice(from, to) };
+  }
 }

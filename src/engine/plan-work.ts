@@ -27,7 +27,7 @@ function rowWork(config: DecoderConfig) {
 /**
  * Work of all layers' frozen linears, forward and back. The last layer makes keys and values of all
  * rows and everything else of the loss rows alone (forward.ts); where a soft prompt is trained, the first
- * layer's projections owe gradients to its rows only, of which none carries loss (backward.ts).
+ * layer's projections have gradients to its rows only, of which none carries loss (backward.ts).
  */
 export function layersWork(config: DecoderConfig, pass: PassShape): number {
   const { rows, lossRows, promptRows, keep } = pass;
@@ -35,12 +35,12 @@ export function layersWork(config: DecoderConfig, pass: PassShape): number {
   let work = 0;
   for (let layer = 0; layer < config.layers; layer++) {
     const last = layer === config.layers - 1;
-    const asking = last ? lossRows : rows;
-    const behind = asking * (o + mlp);
-    work += rows * kv + asking * q + behind;
+    const queries = last ? lossRows : rows;
+    const behind = queries * (o + mlp);
+    work += rows * kv + queries * q + behind;
     const prompt = layer === 0 ? promptRows : null;
-    const owing = last && prompt !== null ? 0 : (prompt ?? asking);
-    work += behind + (prompt ?? rows) * kv + owing * q;
+    const wanted = last && prompt !== null ? 0 : (prompt ?? queries);
+    work += behind + (prompt ?? rows) * kv + wanted * q;
     if (keep === 'inputs' && !last) {
       work += rows * (kv + q + o + mlp - (config.outputNorms ? 0 : down));
     }

@@ -41,7 +41,7 @@ function request(changes: Partial<PlanRequest> = {}): PlanRequest {
   return {
     config: config(),
     weightBytes: 20e6,
-    virtualTokens: 32,
+    trainable: { kind: 'soft-prompt', n: 32 },
     rows: 384,
     lossRows: 256,
     exampleRows: 96,
@@ -88,6 +88,18 @@ describe('planTraining', () => {
       /at least [\d.]+ MB .* 1\.0 MB are allowed\. Shorten the longest example \(96 positions\)/,
     );
     expect(refuse({ budgetBytes: 1e6, exampleRows: undefined })).toThrow(/Lower the batch \(384/);
+    const lora = { kind: 'lora', rank: 4, alpha: 8, targets: ['q'] } as const;
+    const steering = { kind: 'steering', layers: [0] } as const;
+    const tight = { budgetBytes: 1e6, exampleRows: undefined };
+    expect(refuse(tight)).toThrow(
+      /the batch \(384 positions\) or the soft prompt \(32 vectors\), or/,
+    );
+    expect(refuse({ ...tight, trainable: lora })).toThrow(/positions\) or LoRA’s rank \(4\), or/);
+    expect(refuse({ ...tight, trainable: steering })).toThrow(
+      /positions\), or take a smaller model/,
+    );
+    expect(refuse({ trainable: { kind: 'soft-prompt', n: 0 } })).toThrow(RangeError);
+    expect(refuse({ trainable: { ...lora, rank: 0 } })).toThrow(RangeError);
     expect(refuse({ bindingBytes: 2 ** 14 })).toThrow(/larger than the 0\.0 MB that this device/);
     expect(refuse({ lossRows: 0 })).toThrow(RangeError);
   });

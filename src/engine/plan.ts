@@ -10,6 +10,12 @@
 import type { DecoderConfig } from '../formats/onnx/decoder';
 import { MemoryPlanError } from './errors';
 import { headWork, layersWork } from './plan-work';
+import {
+  smallerBy,
+  trainableSize,
+  type TrainableShape,
+  type TrainableSize,
+} from './trainable/shape';
 import type { EngineObjective } from './types';
 import {
   type ActivationName,
@@ -32,10 +38,8 @@ export interface PlanRequest {
   config: DecoderConfig;
   /** Already on the GPU; not part of the budget. */
   weightBytes: number;
-  /** Length of the soft prompt; 0 with an adapter inside the model. */
-  virtualTokens: number;
-  /** Its values, and floats a row that its gradients need. */
-  adapter?: { length: number; rowFloats: number };
+  /** What is trained. */
+  trainable: TrainableShape;
   /** What the losses read: a divergence needs the teacher's logits too. Default: divergence. */
   family?: EngineObjective['family'];
   /** Most packed positions of a batch, the soft prompt not counted. */
@@ -64,7 +68,7 @@ export interface PlanBytes {
   scratch: number;
   /** Logits tile of student and teacher and the rows around it. */
   head: number;
-  /** Soft prompt, Adam's moments, gradient sum, losses. */
+  /** Values, Adam's moments, gradient sum, losses. */
   optimiser: number;
   /** Tokens, positions and masks of a batch. */
   tables: number;
@@ -122,26 +126,28 @@ interface Choice {
  * @throws MemoryPlanError where none does.
  */
 export function planTraining(request: PlanRequest): MemoryPlan {
-  const { config, budgetBytes, virtualTokens: n, bindingBytes } = request;
-  const counts = { rows: request.rows, loss: request.lossRows, n };
+  const { config, budgetBytes, bindingBytes } = request;
+  const counts = { rows: request.rows, 'loss rows': request.lossRows };
   for (const [name, value] of Object.entries(counts)) {
-    if (!Number.isInteger(value) || value < (name === 'n' && request.adapter ? 0 : 1)) {
+    if (!Number.isInteger(value) || value < 1) {
       throw new RangeError(`A training batch cannot have ${value} ${name}.`);
     }
   }
+  const size = trainableSize(request.trainable, config);
+  const n = size.prefixRows;
   let best: { choice: Choice; cost: number } | null = null;
   let least: { choice: Choice; bytes: number } | null = null;
-  for (const choice of choices(request)) {
+  for (const choice of choices(request, n)) {
     if (largestBuffer(config, choice, n) > bindingBytes) continue;
-    const bytes = total(bytesOf(request, choice));
+    const bytes = total(bytesOf(request, size, choice));
     if (!least || bytes < least.bytes) least = { choice, bytes };
     if (bytes > budgetBytes) continue;
-    const cost = costOf(request, choice);
+    const cost = costOf(request, size, choice);
     if (!best || cost < best.cost) best = { choice, cost };
   }
-  if (!best) throw refusal(request, least?.bytes ?? null);
+  if (!best) throw refusal(request, size, least?.bytes ?? null);
   const { choice } = best;
-  const bytes = bytesOf(request, choice);
+  const bytes = bytesOf(request, size, choice);
   const plan = {
     ...choice,
     partitions: prefixPartitions(config, choice.rows, n),
@@ -153,8 +159,9 @@ export function planTraining(request: PlanRequest): MemoryPlan {
 }
 
 /** Everything worth a look, most memory first. */
-function* choices(request: PlanRequest): Iterable<Choice> {
-  const { config, virtualTokens: n, family, rows, lossRows, bindingBytes } = request;
+/** `n`: rows in front of every pass. */
+function* choices(request: PlanRequest, n: number): Iterable<Choice> {
+  const { config, family, rows, lossRows, bindingBytes } = request;
   const example = Math.min(rows, request.exampleRows ?? rows);
   const perRow = lossRowBytes(config, family);
   const most = Math.floor(Math.min(LOSS_BYTES / perRow, bindingBytes / (4 * config.vocabSize)));
@@ -184,14 +191,18 @@ function* choices(request: PlanRequest): Iterable<Choice> {
 }
 
 /** Floating-point operations of a step, with what small passes and tiles waste. */
-function costOf(request: PlanRequest, choice: Choice): number {
-  const { config, rows, lossRows, family, virtualTokens: n, adapter } = request;
+function costOf(
+  request: PlanRequest,
+  { prefixRows: n, reach }: TrainableSize,
+  choice: Choice,
+): number {
+  const { config, rows, lossRows, family } = request;
   const { keep, passes, logitsRows } = choice;
   // Every pass runs the soft prompt and, like a tile, fills its last kernels only in part.
   const layers = layersWork(config, {
     rows: rows + passes * (n + 32),
     lossRows: lossRows + passes * 8,
-    promptRows: adapter ? null : passes * (n + 8),
+    promptRows: reach.to === 'prefix' ? passes * (n + 8) : null,
     keep,
   });
   const tiles = Math.ceil(lossRows / logitsRows);
@@ -223,8 +234,9 @@ export function headBytes(
   return common + padded(rows * 4) + sparse;
 }
 
-function bytesOf(request: PlanRequest, choice: Choice): PlanBytes {
-  const { config, virtualTokens: n, adapter, family, weightBytes, lossRows } = request;
+function bytesOf(request: PlanRequest, size: TrainableSize, choice: Choice): PlanBytes {
+  const { config, family, weightBytes, lossRows } = request;
+  const { prefixRows: n } = size;
   const { keep, rows, passes, logitsRows } = choice;
   const perLayer = keptPerLayer(config, keep);
   let activations = 0;
@@ -239,8 +251,8 @@ function bytesOf(request: PlanRequest, choice: Choice): PlanBytes {
   const widths = Object.values(scratchWidths(config, keep)).filter((width) => width > 0);
   const shared = widths.reduce((sum, width) => sum + padded(rows * width * 4), 0);
   const prompt = padded(n * config.dim * 4);
-  const values = adapter ? padded(adapter.length * 4) : prompt;
-  const inside = adapter ? padded(adapter.rowFloats * rows * 4) + values : 0;
+  const values = padded(size.length * 4);
+  const inside = size.gradient > 0 ? padded(size.perRow * rows * 4) + padded(size.gradient * 4) : 0;
   const partial = partialBytes(config, rows, n);
   const largestRead = 4 * Math.max(logitsRows * config.dim, values / 4);
   return {
@@ -274,15 +286,21 @@ function total({ weights: _, ...rest }: PlanBytes): number {
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
-function refusal(request: PlanRequest, needed: number | null): MemoryPlanError {
-  const { rows, exampleRows = rows, virtualTokens, budgetBytes, bindingBytes } = request;
-  const lower =
-    exampleRows < rows
-      ? `Shorten the longest example (${exampleRows} positions) or the soft prompt (${virtualTokens} vectors), or take a smaller model.`
-      : `Lower the batch (${rows} positions) or the soft prompt (${virtualTokens} vectors), or take a smaller model.`;
+function refusal(
+  request: PlanRequest,
+  { prefixRows }: TrainableSize,
+  needed: number | null,
+): MemoryPlanError {
+  const { rows, exampleRows = rows, trainable, budgetBytes, bindingBytes } = request;
+  const split = exampleRows < rows;
+  const most = split
+    ? `Shorten the longest example (${exampleRows} positions)`
+    : `Lower the batch (${rows} positions)`;
+  const other = smallerBy(trainable);
+  const lower = `${most}${other ? ` or ${other}` : ''}, or take a smaller model.`;
   if (needed === null) {
     const { dim, vocabSize } = request.config;
-    const widest = 4 * Math.max(dim, vocabSize, exampleRows + virtualTokens);
+    const widest = 4 * Math.max(dim, vocabSize, exampleRows + prefixRows);
     return new MemoryPlanError(
       `Training needs buffers larger than the ${megabytes(bindingBytes)} that this device binds. ${lower}`,
       Math.max(widest, bindingBytes + 1),

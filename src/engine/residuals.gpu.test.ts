@@ -1,7 +1,7 @@
 /** Residual streams against steering: what moves one prompt's stream to another's gives its logits. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GPU_VARIANTS, relativeError } from '../kernels/gpu/testing';
-import { adapterLayout } from './adapter-shape';
+import { adapterLayout } from './trainable/shape';
 import type { Engine } from './engine';
 import { SequenceTooLongError } from './errors';
 import { loadEngine } from './testing';

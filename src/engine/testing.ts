@@ -3,7 +3,7 @@ import { memorySource } from '../formats/byte-source';
 import type { ModelFiles } from '../formats/decoder/tensor';
 import { Gpu } from '../kernels/gpu/gpu';
 import { Engine } from './engine';
-import type { TrainExample } from './types';
+import type { Example, MixturePath } from './types';
 
 /** Bytes of a file of this repository, by its path from the root. */
 export async function repositoryFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -87,7 +87,7 @@ export async function loadFamily(name: string): Promise<Family> {
 }
 
 /** The golden's training batch. */
-export function familyExamples({ golden }: Family): TrainExample[] {
+export function familyExamples({ golden }: Family): Example<MixturePath>[] {
   return golden.examples.map(({ prompt, paths }) => ({
     prompt,
     paths: paths.map(({ tokens, coef, w, rho }) => ({

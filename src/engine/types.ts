@@ -4,7 +4,7 @@
  */
 
 import type { TokenObjective } from '../kernels/loss/token-loss';
-import type { AdapterShape } from './adapter-shape';
+import type { AdapterShape, TrainableShape } from './trainable/shape';
 
 /** Teacher-forced or generated text, as token ids. */
 export type Tokens = readonly number[];
@@ -57,13 +57,32 @@ export type Divergence = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
 
 /**
  * What a trainer minimises. Divergences read the target's whole distribution at a position
- * ({@link TrainExample}), token objectives one token of it ({@link TokenExample}).
+ * ({@link MixturePath}), token objectives one token of it ({@link TokenPath}).
  */
 export type EngineObjective =
   { family: 'divergence'; name: Divergence } | { family: 'token'; objective: TokenObjective };
 
-/** A response path under one prompt: the token sequence whose positions carry loss. */
-export interface TrainPath {
+/**
+ * A prompt and its response paths, which share the prompt's positions (tree packing). What a path
+ * carries grows on its way: token ids alone, then weights, then what each of its positions is to say.
+ */
+export interface Example<Path = Tokens> {
+  prompt: Tokens;
+  paths: readonly Path[];
+}
+
+export interface SparseRow {
+  tokens: Tokens;
+  probs: readonly number[];
+}
+
+/**
+ * A response path whose positions have a target distribution, the mixture
+ * (1 − refusalPosterior)·teacher + refusalPosterior·refusalNext. At the first position all paths of
+ * an example have the same context, so their losses there are one row: the coefficients add up, and
+ * target fields must be equal in every path.
+ */
+export interface MixturePath {
   tokens: Tokens;
   /** Weight of each of this path's positions in the total loss, [tokens.length]. */
   coef: Float32Array;
@@ -73,30 +92,7 @@ export interface TrainPath {
   refusalNext: readonly SparseRow[];
 }
 
-export interface SparseRow {
-  tokens: Tokens;
-  probs: readonly number[];
-}
-
-/**
- * One user prompt and its response paths, which share the prompt's positions (tree packing). At
- * the first response position all paths have the same context, so their losses there are one row:
- * the coefficients add up, and target fields must be equal in every path.
- */
-export interface TrainExample {
-  prompt: Tokens;
-  paths: readonly TrainPath[];
-}
-
-/** What the frozen student without the prompt says along a path; cached between epochs. */
-export interface TeacherPath {
-  /** log π(token) of each path token, [T]. */
-  logProbs: Float32Array;
-  /** Final hidden state before the LM head of each position that predicts a path token, [T, dim]. */
-  hidden: Float32Array;
-}
-
-/** A response path whose own tokens carry loss. */
+/** A response path whose own tokens carry loss; its prompt has at least two tokens. */
 export interface TokenPath {
   tokens: Tokens;
   /** Weight of each position in the total loss, [tokens.length]. */
@@ -107,10 +103,12 @@ export interface TokenPath {
   oldLogProb: Float32Array;
 }
 
-/** One user prompt of at least two tokens and its response paths. */
-export interface TokenExample {
-  prompt: Tokens;
-  paths: readonly TokenPath[];
+/** What the frozen student without the prompt says along a path; cached between epochs. */
+export interface TeacherPath {
+  /** log π(token) of each path token, [T]. */
+  logProbs: Float32Array;
+  /** Final hidden state before the LM head of each position that predicts a path token, [T, dim]. */
+  hidden: Float32Array;
 }
 
 /**
@@ -118,6 +116,45 @@ export interface TokenExample {
  * the refusal branch's posterior is 1 at every position.
  */
 export type Teacher = readonly (readonly (TeacherPath | null)[])[];
+
+export interface DivergenceBatch {
+  family: 'divergence';
+  examples: readonly Example<MixturePath>[];
+  /** `teacher[i][j]` belongs to `examples[i].paths[j]`. */
+  teacher: Teacher;
+}
+
+export interface TokenBatch {
+  family: 'token';
+  examples: readonly Example<TokenPath>[];
+}
+
+/** What one step trains on. Packed into passes it becomes loss rows (loss-rows.ts). */
+export type Batch = DivergenceBatch | TokenBatch;
+
+export interface TrainerOptions {
+  /** What is trained beside the frozen model. */
+  trainable: TrainableShape;
+  objective: EngineObjective;
+  /** Of the same family: what steps with `warmUp` minimise instead. */
+  warmUp?: EngineObjective;
+  /**
+   * Most packed positions of one batch: prompts and paths, a soft prompt not counted. Token losses
+   * take a few more of them (`unshared` of pack.ts).
+   */
+  maxRows: number;
+  /** Most loss rows of one batch, as `exampleLossRows` of pack.ts counts them. */
+  maxLossRows: number;
+  /** Most packed positions of one example; a batch can then be split. Default: `maxRows`. */
+  maxExampleRows?: number;
+  /** Global gradient norm above which the gradient is scaled down. */
+  clipNorm: number;
+  /** Most GPU bytes beyond the weights. Default: 1 GiB. */
+  budgetBytes?: number;
+  /** Leave the planner less choice: what to keep, and packed positions of a pass at most. */
+  keep?: 'layers' | 'inputs';
+  passRows?: number;
+}
 
 export interface StepOptions {
   learningRate: number;
@@ -131,4 +168,18 @@ export interface StepMetrics {
   loss: number;
   /** Norm of the gradient before clipping. */
   gradientNorm: number;
+}
+
+/** Loss and gradient at the present values. */
+export interface Gradient extends StepMetrics {
+  /** Of the values, in their order, before clipping. */
+  gradient: Float32Array;
+}
+
+/** Adam's state, so that a run can go on from a checkpoint exactly. */
+export interface OptimiserState {
+  /** First and second moments, as many as values. */
+  first: Float32Array;
+  second: Float32Array;
+  updates: number;
 }

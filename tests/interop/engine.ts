@@ -6,7 +6,8 @@ import { open, readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { create, globals } from 'webgpu';
 import { Engine } from '../../src/engine/engine';
-import type { TrainExample } from '../../src/engine/types';
+import { bare } from '../../src/engine/pack';
+import type { Example, MixturePath } from '../../src/engine/types';
 import { handleSource } from '../../src/formats/byte-source';
 import { Gpu } from '../../src/kernels/gpu/gpu';
 
@@ -38,7 +39,7 @@ async function source(path: string) {
   return handleSource(handle, (await handle.stat()).size);
 }
 
-function trainExamples({ examples }: Job): TrainExample[] {
+function trainExamples({ examples }: Job): Example<MixturePath>[] {
   return examples.map(({ prompt, paths }) => ({
     prompt,
     paths: paths.map(({ tokens, coef, w, rho }) => ({
@@ -56,27 +57,26 @@ function trainExamples({ examples }: Job): TrainExample[] {
 async function train(engine: Engine, job: Job, objective: 'tv' | 'kl') {
   const examples = trainExamples(job);
   const trainer = await engine.createTrainer({
-    virtualTokens: job.n,
+    trainable: { kind: 'soft-prompt', n: job.n },
     objective: { family: 'divergence', name: objective },
     maxRows: 256,
     maxLossRows: 128,
     clipNorm: 1,
   });
-  const teacher = await trainer.teach(
-    examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map((path) => path.tokens) })),
-  );
+  const teacher = await trainer.teach(examples.map(bare));
+  const batch = { family: 'divergence', examples, teacher } as const;
   trainer.setValues(Float32Array.from(job.soft));
-  const { loss, gradient } = await trainer.gradient(examples, teacher);
+  const { loss, gradient } = await trainer.gradient(batch);
   const losses: number[] = [];
   for (let step = 0; step < job.steps; step++) {
-    const metrics = await trainer.step(examples, teacher, {
+    const metrics = await trainer.step(batch, {
       learningRate: job.learningRate,
       fakeQuantise: false,
     });
     losses.push(metrics.loss);
   }
   const trained = await trainer.readValues();
-  const final = await trainer.gradient(examples, teacher);
+  const final = await trainer.gradient(batch);
   trainer.destroy();
   return {
     loss,

@@ -2,7 +2,7 @@
  * What a student is conditioned with, whatever was trained: a soft prompt in front, changes inside,
  * or nothing. Everything that samples from an engine or scores with it takes this.
  */
-import type { AdapterShape } from '../../engine/adapter-shape';
+import type { AdapterShape, TrainableShape } from '../../engine/trainable/shape';
 import type { AdapterValues, GenerateOptions } from '../../engine/types';
 import type { DecoderConfig } from '../../formats/onnx/decoder';
 import type { AdapterSpec, DecoderShape } from './adapter-spec';
@@ -28,7 +28,7 @@ export function scoreWith(adaptation: Adaptation): Float32Array | AdapterValues 
   return adaptation.kind === 'soft-prompt' ? adaptation.values : adaptation;
 }
 
-/** The shape that the engine trains and runs; null for soft prompts and where nothing is inside. */
+/** The shape that the engine runs inside the model; null for soft prompts and where nothing is inside. */
 export function adapterShape(spec: AdapterSpec, config: { layers: number }): AdapterShape | null {
   switch (spec.kind) {
     case 'soft-prompt':
@@ -44,6 +44,16 @@ export function adapterShape(spec: AdapterSpec, config: { layers: number }): Ada
       return { kind: 'steering', layers: every ? all : [one] };
     }
   }
+}
+
+/** What the engine trains; null for a written preamble. */
+export function trainableShape(
+  spec: AdapterSpec,
+  config: { layers: number },
+): TrainableShape | null {
+  return spec.kind === 'soft-prompt'
+    ? { kind: 'soft-prompt', n: spec.n }
+    : adapterShape(spec, config);
 }
 
 /** What counts of trained values depend on. */

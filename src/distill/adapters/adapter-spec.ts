@@ -2,6 +2,7 @@
  * What is trained, as plain data (METHOD.md §6, §10): a soft prompt, LoRA, a steering vector, or
  * nothing but a written preamble. Counts of trained values make comparisons fair.
  */
+import type { LoraTarget } from '../../engine/trainable/shape';
 import {
   choiceField,
   fieldsOf,
@@ -12,9 +13,6 @@ import {
   SpecError,
   type NumberRange,
 } from '../data/spec-fields';
-
-/** Linear layers that LoRA can stand beside. */
-export type LoraTarget = 'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down';
 
 export interface SoftPromptAdapter {
   kind: 'soft-prompt';

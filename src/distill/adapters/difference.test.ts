@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adapterLayout } from '../../engine/adapter-shape';
+import { adapterLayout } from '../../engine/trainable/shape';
 import type { Tokens } from '../../engine/types';
 import { adaptationOf } from './adaptation';
 import { parseAdapter, type SteeringAdapter } from './adapter-spec';

@@ -3,7 +3,7 @@
  * behind the last token of harmful and of other training prompts, behind the layers that are named,
  * or behind the one where they make the student refuse.
  */
-import { adapterLayout } from '../../engine/adapter-shape';
+import { adapterLayout } from '../../engine/trainable/shape';
 import type { Tokens } from '../../engine/types';
 import { adapterShape, scoreWith, type Adaptation } from './adaptation';
 import type { SteeringAdapter } from './adapter-spec';

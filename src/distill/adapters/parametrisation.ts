@@ -2,7 +2,7 @@
  * From the values that are trained to what the engine is conditioned with: where they start, how a
  * link would carry them, and the adaptation that they are (METHOD.md §6, §10).
  */
-import { adapterLayout, type AdapterShape } from '../../engine/adapter-shape';
+import { adapterLayout, type TrainableShape } from '../../engine/trainable/shape';
 import type { Tokens } from '../../engine/types';
 import { dequantiseRows, quantiseRows } from '../../formats/share/prompt-quant';
 import type { SharedPrompt } from '../../formats/share/share-link';
@@ -21,8 +21,8 @@ import type { Recipe } from '../types';
 export interface Parametrisation {
   /** Values before the first step. */
   readonly initial: Float32Array;
-  /** Null for soft prompts. */
-  readonly shape: AdapterShape | null;
+  /** What the engine trains. */
+  readonly shape: TrainableShape;
   /** Of the small forms of a soft prompt: what is trained is θ, not the vectors. */
   readonly small: { projection: SignProjection; start: Float32Array } | null;
   /** The values that a link carries for `trained`; the same ones where there is no link. */
@@ -83,10 +83,11 @@ function promptParametrisation(
   dim: number,
   seed: number,
 ): Parametrisation {
+  const shape = { kind: 'soft-prompt', n } as const;
   if (form === 'full') {
     return {
       initial: start,
-      shape: null,
+      shape,
       small: null,
       quantised: (trained) => throughLink(trained, dim),
       adaptation: (values) => ({ kind: 'soft-prompt', values }),
@@ -95,7 +96,7 @@ function promptParametrisation(
   const projection = promptProjection(form, { n, dim, size, seed });
   return {
     initial: new Float32Array(projection.rows * projection.inner),
-    shape: null,
+    shape,
     small: { projection, start },
     quantised: (trained) => throughLink(trained, size),
     adaptation: (trained) => ({ kind: 'soft-prompt', values: project(projection, start, trained) }),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { TeacherPath, Tokens, TrainExample } from '../../engine/types';
+import type { DivergenceBatch, Tokens } from '../../engine/types';
 import type { Adaptation } from '../adapters/adaptation';
-import type { PromptTrainer, StudentEngine } from '../engine-port';
+import type { StudentTrainer, StudentEngine } from '../engine-port';
 import { Random } from '../statistics/prng';
 import {
   mixtureProbability,
@@ -65,12 +65,9 @@ class TabularEngine implements StudentEngine {
 
   async createTrainer(
     options: Parameters<StudentEngine['createTrainer']>[0],
-  ): Promise<PromptTrainer> {
+  ): Promise<StudentTrainer> {
     let values: Float32Array = new Float32Array(0);
-    const divergence = async (
-      examples: readonly TrainExample[],
-      teacher: readonly (readonly TeacherPath[])[],
-    ) =>
+    const divergence = async ({ examples, teacher }: DivergenceBatch) =>
       examples.map(({ prompt, paths }, i) =>
         paths.map(({ tokens, refusalPosterior, refusalNext }, j) =>
           Float32Array.from(tokens, (_, t) => {
@@ -88,7 +85,8 @@ class TabularEngine implements StudentEngine {
       gpuBytes: 0,
       valuesLength: 1,
       // Steering is by nothing here.
-      setValues: (to: Float32Array) => void (values = options.adapter ? values : to),
+      setValues: (to: Float32Array) =>
+        void (values = options.trainable.kind === 'steering' ? values : to),
       readValues: async () => values,
       // The frozen student's distributions stand where an engine has hidden states.
       teach: async (examples: readonly { prompt: Tokens; paths: readonly Tokens[] }[]) =>
@@ -100,7 +98,7 @@ class TabularEngine implements StudentEngine {
         ),
       along: untrained,
       step: untrained,
-      stepTokens: untrained,
+      gradient: untrained,
       divergence,
       destroy: () => undefined,
     };

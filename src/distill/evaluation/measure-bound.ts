@@ -22,7 +22,7 @@ import type { StudentEngine } from '../engine-port';
 import { divergenceAlong } from './token-distance';
 import { answersOfStudent, sum, type BoundPlan } from './bound-plan';
 import type { RefusalTarget } from '../target/target';
-import type { TeacherPath, Tokens, TrainPath } from '../../engine/types';
+import type { MixturePath, TeacherPath, Tokens } from '../../engine/types';
 import type { BoundMeasurement } from '../types';
 
 export interface BoundOptions {
@@ -233,7 +233,7 @@ class BoundRun {
   }
 }
 
-function pathOf(tokens: Tokens, { posterior, next }: RefusalTarget): TrainPath {
+function pathOf(tokens: Tokens, { posterior, next }: RefusalTarget): MixturePath {
   return {
     tokens,
     coef: new Float32Array(tokens.length).fill(1),

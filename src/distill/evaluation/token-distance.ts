@@ -7,9 +7,10 @@
  * r_t ~ π: −log a for KL and max(0, 1 − a) for TV, which have the same expectations and more noise.
  * Greedy answers are no samples, so there the estimates say less.
  */
-import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../../engine/types';
+import type { Example, MixturePath, TeacherPath, Tokens } from '../../engine/types';
+import type { TrainableShape } from '../../engine/trainable/shape';
 import type { Adaptation } from '../adapters/adaptation';
-import type { PathsOfPrompt, StudentEngine, TrainerOptions } from '../engine-port';
+import type { StudentEngine } from '../engine-port';
 import type { RefusalTrie } from '../target/target';
 
 export interface AnsweredPrompt {
@@ -64,8 +65,8 @@ export async function divergenceAlong(
   engine: StudentEngine,
   adaptation: Adaptation,
   name: 'kl' | 'tv',
-  inputs: readonly (PathsOfPrompt & { conditioned?: Tokens })[],
-  target: (i: number, teacher: readonly TeacherPath[]) => TrainPath[],
+  inputs: readonly (Example & { conditioned?: Tokens })[],
+  target: (i: number, teacher: readonly TeacherPath[]) => MixturePath[],
   options: WorkOptions & { kept?: TeacherPath[][] } = {},
 ): Promise<Float32Array[][]> {
   const sizes = inputs.map(({ prompt, conditioned = prompt, paths }) => ({
@@ -79,7 +80,7 @@ export async function divergenceAlong(
   const { kept } = options;
   const known = kept && kept.length > 0 ? kept.slice() : null;
   const trainer = await engine.createTrainer({
-    ...trained(adaptation, engine),
+    trainable: trainableOf(adaptation, engine),
     objective: { family: 'divergence', name },
     maxRows: most('rows'),
     maxLossRows: most('lossRows'),
@@ -95,11 +96,11 @@ export async function divergenceAlong(
         ? chunk.map((i) => known[i]!)
         : await trainer.teach(chunk.map((i) => inputs[i]!));
       if (!known) kept?.push(...teacher);
-      const examples = chunk.map((i, k): TrainExample => {
+      const examples = chunk.map((i, k): Example<MixturePath> => {
         const { prompt, conditioned = prompt } = inputs[i]!;
         return { prompt: conditioned, paths: target(i, teacher[k]!) };
       });
-      result.push(...(await trainer.divergence(examples, teacher)));
+      result.push(...(await trainer.divergence({ family: 'divergence', examples, teacher })));
       options.onDone?.(chunk.length);
     }
     return result;
@@ -109,12 +110,11 @@ export async function divergenceAlong(
 }
 
 /** What a trainer trains; steering, by nothing, where the student is as it is. */
-function trained(
-  adaptation: Adaptation,
-  { dim }: StudentEngine,
-): Pick<TrainerOptions, 'virtualTokens' | 'adapter'> {
-  if (adaptation?.kind === 'soft-prompt') return { virtualTokens: adaptation.values.length / dim };
-  return { virtualTokens: 0, adapter: adaptation?.shape ?? { kind: 'steering', layers: [0] } };
+function trainableOf(adaptation: Adaptation, { dim }: StudentEngine): TrainableShape {
+  if (!adaptation) return { kind: 'steering', layers: [0] };
+  return adaptation.kind === 'soft-prompt'
+    ? { kind: 'soft-prompt', n: adaptation.values.length / dim }
+    : adaptation.shape;
 }
 
 /** One-sample estimates for a student under another prompt (a preamble), `adaptation` or not. */
@@ -178,7 +178,7 @@ function sampledDistances(ratios: readonly ArrayLike<number>[]): TokenDistances 
 }
 
 /** A path whose target is the base student itself: w = 0 everywhere. */
-function plainPath({ answer }: AnsweredPrompt): TrainPath {
+function plainPath({ answer }: AnsweredPrompt): MixturePath {
   return {
     tokens: answer,
     coef: new Float32Array(answer.length).fill(1),

@@ -1,6 +1,5 @@
 /** Known answers on a student with free logits (METHOD.md §§4.2, 4.4, 4.5, 11). */
 import { describe, expect, it } from 'vitest';
-import { trainExample } from '../target/paths';
 import {
   drawnPairs,
   keyOf,
@@ -16,7 +15,13 @@ import {
 } from '../train/tabular.testing';
 import { RefusalTrie } from '../target/target';
 import type { EngineObjective } from '../../engine/types';
-import { likelihoodExample, nllReading, tokenExample, withStudentPath } from './rows';
+import {
+  likelihoodExample,
+  mixtureExample,
+  nllReading,
+  tokenExample,
+  withStudentPath,
+} from './rows';
 
 const EOS = 3;
 const trie = new RefusalTrie([
@@ -41,7 +46,7 @@ function expectedMixture(base: TabularModel, safe: number): TabularRows {
   for (const { sample, refusal, weight } of drawnPairs(base, trie)) {
     const example = planned(safe, sample, refusal);
     const teacher = example.paths.map(({ tokens }) => teacherPath(base, tokens));
-    rows.mixture(trainExample(example, teacher, trie, UNIT), base, weight);
+    rows.mixture(mixtureExample(example, teacher, trie, UNIT), base, weight);
   }
   return rows;
 }
@@ -258,7 +263,7 @@ describe('exact identities of the two-path form', () => {
       ['student', 0.5],
     ]);
     const teacher = example.paths.map(({ tokens }) => teacherPath(answers, tokens));
-    const { paths } = trainExample(example, teacher, trie, UNIT);
+    const { paths } = mixtureExample(example, teacher, trie, UNIT);
     expect(paths.reduce((sum, { coef }) => sum + coef[0]!, 0)).toBeCloseTo(1, 6);
     expect(paths[2]!.coef[1]).toBeCloseTo(0.5, 6);
     // The student's answer leaves every refusal at once: from there on the target is π.

@@ -1,22 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { lossRows } from '../../engine/loss';
-import { pack } from '../../engine/pack';
-import { tokenInput, tokenRows } from '../../engine/token-rows';
-import type { TokenExample } from '../../engine/types';
+import { lossRows } from '../../engine/loss-rows';
+import { pack, packedAs } from '../../engine/pack';
+import type { Batch, Example, TokenPath } from '../../engine/types';
 import { incompatible, parseGuardCase, type GuardCase } from '../target/guard-case';
 import { planned } from '../train/tabular.testing';
 import { RefusalTrie } from '../target/target';
 import { OBJECTIVES } from './catalogue';
 import { engineObjective } from './position';
 import {
-  distillationExample,
+  distillationBatch,
   likelihoodExample,
   needsTeacher,
   nllReading,
   policyExample,
   tokenExample,
 } from './rows';
-import { OBJECTIVE_NAMES, parseObjective } from './spec';
+import { OBJECTIVE_NAMES, parseObjective, type ObjectiveSpec } from './spec';
 
 const trie = new RefusalTrie([
   [0, 1, 3],
@@ -51,17 +50,17 @@ describe('likelihoodExample', () => {
 
   it('packs into loss rows that the engine takes', () => {
     const example = likelihoodExample(planned(0.75, [1, 2], [0, 1, 3]), scale, trie);
-    const input = { prompt: example.prompt, paths: example.paths.map(({ tokens }) => tokens) };
     const teacher = example.paths.map(({ tokens }) => ({
       logProbs: new Float32Array(tokens.length),
       hidden: new Float32Array(tokens.length * 4),
     }));
-    const rows = lossRows(pack([input], 2), [example], [teacher], 4);
+    const batch = { family: 'divergence', examples: [example], teacher: [teacher] } as const;
+    const rows = lossRows(pack(packedAs(batch), 2), batch, 4);
     expect([...rows.coef].map((c) => c * 8)).toEqual([1, 0.75, 0.25, 0.25]);
   });
 });
 
-describe('distillationExample', () => {
+describe('distillationBatch', () => {
   const example = planned(0.75, [1, 2], [0, 1, 3]);
   const teacher = example.paths.map(({ tokens }) => ({
     logProbs: new Float32Array(tokens.length).fill(-1),
@@ -72,38 +71,53 @@ describe('distillationExample', () => {
     parseGuardCase('response'),
     parseGuardCase({ kind: 'response', sampling: 'mean' }),
   ];
+  const batchOf = (
+    objective: ObjectiveSpec,
+    guardCase: GuardCase,
+    of = [example],
+    teachers: Parameters<typeof distillationBatch>[2] = of.map(() => teacher),
+  ) => distillationBatch({ ...scale, objective, guardCase }, of, teachers, trie);
+  const mixtures = (batch: Batch) => {
+    if (batch.family !== 'divergence') throw new Error(batch.family);
+    return batch;
+  };
 
   it.each(OBJECTIVE_NAMES)(
-    'makes rows of %s for the kernel that it names, where it can be',
+    'makes a batch of %s for the kernel that it names, where it can be',
     (name) => {
       const objective = parseObjective(name);
       for (const guardCase of cases) {
         if (incompatible(objective, guardCase)) continue;
-        const context = { teacher, trie, scale };
         if (OBJECTIVES[name].needs.answers === 'student') {
-          expect(() => distillationExample(objective, guardCase, example, context)).toThrow(
-            RangeError,
-          );
+          expect(() => batchOf(objective, guardCase)).toThrow(RangeError);
           continue;
         }
-        const rows = distillationExample(objective, guardCase, example, context);
-        expect(rows.kind).toBe(engineObjective(objective).family);
-        const without = () => distillationExample(objective, guardCase, example, { trie, scale });
+        const batch = batchOf(objective, guardCase);
+        expect(batch.family).toBe(engineObjective(objective).family);
+        const without = () => batchOf(objective, guardCase, [example], [null]);
         if (needsTeacher(objective, guardCase, example)) expect(without).toThrow(/frozen student/);
-        else expect(without()).toEqual(rows);
+        else expect(without().examples).toEqual(batch.examples);
       }
     },
   );
 
+  it('keeps each example beside its own teacher, and leaves out what has nothing to say', () => {
+    const nll = { ...parseObjective('nll'), reading: 'refusal-only' } as const;
+    const asked = planned(0.25, [2], [0, 2, 3]);
+    const batch = mixtures(batchOf(nll, cases[0]!, [example, asked], [null, null]));
+    expect(batch.examples).toHaveLength(1);
+    expect(batch.examples[0]!.paths.map(({ tokens }) => tokens)).toEqual([[0, 2, 3]]);
+    expect(batch.teacher).toEqual([[null]]);
+    const others = mixtures(batchOf(parseObjective('kl'), cases[0]!, [example, example]));
+    expect(others.teacher).toEqual([teacher, teacher]);
+  });
+
   it('aims KL at the mixture in case A and at the answers themselves in case B', () => {
-    const rows = (guardCase: GuardCase) => {
-      const context = { teacher, trie, scale };
-      const made = distillationExample(parseObjective('kl'), guardCase, example, context);
-      return made.kind === 'divergence' ? made.example.paths[0]! : null;
-    };
-    expect(rows(cases[0]!)!.refusalPosterior[0]).toBeCloseTo(0.25, 6);
-    expect(rows(cases[1]!)!.refusalPosterior[0]).toBe(1);
-    expect(rows(cases[1]!)!.refusalNext[1]).toEqual({ tokens: [2], probs: [1] });
+    const path = (guardCase: GuardCase) =>
+      mixtures(batchOf(parseObjective('kl'), guardCase)).examples[0]!.paths[0]!;
+    expect(path(cases[0]!).refusalPosterior[0]).toBeCloseTo(0.25, 6);
+    expect(path(cases[1]!).refusalPosterior[0]).toBe(1);
+    expect(path(cases[1]!).refusalNext[1]).toEqual({ tokens: [2], probs: [1] });
   });
 
   it('can aim KL at whole distributions where a response guard has next to no doubts', () => {
@@ -114,8 +128,7 @@ describe('distillationExample', () => {
     expect(needsTeacher(kl, cases[1]!, { safe: 1 })).toBe(false);
     expect(needsTeacher(parseObjective('nll'), dense, { safe: 1 })).toBe(false);
     const sure = { ...example, safe: 1, paths: example.paths.slice(0, 1) };
-    const made = distillationExample(kl, dense, sure, { teacher, trie, scale });
-    const [path] = made.kind === 'divergence' ? made.example.paths : [];
+    const [path] = mixtures(batchOf(kl, dense, [sure])).examples[0]!.paths;
     expect([...path!.refusalPosterior].every((w) => w < 1e-12)).toBe(true);
     expect([...path!.coef].map((c) => c * 8)).toEqual([1, 0.75]);
   });
@@ -163,9 +176,12 @@ describe('policyExample', () => {
 });
 
 describe('rows of token losses', () => {
-  const packed = (of: readonly TokenExample[], prefix: number) => {
-    const batch = pack(of.map(tokenInput), prefix);
-    return { batch, rows: tokenRows(batch, of) };
+  const packed = (examples: readonly Example<TokenPath>[], prefix: number) => {
+    const of = { family: 'token', examples } as const;
+    const batch = pack(packedAs(of), prefix);
+    const rows = lossRows(batch, of, 4);
+    if (rows.family !== 'token') throw new Error(rows.family);
+    return { batch, rows };
   };
   const examples = [
     tokenExample({ ...planned(0.75, [1, 2], [0, 1, 3]), prompt: [8, 9] }, scale),

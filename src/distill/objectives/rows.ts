@@ -1,7 +1,7 @@
 /**
- * From planned examples to the engine's loss rows, for every objective. Three forms:
+ * From planned examples to what a step trains on, for every objective. Three forms:
  *
- * - divergences to the mixture read π's logits, the posterior and ρ: `trainExample` of paths.ts;
+ * - divergences to the mixture read π's logits, the posterior and ρ: `mixtureExample`;
  * - likelihood of the safe system's answers is KL to a sparse target, p = w·ρ with w = 1, on the same
  *   kernel: `likelihoodExample`. All paths join at their first position, no teacher pass is needed;
  * - TaiLr, REINFORCE and PPO weigh each token by what q thinks of it or by an advantage:
@@ -11,22 +11,48 @@
  * path's own length.
  */
 import type {
+  Batch,
+  Example,
+  MixturePath,
   SparseRow,
   TeacherPath,
-  TokenExample,
   TokenPath,
   Tokens,
-  TrainExample,
-  TrainPath,
 } from '../../engine/types';
 import type { GuardCase } from '../target/guard-case';
-import { trainExample, type PlannedExample, type PlannedPath } from '../target/paths';
+import type { PlannedExample, PlannedPath } from '../target/paths';
 import type { RefusalTrie } from '../target/target';
 import type { Recipe } from '../types';
 import { OBJECTIVES } from './catalogue';
 import type { NllReading, ObjectiveSpec } from './spec';
 
 type Scale = Pick<Recipe, 'batchSize' | 'maxNewTokens'>;
+
+/**
+ * Targets and weights of a planned example, given what the frozen student says along its paths. All
+ * paths share their first position, which weighs 1 in all whatever paths were kept.
+ */
+export function mixtureExample(
+  planned: PlannedExample,
+  teacher: readonly TeacherPath[],
+  trie: RefusalTrie,
+  scale: Scale,
+): Example<MixturePath> {
+  const unit = unitOf(scale);
+  const kept = planned.paths.reduce((sum, { weight }) => sum + weight, 0);
+  const paths = planned.paths.map(({ tokens, weight }, j): MixturePath => {
+    const target = trie.along(tokens, teacher[j]!.logProbs, planned.safe);
+    const coef = new Float32Array(tokens.length).fill(weight * unit);
+    if (j === 0) coef[0]! += (1 - kept) * unit;
+    return {
+      tokens,
+      coef,
+      refusalPosterior: Float32Array.from(target.posterior),
+      refusalNext: target.next,
+    };
+  });
+  return { prompt: planned.prompt, paths };
+}
 
 /**
  * Rows of −Σ weight·log q(path) for the `kl` kernel: its value is the loss less the entropy of the
@@ -37,7 +63,7 @@ export function likelihoodExample(
   planned: PlannedExample,
   scale: Scale,
   trie?: RefusalTrie,
-): TrainExample {
+): Example<MixturePath> {
   const unit = unitOf(scale);
   const targets = planned.paths.map(({ kind, tokens }): readonly SparseRow[] =>
     trie && kind === 'refusal'
@@ -49,7 +75,7 @@ export function likelihoodExample(
     targets.map(([row]) => row!),
     planned.paths.map(({ weight }) => weight),
   );
-  const paths = planned.paths.map(({ tokens, weight }, j): TrainPath => {
+  const paths = planned.paths.map(({ tokens, weight }, j): MixturePath => {
     return {
       tokens,
       coef: new Float32Array(tokens.length).fill(weight * unit),
@@ -99,42 +125,59 @@ export function withStudentPath(
   return { ...planned, paths: [...paths, { kind: 'student', tokens: answer, weight: share }] };
 }
 
-/** An example for the divergence kernels, or for the token-loss kernel. */
-export type LossExample =
-  { kind: 'divergence'; example: TrainExample } | { kind: 'token'; example: TokenExample };
-
 /**
- * The loss rows of a planned example under any objective that learns from the safe system.
- * @param teacher what the frozen student says along the paths; read by divergences to the mixture
- *   only, so it may be left out where `needsTeacher` is false
+ * What a step under any objective that learns from the safe system trains on.
+ * @param planned examples; those without paths have nothing to say and are left out of divergences
+ * @param teachers of each example what the frozen student says along its paths; null where
+ *   `needsTeacher` is false
  * @throws RangeError for REINFORCE and PPO, whose answers are the student's (`policyExample`), and
  *   where a divergence lacks its teacher
  */
-export function distillationExample(
-  objective: ObjectiveSpec,
-  guardCase: GuardCase,
-  planned: PlannedExample,
-  context: { teacher?: readonly TeacherPath[]; trie: RefusalTrie; scale: Scale },
-): LossExample {
-  const { teacher, trie, scale } = context;
+export function distillationBatch(
+  recipe: Scale & Pick<Recipe, 'objective' | 'guardCase'>,
+  planned: readonly PlannedExample[],
+  teachers: readonly (readonly TeacherPath[] | null)[],
+  trie: RefusalTrie,
+): Batch {
+  const { objective } = recipe;
   switch (objective.name) {
     case 'reinforce':
     case 'ppo':
       throw new RangeError(`${objective.name} learns from the student's own answers.`);
     case 'tailr':
-      return { kind: 'token', example: tokenExample(planned, scale) };
-    case 'nll': {
-      const reading = nllReading(planned, objective.reading);
-      return { kind: 'divergence', example: likelihoodExample(reading, scale) };
+      return { family: 'token', examples: planned.map((one) => tokenExample(one, recipe)) };
+    default: {
+      const taught = planned.map((one, i) => {
+        const example = targetsOf(objective, recipe, one, teachers[i] ?? null, trie);
+        return { example, teacher: example.paths.map((_, j) => teachers[i]?.[j] ?? null) };
+      });
+      const saying = taught.filter(({ example }) => example.paths.length > 0);
+      return {
+        family: 'divergence',
+        examples: saying.map(({ example }) => example),
+        teacher: saying.map(({ teacher }) => teacher),
+      };
     }
-    default:
-      if (!needsTeacher(objective, guardCase, planned)) {
-        // The same expected gradient as KL to case B's mixture (§3.2, §4.5 i).
-        return { kind: 'divergence', example: likelihoodExample(planned, scale, trie) };
-      }
-      if (!teacher) throw new RangeError('A divergence needs what the frozen student says.');
-      return { kind: 'divergence', example: trainExample(planned, teacher, trie, scale) };
   }
+}
+
+/** Targets of an objective on the divergence kernels. */
+function targetsOf(
+  objective: ObjectiveSpec,
+  recipe: Scale & Pick<Recipe, 'guardCase'>,
+  planned: PlannedExample,
+  teacher: readonly TeacherPath[] | null,
+  trie: RefusalTrie,
+): Example<MixturePath> {
+  if (objective.name === 'nll') {
+    return likelihoodExample(nllReading(planned, objective.reading), recipe);
+  }
+  if (!needsTeacher(objective, recipe.guardCase, planned)) {
+    // The same expected gradient as KL to case B's mixture (§3.2, §4.5 i).
+    return likelihoodExample(planned, recipe, trie);
+  }
+  if (!teacher) throw new RangeError('A divergence needs what the frozen student says.');
+  return mixtureExample(planned, teacher, trie, recipe);
 }
 
 /** Whether the example's rows read the frozen student's logits: a pass, or its cache. */
@@ -149,7 +192,7 @@ export function needsTeacher(
 }
 
 /** Rows of TaiLr (§4): each path's own tokens at the path's weight. */
-export function tokenExample(planned: PlannedExample, scale: Scale): TokenExample {
+export function tokenExample(planned: PlannedExample, scale: Scale): Example<TokenPath> {
   const unit = unitOf(scale);
   return {
     prompt: planned.prompt,
@@ -176,7 +219,7 @@ export function policyExample(
   prompt: Tokens,
   rollouts: readonly Rollout[],
   scale: Scale,
-): TokenExample {
+): Example<TokenPath> {
   const unit = unitOf(scale) / rollouts.length;
   return {
     prompt,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adapterLayout } from '../../engine/adapter-shape';
+import { adapterLayout } from '../../engine/trainable/shape';
 import { adapterShape } from '../adapters/adaptation';
 import type { SystemAnswers } from '../evaluation/evaluate';
 import { readKeptValues } from '../adapters/kept-values';
@@ -174,7 +174,7 @@ describe('runSweep', () => {
     const broken = new ToyStudent();
     const create = broken.createTrainer.bind(broken);
     broken.createTrainer = (options) =>
-      options.adapter ? Promise.reject(new Error('no room')) : create(options);
+      options.trainable.kind === 'lora' ? Promise.reject(new Error('no room')) : create(options);
     const save = async () => undefined;
     const document = await runSweep(emptyResults(spec), deps(broken), { save });
     const failed = document.cells.filter(({ status }) => status === 'failed');

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { EpochOrder, LIGHT_WEIGHT, plan, PromptTooLongError, trainExample } from './paths';
+import { mixtureExample } from '../objectives/rows';
+import { EpochOrder, LIGHT_WEIGHT, plan, PromptTooLongError } from './paths';
 import type { PreparedData } from '../train/prepare';
 import { parseRecipe } from '../train/recipe';
 import { toyChat, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
@@ -78,7 +79,7 @@ describe('plan', () => {
     const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
     const student = new ToyStudent();
     const trainer = await student.createTrainer({
-      virtualTokens: 2,
+      trainable: { kind: 'soft-prompt', n: 2 },
       objective: { family: 'divergence', name: 'tv' },
       maxRows: 100,
       maxLossRows: 100,
@@ -87,7 +88,7 @@ describe('plan', () => {
     for (const example of examples) {
       const paths = example.paths.map(({ tokens }) => tokens);
       const [teacher] = await trainer.teach([{ prompt: example.prompt, paths }]);
-      const built = trainExample(example, teacher!, trie, recipe);
+      const built = mixtureExample(example, teacher!, trie, recipe);
       const first = built.paths.reduce((sum, { coef }) => sum + coef[0]!, 0);
       expect(first).toBeCloseTo(unit, 8);
       for (const [j, { coef }] of built.paths.entries()) {
@@ -131,12 +132,12 @@ describe('plan', () => {
   });
 });
 
-describe('trainExample', () => {
+describe('mixtureExample', () => {
   it('gives both paths the same target and weights that add up at the first position', async () => {
     const { examples, trie } = planned(() => 0.3);
     const student = new ToyStudent();
     const trainer = await student.createTrainer({
-      virtualTokens: 2,
+      trainable: { kind: 'soft-prompt', n: 2 },
       objective: { family: 'divergence', name: 'kl' },
       maxRows: 100,
       maxLossRows: 100,
@@ -145,7 +146,7 @@ describe('trainExample', () => {
     const example = examples[0]!;
     const paths = example.paths.map(({ tokens }) => tokens);
     const [teacher] = await trainer.teach([{ prompt: example.prompt, paths }]);
-    const built = trainExample(example, teacher!, trie, recipe);
+    const built = mixtureExample(example, teacher!, trie, recipe);
     const [sample, refusal] = built.paths;
     const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
     expect(sample!.coef[0]! + refusal!.coef[0]!).toBeCloseTo(unit, 8);

@@ -1,14 +1,13 @@
 /**
- * From prompts, guard scores and base samples to training examples (METHOD.md §3.1, §4.1, §4.2):
+ * From prompts, guard scores and base samples to examples (METHOD.md §3.1, §4.1):
  *
  *   L = E_x { s·Σ_t D(p_t, q_t) on a sampled path + (1 − s)·Σ_t D(p_t, q_t) on a refusal path }
  *
- * divided by one global constant, batch × maxNewTokens: dividing each path by its own length would
- * re-weight the branches (§4.2).
+ * What their positions are to say, objectives/rows.ts decides.
  */
 import { KnownError } from '../../formats/errors';
-import { exampleLossRows, exampleRows, type PackInput } from '../../engine/pack';
-import type { TeacherPath, Tokens, TrainExample, TrainPath } from '../../engine/types';
+import { bare, exampleLossRows, exampleRows } from '../../engine/pack';
+import type { Example, Tokens } from '../../engine/types';
 import { virtualTokens } from '../adapters/adaptation';
 import type { ChatTokenizer } from '../data/chat';
 import type { PreparedData } from '../train/prepare';
@@ -31,13 +30,12 @@ export interface PlannedPath {
   weight: number;
 }
 
-export interface PlannedExample {
+/** An example before its targets are known. */
+export interface PlannedExample extends Example<PlannedPath> {
   /** Index in the training set. */
   index: number;
-  prompt: Tokens;
   /** The teacher's s, strictness and clip applied. */
   safe: number;
-  paths: PlannedPath[];
 }
 
 export interface Plan {
@@ -115,11 +113,9 @@ export function checkLength(
 export function batchSizes(
   examples: readonly PlannedExample[],
   { steps, batchSize, seed }: Recipe,
-  packedAs: (input: PackInput) => PackInput = (input) => input,
+  packedAs: (example: Example) => Example = (example) => example,
 ): Pick<Plan, 'maxRows' | 'maxLossRows' | 'maxExampleRows'> {
-  const inputs = examples.map(({ prompt, paths }) =>
-    packedAs({ prompt, paths: paths.map(({ tokens }) => tokens) }),
-  );
+  const inputs = examples.map((example) => packedAs(bare(example)));
   const rows = inputs.map(exampleRows);
   const losses = inputs.map(exampleLossRows);
   const order = new EpochOrder(examples.length, batchSize, seed);
@@ -144,32 +140,6 @@ function keep({ kind, weight }: PlannedPath, seed: number, id: string): boolean 
 
 function withFloor(path: PlannedPath): PlannedPath {
   return { ...path, weight: Math.max(path.weight, LIGHT_WEIGHT) };
-}
-
-/**
- * Targets and weights of a planned example, given what the frozen student says along its paths. All
- * paths share their first position, which weighs 1 in all whatever paths were kept.
- */
-export function trainExample(
-  planned: PlannedExample,
-  teacher: readonly TeacherPath[],
-  trie: RefusalTrie,
-  recipe: Pick<Recipe, 'batchSize' | 'maxNewTokens'>,
-): TrainExample {
-  const unit = 1 / (recipe.batchSize * recipe.maxNewTokens);
-  const kept = planned.paths.reduce((sum, { weight }) => sum + weight, 0);
-  const paths = planned.paths.map(({ tokens, weight }, j): TrainPath => {
-    const target = trie.along(tokens, teacher[j]!.logProbs, planned.safe);
-    const coef = new Float32Array(tokens.length).fill(weight * unit);
-    if (j === 0) coef[0]! += (1 - kept) * unit;
-    return {
-      tokens,
-      coef,
-      refusalPosterior: Float32Array.from(target.posterior),
-      refusalNext: target.next,
-    };
-  });
-  return { prompt: planned.prompt, paths };
 }
 
 /** Which examples `step` (from 0) trains on: seeded shuffles, one an epoch, end to end. */

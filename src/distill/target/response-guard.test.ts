@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { trainExample, type PlannedExample } from './paths';
-import { likelihoodExample, tokenExample } from '../objectives/rows';
+import type { PlannedExample } from './paths';
+import { likelihoodExample, mixtureExample, tokenExample } from '../objectives/rows';
 import { Random } from '../statistics/prng';
 import { replacedShare, responsePaths, type ScoredAnswer } from './response-guard';
 import {
@@ -182,7 +182,7 @@ describe('how safe each way of training can get', () => {
     const rows = new TabularRows();
     for (const plan of plans(compliant, score, sampling, settings)) {
       const teacher = plan.paths.map(({ tokens }) => teacherPath(compliant, tokens));
-      const example = trainExample({ ...plan, safe: 1 - u }, teacher, trie, UNIT);
+      const example = mixtureExample({ ...plan, safe: 1 - u }, teacher, trie, UNIT);
       rows.mixture(example, compliant, 1 / settings.count);
     }
     const kernel = { family: 'divergence', name: divergence } as const;

@@ -1,8 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { pack } from '../../engine/pack';
-import { tokenInput } from '../../engine/token-rows';
+import { pack, packedAs } from '../../engine/pack';
 import { parseGuardCase } from './guard-case';
-import { distillationExample } from '../objectives/rows';
+import { distillationBatch } from '../objectives/rows';
 import { parseObjective } from '../objectives/spec';
 import { EpochOrder } from './paths';
 import { prepare, preparedKey, PreparedDataError } from '../train/prepare';
@@ -100,14 +99,13 @@ describe('planResponses', () => {
   it('plans room enough for every batch of token losses', () => {
     const { examples, maxRows, maxLossRows, trie } = planned('exact');
     const order = new EpochOrder(examples.length, recipe.batchSize, 0);
+    const guardCase = parseGuardCase({ kind: 'response', samples: 3 });
+    const tailr = { ...recipe, objective: parseObjective('tailr'), guardCase };
     for (let step = 0; step < recipe.steps; step++) {
-      const batch = order.batch(step).map((i) => {
-        const guardCase = parseGuardCase({ kind: 'response', samples: 3 });
-        const context = { trie, scale: recipe };
-        return distillationExample(parseObjective('tailr'), guardCase, examples[i]!, context);
-      });
-      const rows = batch.flatMap(({ kind, example }) => (kind === 'token' ? [example] : []));
-      const packed = pack(rows.map(tokenInput), 0);
+      const drawn = order.batch(step).map((i) => examples[i]!);
+      const batch = distillationBatch(tailr, drawn, [], trie);
+      expect(batch.family).toBe('token');
+      const packed = pack(packedAs(batch), 0);
       expect(packed.rows).toBeLessThanOrEqual(maxRows);
       expect(packed.lossRows.length).toBeLessThanOrEqual(maxLossRows);
     }
@@ -145,7 +143,7 @@ describe('training with exact sampling', () => {
       64,
     );
     const trainer = await student.createTrainer({
-      virtualTokens: 2,
+      trainable: { kind: 'soft-prompt', n: 2 },
       objective: { family: 'divergence', name: 'kl' },
       maxRows: plan.maxRows,
       maxLossRows: plan.maxLossRows,
@@ -154,22 +152,14 @@ describe('training with exact sampling', () => {
     });
     trainer.setValues(await student.embeddingRows([1, 2]));
     const order = new EpochOrder(all.length, 16, 0);
+    const kl = { objective: parseObjective('kl'), guardCase, batchSize: 16, maxNewTokens: 6 };
     for (let step = 0; step < 40; step++) {
-      const examples = order.batch(step).flatMap((i) => {
-        const made = distillationExample(parseObjective('kl'), guardCase, plan.examples[i]!, {
-          trie: plan.trie,
-          scale: { batchSize: 16, maxNewTokens: 6 },
-        });
-        return made.kind === 'divergence' ? [made.example] : [];
-      });
+      const drawn = order.batch(step).map((i) => plan.examples[i]!);
+      const batch = distillationBatch(kl, drawn, [], plan.trie);
       // The target is all ρ: what the frozen student would say is never read.
-      const teacher = examples.map(({ paths }) =>
-        paths.map(({ tokens }) => ({
-          logProbs: new Float32Array(tokens.length),
-          hidden: new Float32Array(tokens.length * student.dim),
-        })),
-      );
-      await trainer.step(examples, teacher, { learningRate: 0.1, fakeQuantise: false });
+      if (batch.family !== 'divergence') throw new Error(batch.family);
+      expect(batch.teacher.flat().every((told) => told === null)).toBe(true);
+      await trainer.step(batch, { learningRate: 0.1, fakeQuantise: false });
     }
     expect(student.taught).toBe(0);
     const softPrompt = await trainer.readValues();

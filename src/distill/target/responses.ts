@@ -3,7 +3,7 @@
  * the response guard's P(safe) of each, and the paths that they become. Plain JSON, like prepared
  * data of case A, and made once: neither depends on the recipe's seed, strictness or objective.
  */
-import { unshared } from '../../engine/token-rows';
+import { unshared } from '../../engine/pack';
 import type { ChatTokenizer } from '../data/chat';
 import type { GuardCase } from './guard-case';
 import { lastingScores } from './guard-scores';

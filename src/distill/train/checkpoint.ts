@@ -1,6 +1,6 @@
 /** Where a run stands, kept so that a closed tab or a crash costs a few steps and not the run. */
 import { KnownError } from '../../formats/errors';
-import type { OptimiserState } from '../engine-port';
+import type { OptimiserState } from '../../engine/types';
 import { parseRecipe } from './recipe';
 import type { ProbeRecord, Recipe, StepRecord } from '../types';
 import type { ValueState } from '../objectives/value-head';

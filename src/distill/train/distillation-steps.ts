@@ -3,12 +3,13 @@
  * distribution, likelihood and TaiLr on its answers (METHOD.md §4.1 to §4.5), with a share of the
  * loss on the student's own answers where asked for (§4.8).
  */
-import type { StepMetrics, TeacherPath, Tokens, TrainExample } from '../../engine/types';
+import { exampleRows, packedAs } from '../../engine/pack';
+import type { Example, StepMetrics, TeacherPath, Tokens } from '../../engine/types';
 import { generateWith } from '../adapters/adaptation';
 import type { ChatTokenizer } from '../data/chat';
-import type { PathsOfPrompt, StudentEngine } from '../engine-port';
-import type { Learner, LearnerOptions, StepWork } from './learner';
-import { distillationExample, needsTeacher, withStudentPath } from '../objectives/rows';
+import type { StudentEngine } from '../engine-port';
+import type { Learner, LearnerOptions } from './learner';
+import { distillationBatch, needsTeacher, withStudentPath } from '../objectives/rows';
 import { EpochOrder, type Plan, type PlannedExample } from '../target/paths';
 import { hash32 } from '../statistics/prng';
 import { TeacherCache } from '../target/teacher-cache';
@@ -42,39 +43,18 @@ export class DistillationSteps implements Steps {
 
   async next(step: number, options: LearnerOptions, signal?: AbortSignal): Promise<StepOutcome> {
     const { recipe, plan, learner } = this.deps;
-    const batch = this.order.batch(step).map((index) => plan.examples[index]!);
-    const wanted =
-      studentShare(recipe) > 0 ? await this.withAnswers(batch, step, options, signal) : batch;
-    const work = await this.work(wanted);
+    const drawn = this.order.batch(step).map((index) => plan.examples[index]!);
+    const examples =
+      studentShare(recipe) > 0 ? await this.withAnswers(drawn, step, options, signal) : drawn;
+    const teachers = await this.teachers(examples);
+    const batch = distillationBatch(recipe, examples, teachers, plan.trie);
     signal?.throwIfAborted();
-    const { examples } = work;
     // "Refusals only" has nothing to say about a batch of harmless prompts.
     const metrics: StepMetrics =
-      examples.length === 0 ? { loss: 0, gradientNorm: 0 } : await learner.step(work, options);
-    return { ...metrics, rows: examples.reduce((sum, example) => sum + rowsOf(example), 0) };
-  }
-
-  private async work(batch: readonly PlannedExample[]): Promise<StepWork> {
-    const { recipe, plan } = this.deps;
-    const { objective, guardCase } = recipe;
-    const teachers = await this.teachers(batch);
-    const built = batch.map((planned, i) =>
-      distillationExample(objective, guardCase, planned, {
-        ...(teachers[i] && { teacher: teachers[i] }),
-        trie: plan.trie,
-        scale: recipe,
-      }),
-    );
-    const tokens = built.flatMap(({ kind, example }) => (kind === 'token' ? [example] : []));
-    if (tokens.length > 0) return { kind: 'token', examples: tokens };
-    const examples: TrainExample[] = [];
-    const teacher: (TeacherPath | null)[][] = [];
-    for (const [i, { kind, example }] of built.entries()) {
-      if (kind !== 'divergence' || example.paths.length === 0) continue;
-      examples.push(example);
-      teacher.push(example.paths.map((_, j) => teachers[i]?.[j] ?? null));
-    }
-    return { kind: 'divergence', examples, teacher };
+      batch.examples.length === 0
+        ? { loss: 0, gradientNorm: 0 }
+        : await learner.step(batch, options);
+    return { ...metrics, rows: packedAs(batch).reduce((sum, one) => sum + exampleRows(one), 0) };
   }
 
   /**
@@ -85,7 +65,7 @@ export class DistillationSteps implements Steps {
     batch: readonly PlannedExample[],
   ): Promise<(readonly TeacherPath[] | null)[]> {
     const { objective, guardCase } = this.deps.recipe;
-    const asked: PathsOfPrompt[] = [];
+    const asked: Example[] = [];
     /** Where in `asked` the paths of an example are, by the example's index, and its own answers'. */
     const fresh = new Map<number, number>();
     const own = new Map<PlannedExample, number>();
@@ -141,8 +121,4 @@ export class DistillationSteps implements Steps {
       return withStudentPath(kept, answers[i]!.tokens, share);
     });
   }
-}
-
-function rowsOf({ prompt, paths }: { prompt: Tokens; paths: readonly { tokens: Tokens }[] }) {
-  return paths.reduce((sum, { tokens }) => sum + tokens.length, prompt.length);
 }

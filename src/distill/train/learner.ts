@@ -3,22 +3,11 @@
  * GPU, or a small form of a soft prompt, whose few values live here (METHOD.md §10).
  */
 import { projectBackward } from '../../formats/share/sign-projection';
-import { adamUpdate, BETA1, clipScale } from './adam';
+import { adamUpdate, clipScale } from './adam';
 import type { Adaptation } from '../adapters/adaptation';
-import type { OptimiserState, PathsOfPrompt, PromptTrainer } from '../engine-port';
+import type { StudentTrainer } from '../engine-port';
 import type { Parametrisation } from '../adapters/parametrisation';
-import type {
-  StepMetrics,
-  Teacher,
-  TeacherPath,
-  TokenExample,
-  TrainExample,
-} from '../../engine/types';
-
-/** What one step trains on, ready for the engine. */
-export type StepWork =
-  | { kind: 'divergence'; examples: readonly TrainExample[]; teacher: Teacher }
-  | { kind: 'token'; examples: readonly TokenExample[] };
+import type { Batch, Example, OptimiserState, StepMetrics, TeacherPath } from '../../engine/types';
 
 export interface LearnerOptions {
   learningRate: number;
@@ -28,11 +17,11 @@ export interface LearnerOptions {
 }
 
 export interface Learner {
-  step(work: StepWork, options: LearnerOptions): Promise<StepMetrics>;
+  step(batch: Batch, options: LearnerOptions): Promise<StepMetrics>;
   /** The frozen student along paths. */
-  teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]>;
+  teach(examples: readonly Example[]): Promise<TeacherPath[][]>;
   /** The student as it is now along paths. */
-  along(examples: readonly PathsOfPrompt[], quantise: boolean): Promise<TeacherPath[][]>;
+  along(examples: readonly Example[], quantise: boolean): Promise<TeacherPath[][]>;
   /** The student as it is now, for sampling from it. */
   adaptation(quantise: boolean): Promise<Exclude<Adaptation, null>>;
   /** Master values. */
@@ -48,7 +37,7 @@ export interface LearnerStart {
 }
 
 export function createLearner(
-  trainer: PromptTrainer,
+  trainer: StudentTrainer,
   parametrisation: Parametrisation,
   clipNorm: number,
   start: LearnerStart,
@@ -60,7 +49,7 @@ export function createLearner(
 
 class GpuLearner implements Learner {
   constructor(
-    private readonly trainer: PromptTrainer,
+    private readonly trainer: StudentTrainer,
     private readonly parametrisation: Parametrisation,
     { values, optimiser }: LearnerStart,
   ) {
@@ -68,22 +57,22 @@ class GpuLearner implements Learner {
     if (optimiser) trainer.writeState?.(optimiser);
   }
 
-  step(work: StepWork, { learningRate, quantise, warmUp }: LearnerOptions): Promise<StepMetrics> {
+  step(batch: Batch, { learningRate, quantise, warmUp }: LearnerOptions): Promise<StepMetrics> {
     const fakeQuantise = this.fakeQuantise(quantise);
-    return run(this.trainer, work, { learningRate, fakeQuantise, warmUp });
+    return this.trainer.step(batch, { learningRate, fakeQuantise, warmUp });
   }
 
-  teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
+  teach(examples: readonly Example[]): Promise<TeacherPath[][]> {
     return this.trainer.teach(examples);
   }
 
-  along(examples: readonly PathsOfPrompt[], quantise: boolean): Promise<TeacherPath[][]> {
+  along(examples: readonly Example[], quantise: boolean): Promise<TeacherPath[][]> {
     return this.trainer.along(examples, { fakeQuantise: this.fakeQuantise(quantise) });
   }
 
   /** A link carries soft prompts only. */
   private fakeQuantise(quantise: boolean): boolean {
-    return quantise && this.parametrisation.shape === null;
+    return quantise && this.parametrisation.shape.kind === 'soft-prompt';
   }
 
   async adaptation(quantise: boolean): Promise<Exclude<Adaptation, null>> {
@@ -102,17 +91,13 @@ class GpuLearner implements Learner {
   }
 }
 
-/**
- * θ and its Adam on the CPU. The engine gives the gradient of the whole prompt: its own optimiser
- * starts afresh at each step, so that its first moment is (1 − β₁) times the gradient, and its rate
- * is 0.
- */
+/** θ and its Adam on the CPU; the engine gives the gradient of the whole prompt. */
 class SmallLearner implements Learner {
   private theta: Float32Array;
   private readonly optimiser: OptimiserState;
 
   constructor(
-    private readonly trainer: PromptTrainer,
+    private readonly trainer: StudentTrainer,
     private readonly parametrisation: Parametrisation,
     private readonly small: NonNullable<Parametrisation['small']>,
     private readonly clipNorm: number,
@@ -126,24 +111,15 @@ class SmallLearner implements Learner {
   }
 
   async step(
-    work: StepWork,
+    batch: Batch,
     { learningRate, quantise, warmUp }: LearnerOptions,
   ): Promise<StepMetrics> {
-    if (!this.trainer.readState) throw new RangeError('This engine does not give its gradient.');
     this.place(quantise);
-    const { loss, gradientNorm: promptNorm } = await run(this.trainer, work, {
-      learningRate: 0,
-      fakeQuantise: false,
-      warmUp,
-    });
-    if (!Number.isFinite(loss) || !Number.isFinite(promptNorm)) {
-      return { loss, gradientNorm: promptNorm };
-    }
-    const { first } = await this.trainer.readState();
-    const gradient = projectBackward(
-      this.small.projection,
-      first.map((moment) => moment / (1 - BETA1)),
-    );
+    const whole = await this.trainer.gradient(batch, { warmUp });
+    const { loss } = whole;
+    if (!Number.isFinite(loss) || !Number.isFinite(whole.gradientNorm))
+      return { loss, gradientNorm: whole.gradientNorm };
+    const gradient = projectBackward(this.small.projection, whole.gradient);
     const gradientNorm = Math.sqrt(gradient.reduce((sum, g) => sum + g * g, 0));
     const scale = clipScale(gradientNorm, this.clipNorm);
     adamUpdate(
@@ -155,11 +131,11 @@ class SmallLearner implements Learner {
     return { loss, gradientNorm };
   }
 
-  teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
+  teach(examples: readonly Example[]): Promise<TeacherPath[][]> {
     return this.trainer.teach(examples);
   }
 
-  along(examples: readonly PathsOfPrompt[], quantise: boolean): Promise<TeacherPath[][]> {
+  along(examples: readonly Example[], quantise: boolean): Promise<TeacherPath[][]> {
     this.place(quantise);
     return this.trainer.along(examples);
   }
@@ -183,14 +159,4 @@ class SmallLearner implements Learner {
   private place(quantise: boolean): void {
     this.trainer.setValues(this.parametrisation.adaptation(this.present(quantise)).values);
   }
-}
-
-function run(
-  trainer: PromptTrainer,
-  work: StepWork,
-  options: { learningRate: number; fakeQuantise: boolean; warmUp: boolean },
-): Promise<StepMetrics> {
-  return work.kind === 'token'
-    ? trainer.stepTokens(work.examples, options)
-    : trainer.step(work.examples, work.teacher, options);
 }

@@ -3,7 +3,7 @@
  * response guard thinks of them, and what the frozen student would have said. PPO uses one set of
  * answers for several steps. Answers follow from the seed and the step alone.
  */
-import type { TokenExample, Tokens } from '../../engine/types';
+import type { Example, TokenPath, Tokens } from '../../engine/types';
 import { generateWith } from '../adapters/adaptation';
 import type { ChatTokenizer } from '../data/chat';
 import type { StudentEngine } from '../engine-port';
@@ -55,7 +55,7 @@ export function epochsOf(objective: ReinforceObjective | PpoObjective): number {
 /** What the steps of one set of answers train on. */
 interface Round {
   number: number;
-  examples: TokenExample[];
+  examples: Example<TokenPath>[];
   samples: ValueSample[];
   rows: number;
   policy: PolicyNumbers;
@@ -83,7 +83,7 @@ export class PolicySteps implements Steps {
     const number = Math.floor(step / epochsOf(objective));
     if (this.round?.number !== number) this.round = await this.sample(number, options, signal);
     const { examples, samples, rows, policy } = this.round;
-    const metrics = await learner.step({ kind: 'token', examples }, options);
+    const metrics = await learner.step({ family: 'token', examples }, options);
     if (objective.name === 'ppo' && this.valueHead) {
       const { gradient } = valueLoss(this.valueHead.head, samples, objective.valueClip);
       updateValue(this.valueHead, gradient, objective.valueLearningRate);
@@ -162,7 +162,7 @@ function examplesOf(
   batch: readonly PlannedExample[],
   rollouts: readonly (readonly Rollout[])[],
   recipe: Recipe,
-): TokenExample[] {
+): Example<TokenPath>[] {
   return batch.map(({ prompt }, i) => policyExample(prompt, rollouts[i]!, recipe));
 }
 

@@ -4,7 +4,13 @@
  * rows as the engine does, through the f64 references of the kernels.
  */
 import { logSoftmaxReference } from '../../kernels/loss/divergence.reference';
-import type { EngineObjective, TeacherPath, TokenExample, TrainExample } from '../../engine/types';
+import type {
+  EngineObjective,
+  Example,
+  MixturePath,
+  TeacherPath,
+  TokenPath,
+} from '../../engine/types';
 import { positionLoss, type PositionTarget } from '../objectives/position';
 import type { PlannedExample, PlannedPath } from '../target/paths';
 import { Random } from '../statistics/prng';
@@ -116,7 +122,7 @@ export class TabularRows {
   >();
 
   /** Adds an example's rows of a divergence, `weight` times. */
-  mixture(example: TrainExample, base: TabularModel, weight = 1): void {
+  mixture(example: Example<MixturePath>, base: TabularModel, weight = 1): void {
     for (const { tokens, coef, refusalPosterior, refusalNext } of example.paths) {
       tokens.forEach((_, t) => {
         const prefix = tokens.slice(0, t);
@@ -138,7 +144,7 @@ export class TabularRows {
   }
 
   /** Adds an example's rows of a loss on tokens. */
-  tokens(example: TokenExample, weight = 1): void {
+  tokens(example: Example<TokenPath>, weight = 1): void {
     for (const { tokens, coef, advantage, oldLogProb } of example.paths) {
       tokens.forEach((token, t) => {
         const prefix = tokens.slice(0, t);

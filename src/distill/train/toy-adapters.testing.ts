@@ -2,7 +2,12 @@
  * What each adapter does to the toy student of testing.ts: a vector g [width] that is linear in a
  * soft prompt and in steering vectors, and bilinear in LoRA's matrices, with exact gradients.
  */
-import { adapterLayout, type AdapterShape, type AdapterSlice } from '../../engine/adapter-shape';
+import {
+  adapterLayout,
+  type AdapterShape,
+  type AdapterSlice,
+  type TrainableShape,
+} from '../../engine/trainable/shape';
 import type { AdapterValues } from '../../engine/types';
 import type { DecoderConfig } from '../../formats/onnx/decoder';
 
@@ -85,12 +90,12 @@ export function effect(adaptation: Float32Array | AdapterValues, width: number):
 
 /** Gradient in the values, from that in g. */
 export function effectBackward(
-  shape: AdapterShape | undefined,
+  shape: TrainableShape,
   values: Float32Array,
   dg: readonly number[],
 ): number[] {
   const width = dg.length;
-  if (!shape) {
+  if (shape.kind === 'soft-prompt') {
     const n = values.length / width;
     return Array.from(values, (_, i) => dg[i % width]! * share(Math.floor(i / width), n));
   }

@@ -1,17 +1,22 @@
 /** How the toy student of testing.ts trains: exact f64 gradients through `positionLoss`, and Adam. */
-import { adapterLayout } from '../../engine/adapter-shape';
+import { trainableSize } from '../../engine/trainable/shape';
 import type {
   AdapterValues,
+  Batch,
+  DivergenceBatch,
+  Example,
+  Gradient,
+  MixturePath,
+  OptimiserState,
   StepMetrics,
   StepOptions,
-  Teacher,
   TeacherPath,
-  TokenExample,
+  TokenBatch,
   Tokens,
-  TrainExample,
+  TrainerOptions,
 } from '../../engine/types';
 import { adamUpdate, clipScale } from './adam';
-import type { OptimiserState, PathsOfPrompt, PromptTrainer, TrainerOptions } from '../engine-port';
+import type { StudentTrainer } from '../engine-port';
 import { positionLoss, type PositionTarget } from '../objectives/position';
 import type { ToyStudent } from '../testing';
 import { effectBackward, toyConfig, type ToyAdaptation } from './toy-adapters.testing';
@@ -19,7 +24,13 @@ import { TOY_WORDS } from './toy-domain.testing';
 
 const V = TOY_WORDS;
 
-export class ToyTrainer implements PromptTrainer {
+/** Loss so far, and its gradient in g. */
+interface ToySum {
+  loss: number;
+  dg: number[];
+}
+
+export class ToyTrainer implements StudentTrainer {
   readonly gpuBytes = 0;
   destroyed = false;
   private prompt = new Float32Array(0);
@@ -31,8 +42,7 @@ export class ToyTrainer implements PromptTrainer {
   ) {}
 
   get valuesLength(): number {
-    const { adapter, virtualTokens } = this.options;
-    return adapter ? adapterLayout(adapter, toyConfig(V)).length : virtualTokens * V;
+    return trainableSize(this.options.trainable, toyConfig(V)).length;
   }
 
   setValues(values: Float32Array): void {
@@ -42,8 +52,8 @@ export class ToyTrainer implements PromptTrainer {
   }
 
   private get present(): Float32Array | AdapterValues {
-    const { adapter } = this.options;
-    return adapter ? { shape: adapter, values: this.prompt } : this.prompt;
+    const { trainable: shape } = this.options;
+    return shape.kind === 'soft-prompt' ? this.prompt : { shape, values: this.prompt };
   }
 
   async readValues(): Promise<Float32Array> {
@@ -58,28 +68,34 @@ export class ToyTrainer implements PromptTrainer {
     this.optimiser = structuredClone(state);
   }
 
-  async teach(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
+  async teach(examples: readonly Example[]): Promise<TeacherPath[][]> {
     this.student.taught += examples.length;
     return this.pathsOf(examples, null);
   }
 
-  async along(examples: readonly PathsOfPrompt[]): Promise<TeacherPath[][]> {
+  async along(examples: readonly Example[]): Promise<TeacherPath[][]> {
     return this.pathsOf(examples, this.present);
   }
 
-  async step(
-    examples: readonly TrainExample[],
-    teacher: Teacher,
-    options: StepOptions,
-  ): Promise<StepMetrics> {
-    return this.update(this.lossAndGradient(examples, teacher, options.warmUp), options);
+  async step(batch: Batch, options: StepOptions): Promise<StepMetrics> {
+    const { loss, gradient } = this.lossAndGradient(batch, options.warmUp);
+    const norm = Math.hypot(...gradient);
+    const scale = clipScale(norm, this.options.clipNorm);
+    adamUpdate(
+      { values: this.prompt, ...this.optimiser },
+      gradient.map((g) => g * scale),
+      options.learningRate,
+      ++this.optimiser.updates,
+    );
+    return { loss, gradientNorm: norm };
   }
 
-  async stepTokens(examples: readonly TokenExample[], options: StepOptions): Promise<StepMetrics> {
-    return this.update(this.tokenLossAndGradient(examples, options.warmUp), options);
+  async gradient(batch: Batch, { warmUp = false } = {}): Promise<Gradient> {
+    const { loss, gradient } = this.lossAndGradient(batch, warmUp);
+    return { loss, gradientNorm: Math.hypot(...gradient), gradient: Float32Array.from(gradient) };
   }
 
-  async divergence(examples: readonly TrainExample[], teacher: Teacher): Promise<Float32Array[][]> {
+  async divergence({ examples, teacher }: DivergenceBatch): Promise<Float32Array[][]> {
     return examples.map((example, i) =>
       example.paths.map(({ tokens }, j) =>
         Float32Array.from(tokens, (_, t) => {
@@ -90,12 +106,16 @@ export class ToyTrainer implements PromptTrainer {
     );
   }
 
-  lossAndGradient(
-    examples: readonly TrainExample[],
-    teacher: Teacher,
-    warmUp = false,
-  ): { loss: number; gradient: number[] } {
+  lossAndGradient(batch: Batch, warmUp = false): { loss: number; gradient: number[] } {
+    const { family } = this.options.objective;
+    if (batch.family !== family) throw new RangeError(`This trainer is for ${family} losses.`);
     const sum = this.zero();
+    if (batch.family === 'token') this.addTokens(sum, batch.examples, warmUp);
+    else this.addMixtures(sum, batch, warmUp);
+    return this.spread(sum);
+  }
+
+  private addMixtures(sum: ToySum, { examples, teacher }: DivergenceBatch, warmUp: boolean): void {
     for (const [i, example] of examples.entries()) {
       for (const [j, { tokens, coef }] of example.paths.entries()) {
         for (let t = 0; t < tokens.length; t++) {
@@ -104,14 +124,9 @@ export class ToyTrainer implements PromptTrainer {
         }
       }
     }
-    return this.spread(sum);
   }
 
-  tokenLossAndGradient(
-    examples: readonly TokenExample[],
-    warmUp = false,
-  ): { loss: number; gradient: number[] } {
-    const sum = this.zero();
+  private addTokens(sum: ToySum, examples: TokenBatch['examples'], warmUp: boolean): void {
     for (const { prompt, paths } of examples) {
       for (const { tokens, coef, advantage, oldLogProb } of paths) {
         for (let t = 0; t < tokens.length; t++) {
@@ -121,14 +136,13 @@ export class ToyTrainer implements PromptTrainer {
         }
       }
     }
-    return this.spread(sum);
   }
 
   destroy(): void {
     this.destroyed = true;
   }
 
-  private pathsOf(examples: readonly PathsOfPrompt[], adaptation: ToyAdaptation): TeacherPath[][] {
+  private pathsOf(examples: readonly Example[], adaptation: ToyAdaptation): TeacherPath[][] {
     return examples.map(({ prompt, paths }) =>
       paths.map((path) => {
         const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), adaptation));
@@ -140,22 +154,7 @@ export class ToyTrainer implements PromptTrainer {
     );
   }
 
-  private update(
-    { loss, gradient }: { loss: number; gradient: number[] },
-    { learningRate }: StepOptions,
-  ): StepMetrics {
-    const norm = Math.hypot(...gradient);
-    const scale = clipScale(norm, this.options.clipNorm);
-    adamUpdate(
-      { values: this.prompt, ...this.optimiser },
-      gradient.map((g) => g * scale),
-      learningRate,
-      ++this.optimiser.updates,
-    );
-    return { loss, gradientNorm: norm };
-  }
-
-  private zero() {
+  private zero(): ToySum {
     return { loss: 0, dg: new Array<number>(V).fill(0) };
   }
 
@@ -167,7 +166,7 @@ export class ToyTrainer implements PromptTrainer {
   }
 
   private add(
-    sum: { loss: number; dg: number[] },
+    sum: ToySum,
     prompt: Tokens,
     prefix: Tokens,
     coef: number,
@@ -183,14 +182,14 @@ export class ToyTrainer implements PromptTrainer {
   }
 
   /** From the gradient of g to that of the values. */
-  private spread({ loss, dg }: { loss: number; dg: number[] }) {
-    return { loss, gradient: effectBackward(this.options.adapter, this.prompt, dg) };
+  private spread({ loss, dg }: ToySum) {
+    return { loss, gradient: effectBackward(this.options.trainable, this.prompt, dg) };
   }
 }
 
 /** Without a teacher, where the posterior is 1 and what it says does not count. */
 function mixtureTarget(
-  { paths }: TrainExample,
+  { paths }: Example<MixturePath>,
   teacher: TeacherPath | null,
   j: number,
   t: number,

@@ -3,7 +3,10 @@ import { parseAdapter } from '../adapters/adapter-spec';
 import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { parseObjective } from '../objectives/spec';
-import { plan, trainExample, type Plan } from '../target/paths';
+import { bare } from '../../engine/pack';
+import type { Batch, OptimiserState } from '../../engine/types';
+import { mixtureExample } from '../objectives/rows';
+import { plan, type Plan } from '../target/paths';
 import { prepare, preparedKey } from './prepare';
 import { parseRecipe } from './recipe';
 import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing';
@@ -58,23 +61,25 @@ describe('the toy student', () => {
   it.each(['tv', 'kl'] as const)('has the gradient of its %s loss', async (objective) => {
     const student = new ToyStudent();
     const { examples, trie, maxRows, maxLossRows } = planFor(recipe);
-    const batch = [examples[0]!, examples[13]!, examples[30]!];
+    const drawn = [examples[0]!, examples[13]!, examples[30]!];
     const trainer = await student.createTrainer({
-      virtualTokens: 2,
+      trainable: { kind: 'soft-prompt', n: 2 },
       objective: { family: 'divergence', name: objective },
       maxRows,
       maxLossRows,
       clipNorm: 1,
     });
-    const teacher = await trainer.teach(
-      batch.map(({ prompt, paths }) => ({ prompt, paths: paths.map(({ tokens }) => tokens) })),
-    );
-    const built = batch.map((example, i) => trainExample(example, teacher[i]!, trie, recipe));
+    const teacher = await trainer.teach(drawn.map(bare));
+    const batch: Batch = {
+      family: 'divergence',
+      examples: drawn.map((example, i) => mixtureExample(example, teacher[i]!, trie, recipe)),
+      teacher,
+    };
     // Far from the student without a prompt: q = p is TV's kink.
     const start = (await student.embeddingRows([7, 9])).map((value) => 8 * value);
     const lossAt = (values: Float32Array) => {
       trainer.setValues(values);
-      return trainer.lossAndGradient(built, teacher);
+      return trainer.lossAndGradient(batch);
     };
     const { gradient } = lossAt(start);
     for (const i of [0, 5, 17, start.length - 1]) {
@@ -139,9 +144,9 @@ describe('train', () => {
     student.createTrainer = async (options) => {
       const trainer = await create(options);
       const step = trainer.step.bind(trainer);
-      trainer.step = (examples, teacher, how) => {
+      trainer.step = (batch, how) => {
         seen.push(how.fakeQuantise);
-        return step(examples, teacher, how);
+        return step(batch, how);
       };
       return trainer;
     };
@@ -157,6 +162,33 @@ describe('train', () => {
     expect(probes.map(({ step }) => step)).toEqual([0, 2, 4, 6, 8, 16, 20]);
     expect(seen.filter(Boolean)).toHaveLength(2);
     expect(seen.lastIndexOf(false)).toBe(17);
+  });
+
+  it('takes the gradient of a small form without a step of the engine', async () => {
+    const student = new ToyStudent();
+    const seen = { steps: 0, gradients: 0 };
+    const create = student.createTrainer.bind(student);
+    let state = null as OptimiserState | null;
+    student.createTrainer = async (options) => {
+      const trainer = await create(options);
+      const gradient = trainer.gradient.bind(trainer);
+      trainer.step = () => Promise.reject(new Error(`step ${++seen.steps}`));
+      trainer.gradient = async (...args) => {
+        seen.gradients++;
+        const result = await gradient(...args);
+        state = await trainer.readState();
+        return result;
+      };
+      return trainer;
+    };
+    const adapter = parseAdapter({ kind: 'soft-prompt', n: 2, form: 'rows', size: 3 });
+    const { steps, values } = await train(input(student, { ...recipe, adapter, steps: 6 }));
+    expect(seen).toEqual({ steps: 0, gradients: 6 });
+    // The engine's own optimiser has seen nothing.
+    expect(state).toMatchObject({ updates: 0 });
+    expect(state!.first.every((moment) => moment === 0)).toBe(true);
+    expect(steps).toHaveLength(6);
+    expect(values.some((value) => value !== 0)).toBe(true);
   });
 
   it('goes on from a checkpoint as if it had never stopped', async () => {

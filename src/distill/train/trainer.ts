@@ -3,15 +3,14 @@
  * probes and checkpoints in between. It can be paused, stepped, stopped, cancelled and resumed.
  */
 import { DivergedError } from '../../engine/errors';
-import type { PackInput } from '../../engine/pack';
-import { unshared } from '../../engine/token-rows';
-import type { EngineObjective } from '../../engine/types';
+import { unshared } from '../../engine/pack';
+import type { EngineObjective, Example, TrainerOptions } from '../../engine/types';
 import { virtualTokens, type Adaptation } from '../adapters/adaptation';
 import type { ChatTokenizer } from '../data/chat';
 import type { Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { DistillationSteps, studentShare } from './distillation-steps';
-import type { PromptTrainer, StudentEngine, TrainerOptions } from '../engine-port';
+import type { StudentEngine, StudentTrainer } from '../engine-port';
 import { parametrisationOf, type Parametrisation } from '../adapters/parametrisation';
 import { createLearner, type Learner } from './learner';
 import { engineObjective } from '../objectives/position';
@@ -75,8 +74,6 @@ export interface TrainResult {
 const TEACHER_BYTES = 192 * 1024 * 1024;
 /** What a laptop's GPU has left beside a model, a browser and a desktop. */
 const BUDGET_BYTES = 1024 * 1024 * 1024;
-/** Never reached: gradients that are read back are clipped where they are used. */
-const NO_CLIP = 1e30;
 
 /**
  * Runs the recipe.
@@ -86,12 +83,11 @@ export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<
   const { recipe, engine, chat, resumeFrom } = input;
   const parametrisation = await parametrisationOf(recipe, engine, chat);
   const trainer = await engine.createTrainer({
-    virtualTokens: virtualTokens(recipe.adapter),
-    ...(parametrisation.shape && { adapter: parametrisation.shape }),
+    trainable: parametrisation.shape,
     ...lossesOf(recipe.objective),
     ...sizesOf(input),
     budgetBytes: input.budgetBytes ?? BUDGET_BYTES,
-    clipNorm: parametrisation.small ? NO_CLIP : recipe.clipNorm,
+    clipNorm: recipe.clipNorm,
   });
   try {
     const learner = createLearner(trainer, parametrisation, recipe.clipNorm, {
@@ -128,7 +124,7 @@ function sizesOf({ recipe, plan }: TrainInput) {
   const { objective, maxNewTokens } = recipe;
   const own = 'samples' in objective ? objective.samples : Math.ceil(studentShare(recipe));
   const answers = Array.from({ length: own }, () => new Array<number>(maxNewTokens).fill(0));
-  const whole = ({ prompt, paths }: PackInput) => ({ prompt, paths: [...paths, ...answers] });
+  const whole = ({ prompt, paths }: Example) => ({ prompt, paths: [...paths, ...answers] });
   const { family } = engineObjective(objective);
   return batchSizes(plan.examples, recipe, (input) =>
     family === 'token' ? unshared(whole(input)) : whole(input),
@@ -153,7 +149,7 @@ function stepsOf(input: TrainInput, learner: Learner): Steps {
 
 async function loop(
   input: TrainInput,
-  trainer: PromptTrainer,
+  trainer: StudentTrainer,
   learner: Learner,
   room: Steps,
   hooks: TrainHooks,

@@ -4,7 +4,7 @@ import { adapterShape } from '../../distill/adapters/adaptation';
 import { ChatTokenizer } from '../../distill/data/chat';
 import { parseRecipe } from '../../distill/train/recipe';
 import type { Guard } from '../../distill/types';
-import { adapterLayout } from '../../engine/adapter-shape';
+import { adapterLayout } from '../../engine/trainable/shape';
 import { loadEngine, repositoryJson } from '../../engine/testing';
 import { tokenView } from './token-view';
 

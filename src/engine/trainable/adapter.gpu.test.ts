@@ -1,11 +1,12 @@
 /** LoRA and steering against PyTorch (float64): tests/fixtures/pocket/README.md, adapters.json. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GPU_VARIANTS, relativeError } from '../kernels/gpu/testing';
-import { adapterLayout, type AdapterShape } from './adapter-shape';
-import type { Engine } from './engine';
-import { FIXTURES, floats, goldenExamples, type PocketGolden } from './golden.testing';
-import { loadEngine, repositoryJson } from './testing';
-import type { TeacherPath, TrainExample } from './types';
+import { GPU_VARIANTS, relativeError } from '../../kernels/gpu/testing';
+import { adapterLayout, type AdapterShape } from './shape';
+import type { Engine } from '../engine';
+import { FIXTURES, floats, goldenExamples, type PocketGolden } from '../golden.testing';
+import { bare } from '../pack';
+import { loadEngine, repositoryJson } from '../testing';
+import type { Example, MixturePath, TeacherPath } from '../types';
 
 interface Case {
   shape: AdapterShape;
@@ -19,7 +20,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
   let engine: Engine;
   let golden: PocketGolden;
   let cases: Record<string, Case>;
-  let examples: TrainExample[];
+  let examples: Example<MixturePath>[];
 
   beforeAll(async () => {
     engine = await loadEngine('public/models/pocket', subgroups);
@@ -31,16 +32,14 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
 
   const trainer = (name: string, objective: 'tv' | 'kl', options = {}) =>
     engine.createTrainer({
-      virtualTokens: 0,
-      adapter: cases[name]!.shape,
+      trainable: cases[name]!.shape,
       objective: { family: 'divergence', name: objective },
       maxRows: 512,
       maxLossRows: 512,
       clipNorm: 1,
       ...options,
     });
-  const inputs = () =>
-    examples.map(({ prompt, paths }) => ({ prompt, paths: paths.map(({ tokens }) => tokens) }));
+  const inputs = () => examples.map(bare);
 
   it.each(NAMES)('%s has the same logits', async (name) => {
     const values = await floats(`${name}_values`);
@@ -58,7 +57,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       made.setValues(await floats(`${name}_values`));
       // The teacher is the frozen model, whatever the adapter's values are.
       const teacher = await made.teach(inputs());
-      const got = await made.gradient(examples, teacher);
+      const got = await made.gradient({ family: 'divergence', examples, teacher });
       expect(got.loss).toBeCloseTo(cases[name]!.losses[objective], 5);
       const wanted = await floats(`${name}_${objective}_gradient`);
       expect(relativeError(got.gradient, wanted)).toBeLessThan(1e-4);
@@ -76,7 +75,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
         const made = await trainer(name, 'tv', options);
         made.setValues(values);
         teacher ??= await made.teach(inputs());
-        gradients.push((await made.gradient(examples, teacher)).gradient);
+        gradients.push((await made.gradient({ family: 'divergence', examples, teacher })).gradient);
         made.destroy();
       }
       expect(relativeError(gradients[1]!, gradients[0]!)).toBeLessThan(1e-5);
@@ -93,7 +92,11 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       if (name.startsWith('lora')) start.set(await lorasA(name));
       made.setValues(start);
       const teacher = await made.teach(inputs());
-      const step = () => made.step(examples, teacher, { learningRate: 0.02, fakeQuantise: false });
+      const step = () =>
+        made.step(
+          { family: 'divergence', examples, teacher },
+          { learningRate: 0.02, fakeQuantise: false },
+        );
       const { loss: first } = await step();
       for (let i = 0; i < 11; i++) await step();
       const { loss: last } = await step();
@@ -127,8 +130,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
     const refuse = (adapter: AdapterShape) =>
       expect(
         engine.createTrainer({
-          virtualTokens: 0,
-          adapter,
+          trainable: adapter,
           objective: { family: 'divergence', name: 'tv' },
           maxRows: 64,
           maxLossRows: 64,

@@ -1,18 +1,24 @@
-/** GPU copies of a packed batch's per-row tables, allocated once for a row capacity. */
+/** GPU copies of the per-row tables of a pass, allocated once for a row capacity. */
 import { type Gpu, Span } from '../kernels/gpu/gpu';
 
+/** Of each row of a pass. */
 export interface RowTables {
+  /** Input token; 0 in soft-prompt rows. [rows] */
   tokens: Uint32Array;
+  /** RoPE position. [rows] */
   positions: Uint32Array;
+  /** {prefixEnd, a0, a1, b0}, see kernels/attention. [rows · 4] */
   keys: Uint32Array;
+  /** The row's own row in the KV pool; itself where there is no pool. [rows] */
   self: Uint32Array;
+  /** End of the queries that see the row as a key; for backward passes. [rows] */
   queryEnd?: Uint32Array;
 }
 
 /** Rows [start, start + rows). */
 type Rows = Pick<Span, 'start' | 'rows'>;
 
-/** Rows that ask in attention: all rows of a batch or some of them, close together. */
+/** The queries of attention: all rows of a pass or some of them, close together. */
 export class QueryRows {
   readonly positions: GPUBuffer;
   readonly keys: GPUBuffer;
@@ -27,9 +33,9 @@ export class QueryRows {
   readonly heads: Span;
 
   /** Pairs of the queries before each one and the keys that they see, [queries + 1]. */
-  private asked: Float64Array = new Float64Array(1);
+  private pairsBefore: Float64Array = new Float64Array(1);
   /** Pairs of the keys before each one and the queries that see them, [rows + 1]. */
-  private answered: Float64Array = new Float64Array(1);
+  private keyPairsBefore: Float64Array = new Float64Array(1);
 
   constructor(
     private readonly gpu: Gpu,
@@ -44,7 +50,7 @@ export class QueryRows {
     this.heads = new Span(gpu, `${label} query heads`);
   }
 
-  /** `chosen`: the rows that ask, ascending; absent: all. `heads`: query heads of the model. */
+  /** `chosen`: the rows that are queries, ascending; absent: all. `heads`: query heads of the model. */
   write(tables: RowTables, heads: number, chosen?: Uint32Array): void {
     const { gpu } = this;
     const all = tables.self.length;
@@ -60,28 +66,28 @@ export class QueryRows {
     gpu.write(this.positions, positions);
     gpu.write(this.keys, keys);
     gpu.write(this.self, self);
-    this.asked = visibleBefore(keys, self);
+    this.pairsBefore = visibleBefore(keys, self);
     const { queryEnd } = tables;
     if (!queryEnd) return;
     const before = countBefore(all, chosen);
     const seen = new Uint32Array(4 * all);
-    this.answered = new Float64Array(all + 1);
+    this.keyPairsBefore = new Float64Array(all + 1);
     for (let key = 0; key < all; key++) {
       const [first, end] = [before[key]!, before[queryEnd[key]!]!];
       seen.set([first, end, tables.positions[key]!, positions[key] ?? 0], 4 * key);
-      this.answered[key + 1] = this.answered[key]! + (end - first);
+      this.keyPairsBefore[key + 1] = this.keyPairsBefore[key]! + (end - first);
     }
     gpu.write(this.seen, seen);
   }
 
   /** Pairs of the span's queries, or of some, and the keys that they see: what attention costs. */
   pairs({ start, rows }: Rows = this.span): number {
-    return this.asked[start + rows]! - this.asked[start]!;
+    return this.pairsBefore[start + rows]! - this.pairsBefore[start]!;
   }
 
   /** Pairs of keys and the queries that see them. */
   pairsOfKeys({ start, rows }: Rows): number {
-    return this.answered[start + rows]! - this.answered[start]!;
+    return this.keyPairsBefore[start + rows]! - this.keyPairsBefore[start]!;
   }
 
   release(): void {
