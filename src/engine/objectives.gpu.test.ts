@@ -21,7 +21,6 @@ import type {
   Example,
   MixturePath,
   TeacherPath,
-  TokenPath,
   Teacher,
   TrainerOptions,
 } from './types';
