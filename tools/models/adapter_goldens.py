@@ -1,7 +1,7 @@
 """Goldens of LoRA and steering: `python adapter_goldens.py --student ../../public/models/pocket --out ../../tests/fixtures/pocket`.
 
 The batch of golden.json, in float64 on the same weights, with the adapters' values drawn here. Values
-and gradients lie as src/engine/adapter-shape.ts lays them out; all sizes of this student are multiples
+and gradients lie as src/engine/trainable/shape.ts lays them out; all sizes of this student are multiples
 of 64, so there are no gaps.
 """
 
