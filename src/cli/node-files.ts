@@ -1,9 +1,11 @@
 /** Bundled models and data from the disk: the same files that pages fetch, checked the same way. */
-import { access, constants, open, readFile, stat } from 'node:fs/promises';
+import { access, constants, type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { handleSource } from '../formats/byte-source';
+import { type ByteSource, handleSource } from '../formats/byte-source';
 import { manifestId, type ModelManifest, parseManifest, verifyFile } from '../formats/manifest';
-import type { ModelFiles } from '../formats/decoder/tensor';
+import { assertStored, type ModelFiles } from '../formats/decoder/tensor';
+import { externalFiles, tensorsOf } from '../formats/onnx/external';
+import { readOnnx } from '../formats/onnx/proto';
 import { parseDomain, parsePromptItems, type Domain } from '../distill/data/dataset';
 import type { PromptItem } from '../distill/types';
 
@@ -32,9 +34,12 @@ export async function textOf(path: string): Promise<string> {
 }
 
 export async function jsonOf(path: string): Promise<unknown> {
-  const text = await textOf(path);
+  return parseJson(await bytesOf(path), path);
+}
+
+function parseJson(bytes: Uint8Array, path: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(new TextDecoder().decode(bytes));
   } catch {
     throw new FileError(`${path} is not JSON.`);
   }
@@ -71,21 +76,67 @@ export async function optionalJson(path: string): Promise<unknown> {
 export async function openModel(models: string, name: string): Promise<ModelFolder> {
   const path = join(models, name);
   const bytes = await bytesOf(join(path, 'manifest.json'));
-  const manifest = parseManifest(JSON.parse(new TextDecoder().decode(bytes)) as unknown);
+  const manifest = parseManifest(parseJson(bytes, join(path, 'manifest.json')));
   for (const file of manifest.files) await verifyFile(file, await bytesOf(join(path, file.path)));
   return { path, id: await manifestId(bytes), manifest };
 }
 
-/** The decoder's ONNX file as random reads; close it when the weights are on the GPU. */
+const WEIGHTS = 'onnx/model_q4.onnx';
+
+/**
+ * The model's ONNX file and its external data, by the location that it names, as random reads; close
+ * them when the weights are on the GPU.
+ * @throws FileError where a location is none of the model's files; OnnxFormatError, ByteSourceError
+ */
 export async function modelFiles(
   folder: ModelFolder,
 ): Promise<{ files: ModelFiles; close: () => Promise<void> }> {
-  const handle = await open(join(folder.path, 'onnx', 'model_q4.onnx'));
-  const { size } = await handle.stat();
-  return {
-    files: { model: handleSource(handle, size), external: new Map() },
-    close: () => handle.close(),
+  const handles: FileHandle[] = [];
+  const source = async (path: string) => {
+    const handle = await open(join(folder.path, path));
+    handles.push(handle);
+    return handleSource(handle, (await handle.stat()).size);
   };
+  const close = async () => {
+    for (const handle of handles) await handle.close();
+  };
+  try {
+    const model = await source(WEIGHTS);
+    const graph = await readOnnx(model);
+    const external = new Map<string, ByteSource>();
+    for (const [location, path] of externalFiles(graph, WEIGHTS)) {
+      // What the manifest does not list has not been checked.
+      if (!folder.manifest.files.some((file) => file.path === path)) {
+        throw new FileError(
+          `${folder.path} has no ${path} in its manifest, where ${WEIGHTS} keeps its weights.`,
+        );
+      }
+      external.set(location, await source(path));
+    }
+    const files = { model, external };
+    for (const tensor of tensorsOf(graph)) assertStored(tensor, files);
+    return { files, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** {@link modelFiles} as onnxruntime takes them. @throws what that does */
+export async function runtimeFiles(
+  folder: ModelFolder,
+): Promise<{ model: Uint8Array; externalData: { path: string; data: Uint8Array }[] }> {
+  const { files, close } = await modelFiles(folder);
+  try {
+    const whole = (source: ByteSource) => source.read(0, source.size);
+    const externalData: { path: string; data: Uint8Array }[] = [];
+    for (const [path, source] of files.external) {
+      externalData.push({ path, data: await whole(source) });
+    }
+    return { model: await whole(files.model), externalData };
+  } finally {
+    await close();
+  }
 }
 
 export interface BundledData {

@@ -8,7 +8,7 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { InferenceSession, Tensor } from 'onnxruntime-web';
 import { type LabelReading, readLabels, safeProbability } from '../distill/target/labels';
 import type { Guard } from '../distill/types';
-import { bytesOf, FileError, jsonOf, type ModelFolder } from './node-files';
+import { FileError, jsonOf, type ModelFolder, runtimeFiles } from './node-files';
 
 /** Texts a forward pass, alike in length so that little is padding. */
 const BATCH = 16;
@@ -44,10 +44,12 @@ export class NodeGuard implements Guard {
     if (padToken === undefined) {
       throw new FileError(`The tokenizer in ${folder.path} has no token to pad with (pad_token).`);
     }
-    const session = await InferenceSession.create(
-      await bytesOf(join(folder.path, 'onnx', 'model_q4.onnx')),
-      { executionProviders: ['wasm'], logSeverityLevel: 3 },
-    );
+    const { model, externalData } = await runtimeFiles(folder);
+    const session = await InferenceSession.create(model, {
+      executionProviders: ['wasm'],
+      logSeverityLevel: 3,
+      ...(externalData.length > 0 && { externalData }),
+    });
     const maxLength = Number(tokenizerConfig.model_max_length ?? 512);
     return new NodeGuard(session, { tokenizer, padToken, maxLength, reading });
   }

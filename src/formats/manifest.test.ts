@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { nestedLists } from './hostile.testing';
 import {
   IntegrityError,
   ManifestError,
@@ -137,4 +138,24 @@ it('a manifest of a model that was not trained here says where it comes from', (
   const { seed: _seed, split: _split, scores: _scores, ...rest } = manifest();
   const read = parseManifest({ ...rest, source: 'a package', title: 'A model' });
   expect(read).toMatchObject({ source: 'a package', title: 'A model', scores: {} });
+});
+
+it('a manifest of strange values is refused in a short sentence', () => {
+  const strange: unknown[] = [nestedLists(20_000), { toString: 1 }, 'x'.repeat(2 ** 20), -1, null];
+  for (const value of strange) {
+    for (const field of ['id', 'kind', 'files', 'parameters', 'versions', 'scores', 'licence']) {
+      for (const json of [{ ...manifest(), [field]: value }, value]) {
+        try {
+          parseManifest(json);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ManifestError);
+          expect((error as Error).message.length).toBeLessThan(300);
+        }
+      }
+    }
+    for (const field of ['path', 'sha256', 'bytes', 'parts']) {
+      const files = [{ path: 'x', sha256: ABC, bytes: 1, [field]: value }];
+      expect(() => parseManifest({ ...manifest(), files })).toThrow(ManifestError);
+    }
+  }
 });

@@ -68,6 +68,7 @@ export class IntegrityError extends KnownError {
 
 const KINDS: readonly ModelKind[] = ['student', 'guard', 'judge'];
 const MAX_FILES = 64;
+const MAX_PATH = 1024;
 /** Of one file. */
 const MAX_PARTS = 4096;
 /** Of one file that is joined in memory: what every engine gives an ArrayBuffer. */
@@ -149,7 +150,8 @@ function parsePart(json: unknown, name: string): ManifestPart {
 
 /** Plain names separated by slashes: nothing that leads out of the folder or to another host. */
 function isInnerPath(path: string): boolean {
-  return path.split('/').every((part) => /^[\w][\w.-]*$/.test(part));
+  const parts = path.split('/');
+  return path.length <= MAX_PATH && parts.every((part) => /^[\w][\w.-]*$/.test(part));
 }
 
 /** Throws {@link IntegrityError} unless `bytes` have the length and the sha256 that `file` lists. */

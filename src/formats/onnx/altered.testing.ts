@@ -240,3 +240,23 @@ export function spellDomain(file: Uint8Array): Uint8Array {
     return writer.finish();
   });
 }
+
+/** The file with other locations of external data, by the ones that it has. */
+export function relocated(
+  file: Uint8Array,
+  locations: Readonly<Record<string, string>>,
+): Uint8Array<ArrayBuffer> {
+  const utf8 = new TextDecoder();
+  const changed = rewriteGraph(file, 5, (tensor) =>
+    copyMessage(tensor, (field, entry, writer) => {
+      if (field !== 13) return false;
+      const copy = copyMessage(entry, (number, value, inner) => {
+        const location = number === 2 ? locations[utf8.decode(value)] : undefined;
+        if (location === undefined) return false;
+        return nested(inner, 2, new TextEncoder().encode(location));
+      });
+      return nested(writer, 13, copy);
+    }),
+  );
+  return new Uint8Array(changed);
+}

@@ -196,3 +196,34 @@ describe('what primitive operators may not do', () => {
     expect(await refusal(name, change, part)).toContain(expected);
   });
 });
+
+describe('a window of upper layers', () => {
+  const fields = { sliding_window: 8, use_sliding_window: true, max_window_layers: 1 };
+  const upper = ({ model }: Awaited<ReturnType<typeof load>>) =>
+    model.nodes.filter(({ opType }) => opType === 'GroupQueryAttention').at(-1)!;
+
+  it.each(['qwen2-packed', 'qwen3-separate-f16'])('is read as %s has it', async (name) => {
+    const family = await load(name);
+    upper(family).attributes.set('local_window_size', { kind: 'int', value: 8 });
+    const { layer_types: types, ...config } = family.config;
+    expect(types).toBeDefined();
+    const { windows } = mapDecoder(family.model, { ...config, ...fields }).config;
+    expect(windows).toEqual([...windows.slice(1).map(() => null), 8]);
+  });
+
+  it('is taken from config.json where the graph computes its mask', async () => {
+    const { model, config } = await load('qwen2-optimum');
+    const { windows } = mapDecoder(model, { ...config, ...fields, layer_types: undefined }).config;
+    expect(windows).toEqual([null, 8]);
+  });
+
+  it.each([
+    [{ use_sliding_window: false }, 'by config.json no layer has a window'],
+    [{ sliding_window: 16 }, 'by config.json windows are of 16'],
+  ])('is refused for a true reason where config.json says %j', async (change, reason) => {
+    const family = await load('qwen2-packed');
+    upper(family).attributes.set('local_window_size', { kind: 'int', value: 8 });
+    const config = { ...family.config, ...fields, layer_types: undefined, ...change };
+    expect(() => mapDecoder(family.model, config)).toThrow(`local_window_size is 8; ${reason}`);
+  });
+});

@@ -41,13 +41,13 @@ export function readTensorProto(message: LoadedField): TensorRef {
   return builder.finish();
 }
 
-/** One key and value. */
-export function readEntry(message: LoadedField): [string, string] {
+/** One key and value, which may be as long as `read` lets it be. */
+export function readEntry(message: LoadedField, read = text): [string, string] {
   let key = '';
   let value = '';
   for (const field of scan(message)) {
     if (field.number === 1) key = name(field);
-    else if (field.number === 2) value = text(field);
+    else if (field.number === 2) value = read(field);
   }
   return [key, value];
 }
@@ -79,7 +79,7 @@ class TensorBuilder {
     } else if (field.number === 2) this.dataType = int(field);
     else if (VALUE_FIELDS.has(field.number)) this.values.push(field);
     else if (field.number === 8) this.name = name(field);
-    else if (field.number === 13) this.external.set(...readEntry(field));
+    else if (field.number === 13) this.external.set(...readEntry(field, name));
     else if (field.number === 14) this.isExternal = int(field) === 1;
   }
 

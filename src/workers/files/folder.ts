@@ -1,8 +1,10 @@
 /** A model in a folder that a person dropped or picked: read where it lies, never copied. */
+import { blobSource } from '../../formats/byte-source';
 import { type Dtype, dtypeOf } from '../../formats/model-source';
+import { readExternalFiles } from '../../formats/onnx/external';
 import { UnsupportedModelError } from '../wire/errors';
 import { blobSet } from './blob-set';
-import { CONFIG, isRequired, requireChunks, SMALL_FILES } from './choose';
+import { CONFIG, isRequired, SMALL_FILES } from './choose';
 import type { ModelFileSet } from './file-set';
 import { idOfFiles, sha256OfBlob } from './hash';
 import type { OpenOptions } from './open-options';
@@ -19,8 +21,7 @@ export async function openFolder(
   name: string,
   { folder = [], signal, onProgress }: OpenOptions,
 ): Promise<ModelFileSet> {
-  const found = findModel(name, folder);
-  requireChunks(await jsonOf(found.get(CONFIG)!), found.dtype, found.keys(), `The folder ${name}`);
+  const found = await findModel(name, folder);
   const total = [...found.values()].reduce((sum, { size }) => sum + size, 0);
   const hashes: { path: string; sha256: string }[] = [];
   let done = 0;
@@ -36,15 +37,6 @@ export async function openFolder(
   return blobSet({ id, label: name, revision: null, fromCache: true, stored: 'folder' }, found);
 }
 
-class FoundModel extends Map<string, File> {
-  constructor(
-    readonly dtype: Dtype,
-    entries: Iterable<readonly [string, File]>,
-  ) {
-    super(entries);
-  }
-}
-
 /** Where a file lies inside what was dropped. */
 function pathOf(file: File): string {
   return file.webkitRelativePath || file.name;
@@ -53,15 +45,16 @@ function pathOf(file: File): string {
 const parentOf = (path: string) => path.slice(0, path.lastIndexOf('/') + 1);
 const nameOf = (path: string) => path.slice(path.lastIndexOf('/') + 1);
 
-function findModel(name: string, folder: readonly File[]): FoundModel {
+async function findModel(name: string, folder: readonly File[]): Promise<Map<string, File>> {
   const byPath = new Map(folder.map((file) => [pathOf(file), file]));
   const paths = [...byPath.keys()].sort(
     (a, b) => a.split('/').length - b.split('/').length || a.localeCompare(b, 'en'),
   );
-  const weights = paths.filter((path) => dtypeOf(path) !== null);
-  const onnx = PREFERRED.flatMap((dtype) => weights.filter((path) => dtypeOf(path) === dtype))[0];
+  const candidates = paths.filter((path) => dtypeOf(path) !== null);
+  const onnx = PREFERRED.flatMap((dtype) =>
+    candidates.filter((path) => dtypeOf(path) === dtype),
+  )[0];
   if (onnx === undefined) throw missing(name, 'model_q4.onnx', paths);
-  const dtype = dtypeOf(onnx)!;
   // Beside the weights, or in a folder above them.
   const beside = parentOf(onnx);
   const places = [beside.replace(/(^|\/)onnx\/$/, '$1'), beside];
@@ -71,23 +64,34 @@ function findModel(name: string, folder: readonly File[]): FoundModel {
     if (path !== undefined) entries.push([small, byPath.get(path)!]);
     else if (isRequired(small)) throw missing(name, small, paths);
   }
-  const isData = (path: string) => path.startsWith(`${onnx}_data`) || path === `${onnx}.data`;
-  const data = paths.filter(isData);
-  for (const path of [onnx, ...data]) entries.push([`onnx/${nameOf(path)}`, byPath.get(path)!]);
-  return new FoundModel(dtype, entries);
+  const found = new Map(entries);
+  await requireJson(found.get(CONFIG)!);
+  const weights = `onnx/${nameOf(onnx)}`;
+  found.set(weights, byPath.get(onnx)!);
+  for (const path of await readExternalFiles(blobSource(found.get(weights)!), weights)) {
+    const data = byPath.get(beside + path.slice('onnx/'.length));
+    if (!data) {
+      throw missing(name, path.slice('onnx/'.length), paths, `${onnx} keeps its weights there.`);
+    }
+    found.set(path, data);
+  }
+  return found;
 }
 
-function missing(name: string, file: string, paths: readonly string[]): UnsupportedModelError {
+function missing(
+  name: string,
+  file: string,
+  paths: readonly string[],
+  advice = 'Choose a folder with config.json, tokenizer.json, tokenizer_config.json and onnx/model_q4.onnx.',
+): UnsupportedModelError {
   const there = paths.length > 0 ? `It has ${paths.slice(0, 8).join(', ')}` : 'It is empty';
   const more = paths.length > 8 ? ` and ${paths.length - 8} more files` : '';
-  return new UnsupportedModelError(
-    `The folder ${name} has no ${file}. ${there}${more}. Choose a folder with config.json, tokenizer.json, tokenizer_config.json and onnx/model_q4.onnx.`,
-  );
+  return new UnsupportedModelError(`The folder ${name} has no ${file}. ${there}${more}. ${advice}`);
 }
 
-async function jsonOf(file: File): Promise<unknown> {
+async function requireJson(file: File): Promise<void> {
   try {
-    return JSON.parse(await file.text());
+    JSON.parse(await file.text());
   } catch (cause) {
     throw new UnsupportedModelError(`${pathOf(file)} is not JSON.`, { cause });
   }

@@ -80,9 +80,6 @@ describe('a hub model', () => {
     const family = 'families/llama3-packed-f16';
     const files = {
       ...FILES,
-      'config.json': {
-        text: '{"transformers.js_config":{"use_external_data_format":{"model_q4f16.onnx":3}}}',
-      },
       'onnx/model_q4f16.onnx': { fixture: `${family}/model.onnx` },
       'onnx/model_q4f16.onnx_data': { fixture: `${family}/model_q4f16.onnx_data` },
       'onnx/model_q4f16.onnx_data_1': { fixture: `${family}/model_q4f16.onnx_data_1` },
@@ -108,6 +105,34 @@ describe('a hub model', () => {
     });
     expect(Object.keys(set.files)).toHaveLength(7);
   });
+
+  test.each([true, false])(
+    'comes with external data under the name that its weights say (with an API: %s)',
+    async (hasApi) => {
+      const data = { fixture: 'onnx/rotary.onnx.data' };
+      const { [WEIGHTS]: _, ...others } = FILES;
+      const files = {
+        ...others,
+        [WEIGHTS]: { fixture: 'onnx/rotary.onnx' },
+        // What it is called is a guess, and wrong here.
+        [`${WEIGHTS}_data`]: { text: 'of another file' },
+      };
+      await serveRepo({ files, hasApi });
+      await expect(worker().request('open', { source: source() })).rejects.toMatchObject({
+        code: 'not-found',
+        message: `The model ${repo} has no file onnx/model.onnx.data, where ${WEIGHTS} keeps its weights.`,
+      });
+      renameRepo('-whole');
+      await serveRepo({ files: { ...files, 'onnx/model.onnx.data': data }, hasApi });
+      const set = await worker().request('open', { source: source() });
+      const paths = Object.keys(set.files).filter((path) => path.startsWith('onnx/'));
+      expect(paths.sort()).toEqual(['onnx/model.onnx.data', WEIGHTS]);
+      const before = (await log()).length;
+      const again = await worker().request('open', { source: source() });
+      expect(again).toMatchObject({ id: set.id, fromCache: true, files: set.files });
+      expect(await log()).toHaveLength(before);
+    },
+  );
 
   test('can be had from a server that only has files: hashes come from LFS pointers', async () => {
     await serveRepo({ hasApi: false });

@@ -47,14 +47,13 @@ export async function listRepository(
   { repo, revision }: Pick<HubSource, 'repo' | 'revision'>,
   context: HubContext,
 ): Promise<Listing> {
-  const api = `${context.host}/api/models/${repo}`;
   try {
     const about = await json(
-      await request(`${api}/revision/${encodeURIComponent(revision)}`, context),
+      await request(`${apiUrl(context, repo)}/revision/${encodeURIComponent(revision)}`, context),
     );
     const commit = record(about)?.sha;
     if (typeof commit === 'string' && COMMIT.test(commit)) {
-      return { commit, files: await tree(`${api}/tree/${commit}?recursive=true`, context) };
+      return { commit, files: await listFiles(repo, commit, context) };
     }
   } catch (error) {
     // No API there: a mirror that serves files only.
@@ -63,10 +62,33 @@ export async function listRepository(
   return { commit: await commitByFile(repo, revision, context), files: null };
 }
 
+const apiUrl = ({ host }: HubContext, repo: string) => `${host}/api/models/${repo}`;
+
+/**
+ * The files at a commit; null where the server cannot list.
+ * @throws what {@link listRepository} does
+ */
+export async function listFiles(
+  repo: string,
+  commit: string,
+  context: HubContext,
+): Promise<RemoteFile[] | null> {
+  try {
+    return await tree(`${apiUrl(context, repo)}/tree/${commit}?recursive=true`, context);
+  } catch (error) {
+    if (error instanceof NoAddressError) return null;
+    throw error;
+  }
+}
+
 async function tree(start: string, context: HubContext): Promise<RemoteFile[]> {
   const files: RemoteFile[] = [];
   let url: string | null = start;
-  for (let page = 0; url !== null && page < MOST_PAGES; page++) {
+  for (let page = 0; url !== null; page++) {
+    if (page === MOST_PAGES) {
+      // A list that is cut would say of files that they are not there.
+      throw new DownloadError(`${start} lists more files than a model has.`);
+    }
     const response: Response = await request(url, context);
     const entries = await json(response);
     if (!Array.isArray(entries)) throw new DownloadError(`${url} is not a list of files.`);
@@ -79,7 +101,9 @@ async function tree(start: string, context: HubContext): Promise<RemoteFile[]> {
 /** `Link: <address>; rel="next"`, on the same server. */
 function nextPage(response: Response, current: string): string | null {
   const next = /<([^>]*)>\s*;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1];
-  return next === undefined ? null : new URL(next, current).href;
+  if (next === undefined) return null;
+  if (URL.canParse(next, current)) return new URL(next, current).href;
+  throw new DownloadError(`${current} names a next page that is no address.`);
 }
 
 function remoteFile(entry: unknown): RemoteFile | null {
@@ -122,13 +146,16 @@ export async function probeFile(
     const linked = headers.get('x-linked-size') ?? length;
     const bytes = linked === null ? null : size(Number(linked));
     if (tag !== null) return { path, bytes, sha256: tag, gitSha1: null };
-    const pointer = path.includes('.onnx') ? await readPointer(url, context) : null;
+    const pointer = isWeights(path) ? await readPointer(url, context) : null;
     return { path, bytes, sha256: null, gitSha1: null, ...pointer };
   } catch (error) {
     if (error instanceof NotFoundError) return null;
     throw error;
   }
 }
+
+/** Under `onnx/` lie weights, whatever a file there is called. */
+const isWeights = (path: string) => path.startsWith('onnx/');
 
 /** What git keeps in place of a large file: its sha256 and size. */
 async function readPointer(
@@ -150,7 +177,9 @@ async function readPointer(
 
 /** A server that ignores ranges would send the file itself. */
 async function firstBytes(response: Response, most: number): Promise<string> {
-  const reader = response.body!.getReader();
+  // Without content (status 204) there is no body.
+  if (!response.body) return '';
+  const reader = response.body.getReader();
   const decoder = new TextDecoder();
   let text = '';
   for (;;) {

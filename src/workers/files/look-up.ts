@@ -1,11 +1,11 @@
 /** Which commit and files a hub model is: as remembered, else as the hub says now. */
 import { type HubSource, onnxPath } from '../../formats/model-source';
 import { NotFoundError } from './errors';
-import { choosePaths, chunksOf, CONFIG, dataPath, isRequired, SMALL_FILES } from './choose';
+import { choosePaths, isRequired, SMALL_FILES } from './choose';
 import { shortHash } from './hash';
-import { fileUrl, json, listRepository, probeFile, type RemoteFile } from './hub';
+import { listFiles, listRepository, probeFile, type RemoteFile } from './hub';
 import type { ModelRecord, Records } from './records';
-import { type HubContext, request } from './request';
+import type { HubContext } from './request';
 
 export interface LookedUp {
   record: ModelRecord;
@@ -82,16 +82,41 @@ async function probeAll(
   context: HubContext,
   owner: string,
 ): Promise<RemoteFile[]> {
-  const config = await json(await request(fileUrl(context.host, repo, commit, CONFIG), context));
   const onnx = onnxPath(dtype);
-  const chunks = Array.from({ length: chunksOf(config, dtype) }, (_, i) => dataPath(onnx, i));
   const files: RemoteFile[] = [];
-  for (const path of [...SMALL_FILES, onnx, ...chunks]) {
+  for (const path of [...SMALL_FILES, onnx]) {
     const file = await probeFile(repo, commit, path, context);
     if (file) files.push(file);
-    else if (isRequired(path) || path.startsWith(onnx)) {
+    else if (isRequired(path) || path === onnx) {
       throw new NotFoundError(`${owner} has no file ${path}.`);
     }
   }
+  return files;
+}
+
+/**
+ * Sizes and hashes of files at a record's commit that its weights turned out to be kept in.
+ * @throws NotFoundError where one is not there; IntegrityError where one changed under its commit
+ */
+export async function lookUpMore(
+  { repo, commit, dtype, host }: ModelRecord,
+  paths: readonly string[],
+  context: HubContext,
+  records: Records | null,
+): Promise<RemoteFile[]> {
+  const listed = await listFiles(repo, commit, context);
+  const files: RemoteFile[] = [];
+  for (const path of paths) {
+    const file = listed
+      ? listed.find((one) => one.path === path)
+      : await probeFile(repo, commit, path, context);
+    if (!file) {
+      throw new NotFoundError(
+        `The model ${repo} has no file ${path}, where ${onnxPath(dtype)} keeps its weights.`,
+      );
+    }
+    files.push(file);
+  }
+  await records?.pin({ host, repo, commit }, files);
   return files;
 }

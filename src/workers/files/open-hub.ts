@@ -2,14 +2,16 @@
  * A model of a hub: from storage where it is whole, else downloaded into storage file by file. One
  * lock for each repository and dtype, so that workers and tabs download a model once.
  */
-import { DEFAULT_HUB, type HubSource } from '../../formats/model-source';
+import { blobSource } from '../../formats/byte-source';
+import { DEFAULT_HUB, type HubSource, onnxPath } from '../../formats/model-source';
+import { readExternalFiles } from '../../formats/onnx/external';
 import { blobSet } from './blob-set';
-import { CONFIG, requireChunks } from './choose';
+import { SMALL_FILES } from './choose';
 import { BROWSER, type FilesEnvironment } from './environment';
 import type { ModelFileSet } from './file-set';
 import { idOfFiles, sha256OfBlob } from './hash';
 import { fileUrl } from './hub';
-import { lookUp } from './look-up';
+import { lookUp, lookUpMore } from './look-up';
 import type { OpenOptions } from './open-options';
 import { DownloadProgress } from './progress';
 import { changed, type ModelRecord, Records, type StoredFile } from './records';
@@ -79,8 +81,10 @@ class Opening {
     const { record, isKept } = await lookUp(this.source, this.host, this.context, this.records);
     this.checkExpected(record);
     const folder = isKept ? await ModelFolder.open(record.key).catch(() => null) : null;
-    this.progress.total = record.files.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+    this.progress.total = bytesOf(record.files);
     const blobs = folder ? await this.fromStorage(record, folder) : new Map<string, Blob>();
+    const onnx = blobs.get(onnxPath(record.dtype));
+    if (onnx) await this.settleData(record, onnx, blobs);
     const fromCache = blobs.size === record.files.length;
     let stored: ModelFileSet['stored'] = 'opfs';
     if (!fromCache) stored = await this.download(record, folder, blobs);
@@ -150,7 +154,9 @@ class Opening {
     const needed = this.progress.total - there - partial;
     const keeps = folder !== null && (free === null || free >= needed) ? folder : null;
     let inMemory = false;
+    // The weights' own file adds those that it names.
     for (const file of missing) {
+      if (!record.files.includes(file)) continue;
       const sink = await this.sinkFor(file, keeps);
       let blob: Blob;
       try {
@@ -164,7 +170,9 @@ class Opening {
       file.done = !sink.inMemory;
       blobs.set(file.path, blob);
       await this.save(record);
-      if (file.path === CONFIG) await this.checkConfig(record, blob);
+      if (file.path === onnxPath(record.dtype)) {
+        missing.push(...(await this.settleData(record, blob, blobs)));
+      }
     }
     return inMemory ? 'memory' : 'opfs';
   }
@@ -198,20 +206,37 @@ class Opening {
     return sink.finish();
   }
 
-  private async checkConfig(record: ModelRecord, blob: Blob): Promise<void> {
-    let config: unknown;
-    try {
-      config = JSON.parse(await blob.text());
-    } catch {
-      // Whoever reads it will say so, with more words.
-      return;
-    }
-    const paths = record.files.map(({ path }) => path);
-    requireChunks(config, record.dtype, paths, `The model ${record.repo}`);
+  /**
+   * Leaves the files of external data that the weights name themselves: others beside them were
+   * guesses by name. Returns those that were not known.
+   */
+  private async settleData(
+    record: ModelRecord,
+    onnx: Blob,
+    blobs: Map<string, Blob>,
+  ): Promise<StoredFile[]> {
+    const path = onnxPath(record.dtype);
+    const named = await readExternalFiles(blobSource(onnx), path);
+    const wanted = new Set([...SMALL_FILES, path, ...named]);
+    record.files = record.files.filter((file) => wanted.has(file.path));
+    for (const other of blobs.keys()) if (!wanted.has(other)) blobs.delete(other);
+    const known = new Set(record.files.map((file) => file.path));
+    const unknown = named.filter((one) => !known.has(one));
+    if (unknown.length === 0) return [];
+    const found = await lookUpMore(record, unknown, this.context, this.records);
+    const more = found.map((file): StoredFile => ({ ...file, done: false, etag: null }));
+    record.files.push(...more);
+    this.checkExpected(record);
+    this.progress.total = bytesOf(record.files);
+    return more;
   }
 
   /** A full or missing database costs the next visit a download, not this one the model. */
   private async save(record: ModelRecord): Promise<void> {
     await this.records?.put(record).catch(() => undefined);
   }
+}
+
+function bytesOf(files: readonly StoredFile[]): number {
+  return files.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
 }

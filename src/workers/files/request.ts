@@ -127,7 +127,7 @@ export function unreachable(hostname: string, cause?: unknown): BrokenTransferEr
 function refusal(response: Response, url: string, { repo, host, token }: HubContext): Error {
   const { status, headers } = response;
   const code = headers.get('x-error-code');
-  const path = decodeURIComponent(new URL(url).pathname);
+  const path = readable(new URL(url).pathname);
   const page = `${host}/${repo}`;
   const hostname = new URL(host).host;
   // Who may not see a repository is told the same as when there is none.
@@ -156,6 +156,15 @@ function refusal(response: Response, url: string, { repo, host, token }: HubCont
   const message = `${hostname} could not send ${path} (status ${status}).`;
   if (status >= 500 || status === 408) return new BrokenTransferError(message, retryAfter(headers));
   return new StatusError(message, status);
+}
+
+/** For people; an address that another server named may have no such meaning. */
+function readable(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 /** Milliseconds of a Retry-After header, in seconds or as a date. */

@@ -170,3 +170,63 @@ describe('transfer', () => {
     await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
   });
 });
+
+describe('an answer that no hub should give', () => {
+  const answer = (respond: () => Response) => ({
+    environment: { ...BROWSER, fetchOf: () => async () => respond(), sleep: async () => undefined },
+  });
+
+  it.each([204, 205])('of status %d is an error with a sentence', async (status) => {
+    const more = answer(() => new Response(null, { status }));
+    await expect(receive(weights, undefined, more)).rejects.toMatchObject({
+      name: 'DownloadError',
+      message: expect.stringMatching(
+        `sent nothing for ${WEIGHTS} \\(status ${status}\\)`,
+      ) as string,
+    });
+    const probed = await probeFile(repo, COMMIT, WEIGHTS, context(more));
+    expect(probed).toMatchObject({ path: WEIGHTS, sha256: null });
+  });
+
+  it.each(['<http://[>; rel="next"', '<//[>; rel=next'])(
+    'with the next page %s is an error with a sentence',
+    async (link) => {
+      const more = answer(() => {
+        const isTree = asked++ > 0;
+        const body = isTree ? [] : { sha: COMMIT };
+        return new Response(JSON.stringify(body), { headers: isTree ? { link } : {} });
+      });
+      let asked = 0;
+      await expect(listRepository({ repo, revision: 'main' }, context(more))).rejects.toMatchObject(
+        {
+          name: 'DownloadError',
+          message: expect.stringContaining('names a next page that is no address') as string,
+        },
+      );
+    },
+  );
+
+  it('that lists pages without end is not taken for a whole list', async () => {
+    let asked = 0;
+    const more = answer(() => {
+      const body = asked++ > 0 ? [] : { sha: COMMIT };
+      return new Response(JSON.stringify(body), { headers: { link: '<?page=2>; rel="next"' } });
+    });
+    await expect(listRepository({ repo, revision: 'main' }, context(more))).rejects.toThrow(
+      'lists more files than a model has',
+    );
+    expect(asked).toBeLessThan(30);
+  });
+
+  it('refuses an address that cannot be decoded in words', async () => {
+    let asked = 0;
+    const more = answer(() => {
+      if (asked++ === 0) return Response.json({ sha: COMMIT });
+      const headers = { link: `<${hub.url}/%E0%A4%A>; rel="next"` };
+      return asked === 2 ? Response.json([], { headers }) : new Response('', { status: 418 });
+    });
+    await expect(listRepository({ repo, revision: 'main' }, context(more))).rejects.toMatchObject({
+      message: expect.stringContaining('/%E0%A4%A (status 418)') as string,
+    });
+  });
+});

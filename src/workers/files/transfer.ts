@@ -7,7 +7,7 @@
  * seen, and by the hash in any case; then everything is fetched once more from the first byte.
  */
 import { IntegrityError } from '../../formats/manifest';
-import { OfflineError } from './errors';
+import { DownloadError, OfflineError } from './errors';
 import { type Digests, type StreamHash, streamHash } from './hash';
 import { plain, type RemoteFile } from './hub';
 import {
@@ -136,8 +136,9 @@ class Run {
     let timer = this.watch(stalled);
     try {
       const response = await this.ask(offset, signal);
+      if (!response.body) throw this.nothingSent(response);
       await this.accept(response, offset);
-      const reader = response.body!.getReader();
+      const reader = response.body.getReader();
       for (;;) {
         const { done, value } = await reader.read().catch((cause: unknown) => {
           signal.throwIfAborted();
@@ -152,6 +153,12 @@ class Run {
       clearTimeout(timer);
     }
     this.requireEnd();
+  }
+
+  /** Some answers have no body at all, those of status 204 among them. */
+  private nothingSent({ status }: Response): DownloadError {
+    const host = new URL(this.url).host;
+    return new DownloadError(`${host} sent nothing for ${this.file.path} (status ${status}).`);
   }
 
   private watch(stalled: AbortController): ReturnType<typeof setTimeout> {

@@ -1,5 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { relocated } from '../../formats/onnx/altered.testing';
+import { externalDataOf, load } from '../../formats/onnx/families.testing';
+import { runtimeLogits } from '../../formats/onnx/runtime.testing';
 import { adoptShared, type ModelFileSet } from '../files/file-set';
 import { findWeights, runtimeWeights } from './model-weights';
 import { openRequested } from '../files/open-request';
@@ -63,6 +66,20 @@ describe('findWeights', () => {
     await expect(findWeights(model(files))).rejects.toThrow(golden.files[1]);
   });
 
+  it('says of data that end too early which tensor they cut, before anything is read', async () => {
+    const files: Record<string, Uint8Array<ArrayBuffer>> = {
+      'onnx/model_q4f16.onnx': bytes('llama3-packed-f16/model.onnx'),
+    };
+    for (const end of ['', '_1', '_2']) {
+      const whole = bytes(`llama3-packed-f16/model_q4f16.onnx_data${end}`);
+      files[`onnx/model_q4f16.onnx_data${end}`] = end === '_1' ? whole.slice(0, -1) : whole;
+    }
+    await expect(findWeights(model(files))).rejects.toMatchObject({
+      name: 'ByteSourceError',
+      message: expect.stringMatching(/ends at byte \d+ of "model_q4f16.onnx_data_1"/) as string,
+    });
+  });
+
   it('refuses a choice between several weights, and a model without any', async () => {
     const two = model({
       'onnx/model_q4.onnx': bytes('llama-optimum/model.onnx'),
@@ -74,6 +91,32 @@ describe('findWeights', () => {
 });
 
 describe('runtimeWeights', () => {
+  it('gives external data under the names that the file has for them', async () => {
+    const name = 'llama3-packed-f16';
+    const family = await load(name);
+    const expected = await runtimeLogits(
+      family.bytes,
+      family.config,
+      family.ids,
+      externalDataOf(name),
+    );
+    const [first, second, third] = externalDataOf(name).sort((a, b) => (a.path < b.path ? -1 : 1));
+    const locations = {
+      [first!.path]: 'weights of mine.data',
+      [second!.path]: './weights/0.bin',
+      [third!.path]: 'part.0',
+    };
+    const files = model({
+      'onnx/model_q4f16.onnx': relocated(family.bytes, locations),
+      'onnx/weights of mine.data': new Uint8Array(first!.data),
+      'onnx/weights/0.bin': new Uint8Array(second!.data),
+      'onnx/part.0': new Uint8Array(third!.data),
+    });
+    const { proto, externalData } = await runtimeWeights(files, await findWeights(files));
+    expect(externalData.map(({ path }) => path)).toEqual(Object.values(locations));
+    expect(await runtimeLogits(proto, family.config, family.ids, externalData)).toEqual(expected);
+  });
+
   it('gives a single file as a small model and itself', async () => {
     const whole = bytes('llama-optimum/model.onnx');
     const files = single('llama-optimum');

@@ -1,9 +1,10 @@
 /** Which of a model's files are its weights, and what they ask of a runtime. */
 import type { ByteSource } from '../../formats/byte-source';
+import { externalFiles, tensorsOf } from '../../formats/onnx/external';
 import { externalise } from '../../formats/onnx/externalise';
 import { isOp, MICROSOFT, numberAttribute } from '../../formats/onnx/graph';
 import { type OnnxNode, readOnnx } from '../../formats/onnx/proto';
-import { DataType, type ModelFiles } from '../../formats/decoder/tensor';
+import { assertStored, DataType, type ModelFiles } from '../../formats/decoder/tensor';
 import { DownloadError } from '../files/errors';
 import { UnsupportedModelError } from '../wire/errors';
 import { type ModelFileSet, readFile } from '../files/open-model';
@@ -34,7 +35,7 @@ function isCapped(node: OnnxNode): boolean {
   return isOp(node, 'GroupQueryAttention', MICROSOFT) && numberAttribute(node, 'softcap', 0) > 0;
 }
 
-/** @throws OnnxFormatError, DownloadError where a file of weights is missing */
+/** @throws OnnxFormatError; DownloadError, ByteSourceError where a file of weights is missing or short */
 export async function findWeights(model: ModelFileSet): Promise<ModelWeights> {
   const candidates = [...model.files.keys()].filter((path) => path.endsWith('.onnx')).sort();
   const [path] = candidates;
@@ -45,19 +46,19 @@ export async function findWeights(model: ModelFileSet): Promise<ModelWeights> {
     );
   }
   const file = model.files.get(path)!;
-  const { nodes, initializers } = await readOnnx(file);
+  const graph = await readOnnx(file);
+  const { nodes, initializers } = graph;
   const external = new Map<string, ByteSource>();
-  let f16 = false;
-  for (const { dataType, storage } of initializers.values()) {
-    f16 ||= dataType === DataType.float16;
-    if (storage.kind !== 'external' || external.has(storage.location)) continue;
-    const beside = path.slice(0, path.lastIndexOf('/') + 1) + storage.location;
-    const data = model.files.get(beside);
+  for (const [location, dataPath] of externalFiles(graph, path)) {
+    const data = model.files.get(dataPath);
     if (!data) {
-      throw new DownloadError(`${model.label} lacks ${beside}, where ${path} keeps its weights.`);
+      throw new DownloadError(`${model.label} lacks ${dataPath}, where ${path} keeps its weights.`);
     }
-    external.set(storage.location, data);
+    external.set(location, data);
   }
+  const files: ModelFiles = { model: file, external };
+  for (const tensor of tensorsOf(graph)) assertStored(tensor, files);
+  const f16 = [...initializers.values()].some(({ dataType }) => dataType === DataType.float16);
   const special = nodes.find(
     ({ opType, inputs }) =>
       opType === 'GatherBlockQuantized' ||
@@ -66,7 +67,7 @@ export async function findWeights(model: ModelFileSet): Promise<ModelWeights> {
   const norms = special?.opType === 'GroupQueryAttention' ? ' with query norms' : '';
   return {
     path,
-    files: { model: file, external },
+    files,
     f16,
     webgpuOnly: special ? special.opType + norms : null,
     // onnxruntime's WebGPU kernel leaves the attribute out (its pull request 27461).
