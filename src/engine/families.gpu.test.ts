@@ -14,6 +14,7 @@ const FAMILIES = [
   'llama3-packed-f16',
   'smollm2-separate',
   'llama-shared-table',
+  'llama-unpacked-table',
   'llama-ragged-blocks',
   'qwen2-optimum',
   'qwen2-packed',

@@ -41,6 +41,9 @@ function sample<T>(list: readonly T[], count: number): T[] {
   return list.filter((_, i) => i % step === 0);
 }
 
+const readByGather = ({ model }: Family, tensor: string) =>
+  model.nodes.some(({ opType, inputs }) => opType === 'Gather' && inputs[0] === tensor);
+
 const setBlock = (node: OnnxNode, value: number) =>
   node.attributes.set('block_size', { kind: 'int', value });
 
@@ -75,6 +78,8 @@ describe.each(NAMES)('%s works as before', (name) => {
       (family) => {
         for (const node of quantisedNodes(family)) {
           const ref = stored(family, node, 2);
+          // A Gather takes rows: to it, one dimension means something else.
+          if (readByGather(family, ref.name)) continue;
           const rows = stored(family, node, isQuantised(node) ? 1 : 0).dims[0]!;
           const count = elementCount(ref.dims);
           replace(family, ref, { dims: ref.dims.length === 1 ? [rows, count / rows] : [count] });
@@ -142,7 +147,10 @@ describe.each(NAMES)('%s works as before', (name) => {
   });
 });
 
-it.each(NAMES.filter((name) => name !== 'llama-ragged-blocks'))(
+// The first has blocks of 64 already; the last has its blocks in the shapes of operators, too.
+const OTHER_BLOCKS = ['llama-ragged-blocks', 'llama-unpacked-table'];
+
+it.each(NAMES.filter((name) => !OTHER_BLOCKS.includes(name)))(
   '%s means the same in blocks of 32 and of 64',
   async (name) => {
     const [narrow, wide] = [await load(name), await load(name)];

@@ -29,6 +29,7 @@ import {
 import { type NormSite, readFusedNorm, readNormOf, readSoftCap } from './norm';
 import { readPrimitiveAttention } from './primitives';
 import type { OnnxModel, OnnxNode } from './proto';
+import { findUnpackedRows, readUnpackedRows } from './unpacked-table';
 import {
   denseTensor,
   isFloatCast,
@@ -108,8 +109,15 @@ class DecoderWalk implements Walk {
   }
 
   private readEmbedding(): { embedding: EmbeddingTable; output: string; scale: number } {
-    const { graph } = this;
-    const [node, ...others] = valueReaders(graph, 'input_ids');
+    const { graph, config } = this;
+    const readers = valueReaders(graph, 'input_ids');
+    const unpacked = findUnpackedRows(graph, readers);
+    if (unpacked) {
+      const rows = readUnpackedRows(graph, unpacked, config.vocabSize, config.dim);
+      const { output, scale } = this.readEmbeddingScale(throughCasts(graph, rows.output));
+      return { embedding: { kind: 'int4', table: rows.table }, output, scale };
+    }
+    const [node, ...others] = readers;
     if (node === undefined || others.length > 0) {
       throw new UnsupportedModelError('The graph has no single consumer of its input "input_ids".');
     }

@@ -8,7 +8,7 @@ import { readFloats, type TensorRef } from '../decoder/tensor';
 import { readInt4 } from '../decoder/weights';
 
 it('there is a fixture for each structure', () => {
-  expect(NAMES.length).toBe(16);
+  expect(NAMES.length).toBe(17);
 });
 
 describe.each(NAMES)('%s', (name) => {

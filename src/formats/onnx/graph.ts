@@ -156,6 +156,13 @@ export class Graph {
     return ref;
   }
 
+  /** The values of a short int64 constant, such as a shape; undefined where `tensor` is none. */
+  integers(tensor: string): number[] | undefined {
+    const ref = this.constant(tensor);
+    if (ref?.dataType !== DataType.int64 || ref.storage.kind !== 'inline') return undefined;
+    return Array.from(new BigInt64Array(aligned(ref.storage.bytes)), Number);
+  }
+
   /** The value of a constant with one element; undefined where `tensor` is none. */
   scalar(tensor: string): number | undefined {
     const ref = this.constant(tensor);
@@ -350,6 +357,7 @@ function scalarOf({ dims, dataType, storage }: TensorRef): number | undefined {
   if (dataType === DataType.float16) return float16ToFloat32(new Uint16Array(buffer))[0];
   if (dataType === DataType.int64) return Number(new BigInt64Array(buffer)[0]);
   if (dataType === DataType.int32) return new Int32Array(buffer)[0];
+  if (dataType === DataType.uint8) return new Uint8Array(buffer)[0];
   return undefined;
 }
 

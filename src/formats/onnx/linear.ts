@@ -245,26 +245,35 @@ export function readInt4Rows(graph: Graph, node: OnnxNode, rows: number, dim: nu
   if (!plain || data.dataType !== DataType.uint8) {
     throw unsupported(node, 'its table is not packed as 4-bit rows');
   }
+  const scales = graph.weight(node, 2, 'scales');
+  const table = int4Table(node, { rows, dim, blockSize, data, scales });
+  if (node.inputs[3]) {
+    table.zeroPoints = readZeroPoints(graph, node, rows, dim / blockSize);
+  }
+  return table;
+}
+
+/** A packed table by its tensors: uint8 [rows, dim / 2] and scales [rows, dim / blockSize]. */
+export function int4Table(
+  node: OnnxNode,
+  {
+    rows,
+    dim,
+    blockSize,
+    data,
+    scales,
+  }: Pick<Int4Linear, 'blockSize' | 'data' | 'scales'> & {
+    rows: number;
+    dim: number;
+  },
+): Int4Linear {
   assertBlockSize(node, blockSize, dim);
   if (dim % blockSize !== 0) {
     throw unsupported(node, `its rows of ${dim} do not fill blocks of ${blockSize}`);
   }
-  const blocks = dim / blockSize;
   assertRows(node, data, [rows, dim / 2]);
-  const scales = graph.weight(node, 2, 'scales');
   floatType(node, scales);
-  assertRows(node, scales, [rows, blocks]);
-  const table: Int4Linear = {
-    kind: 'int4',
-    outFeatures: rows,
-    inFeatures: dim,
-    blockSize,
-    data,
-    scales,
-    accuracyLevel: 0,
-  };
-  if (node.inputs[3]) {
-    table.zeroPoints = readZeroPoints(graph, node, rows, blocks);
-  }
-  return table;
+  assertRows(node, scales, [rows, dim / blockSize]);
+  const sizes = { outFeatures: rows, inFeatures: dim, blockSize };
+  return { kind: 'int4', ...sizes, data, scales, accuracyLevel: 0 };
 }

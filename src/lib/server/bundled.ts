@@ -8,7 +8,9 @@ import { decoderShape } from '../../distill/adapters/adaptation';
 import type { DecoderShape } from '../../distill/adapters/adapter-spec';
 import { parsePromptItems } from '../../distill/data/dataset';
 import { DEFAULT_RECIPE } from '../../distill/train/recipe';
+import type { CatalogueEntry } from '../../formats/catalogue';
 import { parseDecoderConfig } from '../../formats/decoder/config';
+import { parseSiteModels } from '../../formats/site-models';
 import { manifestBytes, MODELS, RECORDING } from '../state/models/bundle';
 import { digest, parseRecording, type Digest } from '../state/run-json';
 
@@ -32,6 +34,12 @@ export async function readDigest(): Promise<Digest | null> {
 export async function readShape(): Promise<DecoderShape | null> {
   const config = await publicFile(`models/${DEFAULT_RECIPE.student}/config.json`);
   return config === null ? null : decoderShape(parseDecoderConfig(JSON.parse(config)));
+}
+
+/** Models that were added to this site; none where nothing was. */
+export async function readSiteModels(): Promise<CatalogueEntry[]> {
+  const list = await publicFile('models/site.json');
+  return list === null ? [] : parseSiteModels(JSON.parse(list));
 }
 
 async function fileSize(path: string): Promise<number | null> {

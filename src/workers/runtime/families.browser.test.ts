@@ -40,6 +40,7 @@ const FAMILIES: { name: string; wasm: Wasm; ignoresSoftCap?: boolean }[] = [
   { name: 'llama3-packed-f16', wasm: 'plain' },
   { name: 'llama-ragged-blocks', wasm: 'app' },
   { name: 'llama-shared-table', wasm: 'plain' },
+  { name: 'llama-unpacked-table', wasm: 'app' },
   { name: 'smollm2-separate', wasm: 'app' },
   { name: 'qwen2-optimum', wasm: 'app' },
   { name: 'qwen2-optimum-2024', wasm: 'app' },

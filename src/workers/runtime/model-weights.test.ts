@@ -32,6 +32,7 @@ describe('findWeights', () => {
     ['llama-optimum', false, null],
     ['llama-optimum-f16', true, null],
     ['llama-shared-table', false, 'GatherBlockQuantized'],
+    ['llama-unpacked-table', false, null],
   ] as const)(
     'says of %s whether it is half-precision and where it runs',
     async (family, f16, op) => {

@@ -4,7 +4,7 @@ import { base } from '$app/paths';
 import type { Evaluation } from '../../../distill/types';
 import type { Progress } from '../../../workers/wire/protocol';
 import { siteRoot } from '../models/bundle';
-import { bundledStudent } from '../models/model-options';
+import { studentOfSite } from '../models/model-options';
 import { isCancelled, problemOf, type Problem } from '../errors';
 import { runs } from '../runs.svelte';
 import { session } from '../models/session.svelte';
@@ -49,7 +49,7 @@ class SharedPromptState {
       // A link names its model by an id alone; a run of this browser may know where it came from.
       const { modelId } = opened.shared;
       const known = runs.list.find((run) => run.modelId === modelId)?.recipe.student;
-      session.use({ student: known ?? bundledStudent(modelId) ?? DEFAULT_RECIPE.student });
+      session.use({ student: known ?? studentOfSite(modelId) ?? DEFAULT_RECIPE.student });
       await session.load(['student', 'guard', 'judge', 'trainer'], signal);
       session.requireModel(modelId);
       signal.throwIfAborted();

@@ -5,7 +5,7 @@ import type { StoredModel } from '../../../workers/files/stored';
 import type { DeviceFacts } from './capabilities';
 import {
   askBytes,
-  bundledStudent,
+  studentOfSite,
   chosenModel,
   fetchWords,
   modelOptions,
@@ -146,8 +146,8 @@ describe('words before a click', () => {
 
   it('know a bundled student by what links call it', () => {
     const named = CATALOGUE.filter(({ modelId }) => modelId);
-    expect(named.map(({ modelId }) => bundledStudent(modelId!))).toEqual(['pocket', 'class']);
-    expect(bundledStudent('0'.repeat(16))).toBeNull();
+    expect(named.map(({ modelId }) => studentOfSite(modelId!))).toEqual(['pocket', 'class']);
+    expect(studentOfSite('0'.repeat(16))).toBeNull();
   });
 
   it('have a title for any text', () => {

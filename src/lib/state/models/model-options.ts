@@ -1,11 +1,12 @@
-/** What can be chosen as student or guard on this device, in words. Pure: facts in, words out. */
+/** What can be chosen as student or guard on this device and this site: facts in, words out. */
 import { DEFAULT_RECIPE } from '../../../distill/train/recipe';
-import { CATALOGUE, type CatalogueEntry } from '../../../formats/catalogue';
+import type { CatalogueEntry } from '../../../formats/catalogue';
 import { DEFAULT_HUB, labelOf, type ModelSource } from '../../../formats/model-source';
 import { parseGuardText, sameSource, sourceText } from '../../../formats/source-text';
 import type { StoredModel } from '../../../workers/files/stored';
 import { bytes } from '../../charts/format';
 import type { DeviceFacts } from './capabilities';
+import { siteModels } from './site-models.svelte';
 
 /** What WASM has room for in its 4 GiB, which may hold a weight four times (MODELS.md §2.8). */
 const MAX_WASM_PARAMETERS = 500e6;
@@ -36,12 +37,14 @@ export function modelOptions(
   stored: readonly StoredModel[],
   purpose: Purpose = 'train',
 ): ModelOption[] {
-  return CATALOGUE.filter((entry) => entry.role === role).map((entry) => ({
-    text: sourceText(entry.source),
-    entry,
-    place: placeOf(entry.source, stored),
-    refused: facts && refusal(entry, facts, purpose),
-  }));
+  return siteModels.all
+    .filter((entry) => entry.role === role)
+    .map((entry) => ({
+      text: sourceText(entry.source),
+      entry,
+      place: placeOf(entry.source, stored),
+      refused: facts && refusal(entry, facts, purpose),
+    }));
 }
 
 export function placeOf(source: ModelSource, stored: readonly StoredModel[]): Place {
@@ -119,7 +122,7 @@ export interface ChosenModel {
 export function chosenModel(text: string): ChosenModel {
   try {
     const { source } = parseGuardText(text);
-    const entry = CATALOGUE.find((one) => sameSource(one.source, source)) ?? null;
+    const entry = siteModels.all.find((one) => sameSource(one.source, source)) ?? null;
     const precision = source.kind === 'hub' ? ` (${source.dtype})` : '';
     return { title: entry?.title ?? `${labelOf(source)}${precision}`, entry, source };
   } catch {
@@ -127,9 +130,9 @@ export function chosenModel(text: string): ChosenModel {
   }
 }
 
-/** The bundled student that a share link calls `modelId`, as text; null where there is none. */
-export function bundledStudent(modelId: string): string | null {
-  const entry = CATALOGUE.find((one) => one.modelId === modelId);
+/** This site's student that a share link calls `modelId`, as text; null where there is none. */
+export function studentOfSite(modelId: string): string | null {
+  const entry = siteModels.all.find((one) => one.modelId === modelId);
   return entry ? sourceText(entry.source) : null;
 }
 

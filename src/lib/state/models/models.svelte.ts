@@ -2,10 +2,11 @@
  * The models of this tab beyond the catalogue: folders that a person gave, an access token, and how
  * a source as text becomes a request to a worker. Nothing of it is kept when the tab is closed.
  */
-import { CATALOGUE, type CatalogueEntry } from '../../../formats/catalogue';
+import type { CatalogueEntry } from '../../../formats/catalogue';
 import { type ModelSource, ModelSourceError } from '../../../formats/model-source';
 import { parseGuardText, parseSourceText, sameSource } from '../../../formats/source-text';
 import type { GuardRequests, ModelRequest, Payload } from '../../../workers/wire/protocol';
+import { siteModels } from './site-models.svelte';
 
 type GuardRequest = Pick<Payload<GuardRequests, 'load'>, keyof ModelRequest | 'verdict'>;
 
@@ -78,9 +79,9 @@ class Models {
   }
 }
 
-/** The catalogue's entry of a source; null for what a person brought. */
+/** What this site says of a source; null for what a person brought. */
 export function entryOf(source: ModelSource): CatalogueEntry | null {
-  return CATALOGUE.find((entry) => sameSource(entry.source, source)) ?? null;
+  return siteModels.all.find((entry) => sameSource(entry.source, source)) ?? null;
 }
 
 export const models = new Models();

@@ -1,0 +1,3 @@
+import { readSiteModels } from '$lib/server/bundled';
+
+export const load = async () => ({ siteModels: await readSiteModels() });
