@@ -4,11 +4,9 @@ import { contentHash, limitItems } from '../distill/data/dataset';
 import { evaluate } from '../distill/evaluation/evaluate';
 import { measureExtras } from '../distill/evaluation/extras';
 import { sharedVectors } from '../distill/adapters/parametrisation';
-import { type GuardCase, parseGuardCase } from '../distill/target/guard-case';
 import { fittingPrompts, type ImportedSet } from '../distill/data/imported-prompts';
-import { clampRecipe } from '../distill/train/recipe';
-import { SpecError } from '../distill/data/spec-fields';
-import type { SystemName } from '../distill/types';
+import { recipeOfShare } from '../distill/train/share-recipe';
+import type { Recipe, SystemName } from '../distill/types';
 import { decodeShare, type SharedPrompt, ShareLinkError } from '../formats/share/share-link';
 import { type Arguments, UsageError } from './args';
 import { phaseReporter } from './progress';
@@ -21,29 +19,23 @@ export async function evaluateFile(
   set: ImportedSet,
 ): Promise<object> {
   const { preamble } = deps.domain;
-  const fitting = fittingPrompts(set.items, { ...room(args.recipe, deps), system: preamble });
+  const opened = sharedPrompt(args);
+  const shared = opened?.shared;
+  const teacher = opened ? taughtBy(args.recipe, opened.recipe) : args.recipe;
+  const fitting = fittingPrompts(set.items, { ...room(teacher, deps), system: preamble });
   const tooLong = set.items.length - fitting.length;
   if (tooLong > 0) say(`Left out: ${tooLong} prompts that are too long for this student.`);
   const items = limitItems(fitting, args.limit);
   if (items.length === 0) throw new UsageError(`No prompt of ${args.eval!} fits this student.`);
-  const shared = sharedPrompt(args);
   if (shared && (shared.modelId !== settings.modelId || shared.d !== deps.engine.dim)) {
     throw new UsageError(`--prompt was trained for another student than ${settings.student}.`);
   }
   const systems: SystemName[] = ['base', 'preamble', 'guarded'];
   if (shared) systems.push('adapter');
-  const { strictness, guardTemperature, guardClip } = shared?.recipe ?? args.recipe;
-  const guardCase = shared ? guardCaseOf(shared) : args.recipe.guardCase;
-  const adaptation: Adaptation = shared && {
-    kind: 'soft-prompt',
-    values: await sharedVectors(shared, deps.engine, deps.chat),
-  };
-  // A stranger may have written the link's numbers.
-  const teacher = clampRecipe({ ...args.recipe, strictness, guardTemperature, guardClip });
-  if (shared) {
-    const form = shared.small ?? { form: 'full', size: 0 };
-    teacher.adapter = { kind: 'soft-prompt', n: shared.n, ...form };
-  }
+  const { guardCase } = teacher;
+  const adaptation: Adaptation = shared
+    ? { kind: 'soft-prompt', values: await sharedVectors(shared, deps.engine, deps.chat) }
+    : null;
   const start = performance.now();
   const onProgress = phaseReporter(say);
   const at = async (temperature: 0 | 1) => {
@@ -67,7 +59,7 @@ export async function evaluateFile(
   const sampled = await at(1);
   say(summary(args.eval!, sampled.systems));
   const greedy = args.greedy ? await at(0) : undefined;
-  const measured = await measureExtras({ ...teacher, guardCase }, adaptation, items, deps, extras);
+  const measured = await measureExtras(teacher, adaptation, items, deps, extras);
   return {
     imported: { name: set.name, hash: contentHash(set.items), tooLong },
     ...sampled,
@@ -80,22 +72,24 @@ export async function evaluateFile(
 }
 
 /** @throws UsageError where the link cannot be opened */
-export function sharedPrompt({ prompt }: Arguments): SharedPrompt | null {
+export function sharedPrompt({
+  prompt,
+}: Pick<Arguments, 'prompt'>): { shared: SharedPrompt; recipe: Recipe } | null {
   if (prompt === null) return null;
   try {
-    return decodeShare(prompt);
+    const shared = decodeShare(prompt);
+    return { shared, recipe: recipeOfShare(shared) };
   } catch (error) {
     if (error instanceof ShareLinkError) throw new UsageError(`--prompt: ${error.message}`);
     throw error;
   }
 }
 
-/** @throws UsageError where the link names a guard case that there is not */
-function guardCaseOf({ recipe }: SharedPrompt): GuardCase {
-  try {
-    return parseGuardCase(recipe.guardCase ?? 'prompt');
-  } catch (error) {
-    if (error instanceof SpecError) throw new UsageError(`--prompt: ${error.message}`);
-    throw error;
-  }
+/** What is asked for, with the system that a shared prompt was trained towards. */
+function taughtBy(asked: Recipe, trained: Recipe): Recipe {
+  const { adapter, objective, guardCase, strictness, guardTemperature, guardClip } = trained;
+  return {
+    ...asked,
+    ...{ adapter, objective, guardCase, strictness, guardTemperature, guardClip },
+  };
 }

@@ -6,6 +6,11 @@ export class EndOfBytesError extends KnownError {
   readonly errorCode = 'bad-input';
 }
 
+/** Bytes that {@link ByteWriter} would have written otherwise: one value has one spelling. */
+export class SpellingError extends Error {
+  override readonly name = 'SpellingError';
+}
+
 /** Tags of {@link ByteWriter.decimal}: 0 to 15 are a count of decimals. */
 const MAX_DECIMALS = 15;
 const FLOAT64 = 16;
@@ -58,7 +63,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads what {@link ByteWriter} wrote. Throws {@link EndOfBytesError}. */
+/** Reads what {@link ByteWriter} wrote. Throws {@link EndOfBytesError}, {@link SpellingError}. */
 export class ByteReader {
   private position = 0;
 
@@ -84,19 +89,35 @@ export class ByteReader {
     return low! | (high! << 8);
   }
 
-  /** At most 8 bytes long; beyond 2⁵³ − 1 it is rounded. */
+  /** A whole number from 0 to 2⁵³ − 1. */
   varint(): number {
     let value = 0;
     let unit = 1;
     for (let i = 0; i < 8; i++, unit *= 0x80) {
       const byte = this.byte();
       value += (byte & 0x7f) * unit;
-      if (byte < 0x80) return value;
+      if (byte >= 0x80) continue;
+      if (byte === 0 && i > 0) throw new SpellingError('A number is longer than it has to be.');
+      if (!Number.isSafeInteger(value)) break;
+      return value;
     }
-    throw new EndOfBytesError('A number does not end.');
+    throw new SpellingError('A number is larger than any count.');
   }
 
   decimal(): number {
+    const start = this.position;
+    const value = this.anyDecimal();
+    const shortest = new ByteWriter();
+    shortest.decimal(value);
+    const read = this.bytes.subarray(start, this.position);
+    const wanted = shortest.finish();
+    if (read.length !== wanted.length || read.some((byte, i) => byte !== wanted[i])) {
+      throw new SpellingError('A number is not written as it should be.');
+    }
+    return value;
+  }
+
+  private anyDecimal(): number {
     const decimals = this.byte();
     if (decimals > MAX_DECIMALS) {
       const bytes = this.raw(8);

@@ -1,6 +1,6 @@
 /** How the time of a reader grows with what it reads. */
 
-const ATTEMPTS = 4;
+const ATTEMPTS = 12;
 const ROUNDS = 3;
 
 /**

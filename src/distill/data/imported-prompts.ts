@@ -4,7 +4,7 @@
  */
 import type { ChatTokenizer } from './chat';
 import { contentHash } from './dataset';
-import { choiceField, fieldsOf, join, onlyFields, SpecError } from './spec-fields';
+import { choiceField, cut, fieldsOf, join, onlyFields, SpecError } from './spec-fields';
 import type { PromptItem, RecipeData } from '../types';
 
 /** A set as it is handed to whoever trains or evaluates. */
@@ -34,7 +34,12 @@ export function parseRecipeData(value: unknown, path = 'data'): RecipeData {
       `${path} needs the hash of its prompts, 16 hex digits.`,
     );
   }
-  return { prompts: choiceField(fields, 'prompts', MODES, path), name, hash };
+  return {
+    prompts: choiceField(fields, 'prompts', MODES, path),
+    // Names were once cut in the middle of a character.
+    name: name.replace(/\p{Surrogate}/gu, '\uFFFD'),
+    hash,
+  };
 }
 
 /** How a recipe names `set`. */
@@ -42,7 +47,7 @@ export function recipeData(
   { name, items }: ImportedSet,
   prompts: RecipeData['prompts'],
 ): RecipeData {
-  return { prompts, name: name.slice(0, MAX_SET_NAME), hash: contentHash(items) };
+  return { prompts, name: cut(name, MAX_SET_NAME), hash: contentHash(items) };
 }
 
 export interface FitOptions {

@@ -59,7 +59,7 @@ it.each(READERS)('%s reads what is good, and of the rest names the field', (_, r
   expect(errorOf(() => read(good as never))).toBeNull();
   const random = seededRandom(5);
   let refused = 0;
-  for (let i = 0; i < 4000; i++) {
+  for (let i = 0; i < 1200; i++) {
     const value = changedJson(good, random);
     const error = errorOf(() => read(value as never));
     if (error === null) continue;
@@ -68,7 +68,7 @@ it.each(READERS)('%s reads what is good, and of the rest names the field', (_, r
     expect(typed, `${String((error as Error).stack)}`).toBe(true);
     expect((error as Error).message.length).toBeLessThan(5000);
   }
-  expect(refused).toBeGreaterThan(500);
+  expect(refused).toBeGreaterThan(150);
 });
 
 suite('fields', () => {

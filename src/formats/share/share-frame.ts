@@ -5,7 +5,7 @@
  */
 import { KnownError } from '../errors';
 import { base64UrlLength, decodeBase64Url, encodeBase64Url } from './base64url';
-import { ByteReader, ByteWriter, EndOfBytesError } from '../byte-stream';
+import { ByteReader, ByteWriter, EndOfBytesError, SpellingError } from '../byte-stream';
 import { crc32 } from './crc32';
 
 export type ShareLinkErrorCode =
@@ -126,6 +126,7 @@ function assertWhole(text: string): void {
     reader.byte();
     expected = base64UrlLength(reader.varint());
   } catch (error) {
+    if (error instanceof SpellingError) throw changed();
     if (!(error instanceof EndOfBytesError)) throw error;
     throw new ShareLinkError(
       'cut',

@@ -4,6 +4,9 @@ import { decodeBase64Url, encodeBase64Url } from './base64url';
 import { crc32 } from './crc32';
 import { dequantiseRows, quantiseRows } from './prompt-quant';
 import { gaussians, seededRandom } from '../random.testing';
+import { growthOf } from '../growth.testing';
+import { changedBytes, changedText, errorOf } from '../mutations.testing';
+import { frame, unframe } from './share-frame';
 import { decodeShare, encodeShare, type SharedPrompt, ShareLinkError } from './share-link';
 
 const RECIPE: SharedPrompt['recipe'] = {
@@ -208,6 +211,93 @@ describe('a share link', () => {
     expect(code((one) => (one.scores!.safety = 1.2))).toBe('malformed');
     expect(code((one) => (one.n = 300))).toBe('limits');
     expect(code((one) => (one.values = new Float32Array(7)))).toBe('malformed');
+  });
+});
+
+describe('one prompt has one link', () => {
+  /** A link around a changed body, its length and checksum right. */
+  const around = (text: string, change: (body: number[]) => number[]) => {
+    const { version, body } = unframe(text, { versions: [1, 2], bytes: 2 ** 20 });
+    return frame(version, Uint8Array.from(change(Array.from(body))));
+  };
+  const plain = { ...gridPrompt(seededRandom(30), 2, 8), scores: null };
+  const text = encodeShare(plain);
+  // Flags, model, template, kinds; then n.
+  const AT_N = 1 + 8 + 4 + 1;
+  const rows = (body: number[], ...levels: number[]) => [...body.slice(0, -8), ...levels];
+
+  it.each<[string, (body: number[]) => number[]]>([
+    ['a count with a byte too many', (b) => [...b.slice(0, AT_N), 0x82, 0, ...b.slice(AT_N + 1)]],
+    [
+      'a count beyond the whole numbers',
+      (b) => [
+        ...b.slice(0, AT_N + 2),
+        255,
+        255,
+        255,
+        255,
+        255,
+        255,
+        255,
+        127,
+        ...b.slice(AT_N + 3),
+      ],
+    ],
+    // 0.02 is 2 digits behind tag 2; 200 behind tag 4 is the same number.
+    [
+      'a rate with digits that say nothing',
+      (b) => {
+        const at = b.findIndex((byte, i) => byte === 2 && b[i + 1] === 4 && i > AT_N);
+        return [...b.slice(0, at), 4, 0x90, 0x03, ...b.slice(at + 2)];
+      },
+    ],
+    ['a row that never reaches level 7', (b) => rows(b, 0x99, 0x99, 0x99, 0x99, ...b.slice(-4))],
+    [
+      'levels in a row of scale 0',
+      (b) => [
+        ...b.slice(0, -12),
+        0,
+        0,
+        ...b.slice(-10, -8),
+        0xf9,
+        0x99,
+        0x99,
+        0x99,
+        ...b.slice(-4),
+      ],
+    ],
+    ['common numbers spelt out', (b) => [b[0]! | 2, ...b.slice(1)]],
+  ])('so one with %s is refused', (_, change) => {
+    expect(failure(around(text, change)).code).toBe('malformed');
+  });
+
+  it('whatever is done to its bytes: another is refused, or is the link of what it opens as', () => {
+    const random = seededRandom(31);
+    let opened = 0;
+    for (let i = 0; i < 1200; i++) {
+      const { body } = unframe(encodeShare(randomPrompt(random)), {
+        versions: [1],
+        bytes: 2 ** 20,
+      });
+      const link = frame(1, changedBytes(body, random));
+      const error = errorOf(() => decodeShare(link));
+      if (error === null) {
+        opened++;
+        expect(encodeShare(decodeShare(link))).toBe(link);
+      } else {
+        expect(error, String((error as Error).stack)).toBeInstanceOf(ShareLinkError);
+      }
+    }
+    expect(opened).toBeGreaterThan(30);
+    for (let i = 0; i < 1200; i++) {
+      const error = errorOf(() => decodeShare(changedText(text, random)));
+      if (error !== null) expect(error).toBeInstanceOf(ShareLinkError);
+    }
+  });
+
+  it('takes twice as long to open for twice the values', () => {
+    const make = (n: number) => encodeShare(gridPrompt(seededRandom(32), n, 2048));
+    expect(growthOf(make, (link) => void decodeShare(link), 32)).toBeLessThanOrEqual(2.5);
   });
 });
 

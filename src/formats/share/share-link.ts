@@ -8,7 +8,7 @@
  * Version 1 carries whole vectors [n, d]. Version 2 carries a small form (METHOD.md §10): only what
  * is trained travels, and the seed, from which whoever has the student makes the vectors.
  */
-import { ByteReader, ByteWriter, EndOfBytesError } from '../byte-stream';
+import { ByteReader, ByteWriter, EndOfBytesError, SpellingError } from '../byte-stream';
 import { count, frame, malformed, ShareLinkError, unframe } from './share-frame';
 import { readRows, writeRows } from './share-payload';
 import {
@@ -121,6 +121,7 @@ export function decodeShare(text: string): SharedPrompt {
     return readBody(version, new ByteReader(body));
   } catch (error) {
     if (error instanceof EndOfBytesError) throw malformed('it ends too early');
+    if (error instanceof SpellingError) throw malformed('it is not written as links are');
     throw error;
   }
 }

@@ -25,7 +25,19 @@ export function readRows(body: ByteReader, rows: number, width: number): Float32
   const levels = unpackLevels(body.raw(body.left), rows * width);
   // A negative, infinite or NaN scale is none that quantising gives.
   if (scales.some((scale) => scale >= 0x7c00)) throw malformed('a scale is no number');
-  return dequantiseRows({ scales, levels });
+  const values = dequantiseRows({ scales, levels });
+  // Every row that quantising gives has its scale from its largest level; others would be refused
+  // later, where the prompt is written again with what was measured of it.
+  const again = quantiseRows(values, rows, width);
+  if (!sameEntries(scales, again.scales) || !sameEntries(levels, again.levels)) {
+    throw malformed('a row is not scaled by its largest value');
+  }
+  return values;
+}
+
+function sameEntries(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return a.length === b.length;
 }
 
 function exactRows(values: Float32Array, n: number, d: number): QuantisedRows {

@@ -63,10 +63,14 @@ export function writeRecipe(body: ByteWriter, recipe: SharedRecipe): void {
   }
   const rare = rareFields(recipe);
   if (rare.length > 0) {
-    body.byte(rare.reduce((mask, field) => mask | (1 << COMMON_FIELDS.indexOf(field)), 0));
+    body.byte(maskOf(rare));
     for (const field of rare) body.decimal(recipe[field]);
   }
   if (objectiveCode(recipe) === OBJECTIVE_IN_JSON) writeSpecs(body, recipe);
+}
+
+function maskOf(fields: readonly (typeof COMMON_FIELDS)[number][]): number {
+  return fields.reduce((mask, field) => mask | (1 << COMMON_FIELDS.indexOf(field)), 0);
 }
 
 /** Fields that a link must spell out. */
@@ -74,7 +78,7 @@ export function rareFields(recipe: SharedRecipe): (typeof COMMON_FIELDS)[number]
   return COMMON_FIELDS.filter((field) => recipe[field] !== COMMON_RECIPE[field]);
 }
 
-/** Throws {@link ShareLinkError}, {@link EndOfBytesError}. */
+/** Throws {@link ShareLinkError}; what the reader throws. */
 export function readRecipe(
   body: ByteReader,
   { code, rare: hasRare }: { code: number; rare: boolean },
@@ -89,6 +93,8 @@ export function readRecipe(
     for (const [bit, field] of COMMON_FIELDS.entries()) {
       if (mask & (1 << bit)) rare[field] = body.decimal();
     }
+    const spelt = COMMON_FIELDS.filter((field) => rare[field] !== COMMON_RECIPE[field]);
+    if (mask === 0 || mask !== maskOf(spelt)) throw malformed('it is not written as links are');
   }
   const specs = plain ? { objective: plain } : readSpecs(body);
   return { ...specs, learningRate, strictness, guardClip, ...rare };

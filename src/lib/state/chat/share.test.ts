@@ -87,6 +87,22 @@ describe('openShare', () => {
     }
   });
 
+  it('does not cut a link of more vectors than a run can have: it says so', () => {
+    const many = { ...prompt, n: 200, values: new Float32Array(800) };
+    expect(() => openShare(encodeShare(many))).toThrow(
+      'This link has 200 vectors; prompts of at most 128 can be opened here.',
+    );
+    expect(() => openShare(encodeShare(many))).toThrow(expect.objectContaining({ code: 'limits' }));
+    const most = { ...prompt, n: 128, values: new Float32Array(512) };
+    expect(openShare(encodeShare(most)).recipe.adapter).toMatchObject({ n: 128 });
+  });
+
+  it('opens a name that was cut inside a character', () => {
+    const data = { prompts: 'add', name: 'Clocks \ud83d', hash: '0123456789abcdef' };
+    const link = encodeShare({ ...prompt, recipe: { ...recipe, data } });
+    expect(openShare(link).recipe.data?.name).toBe('Clocks \ufffd');
+  });
+
   it('turns every codec error into a titled problem', () => {
     const problem = (broken: string) => {
       try {

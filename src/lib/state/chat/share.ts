@@ -1,6 +1,5 @@
 /** Shared prompts between the link codec and the pages. */
-import { ADAPTER_RANGES } from '../../../distill/adapters/adapter-spec';
-import { clampRecipe, RecipeError } from '../../../distill/train/recipe';
+import { recipeOfShare } from '../../../distill/train/share-recipe';
 import type { Evaluation, Recipe } from '../../../distill/types';
 import {
   decodeShare,
@@ -24,21 +23,11 @@ export interface OpenedShare {
 /** @throws ShareLinkError */
 export function openShare(text: string): OpenedShare {
   const shared = decodeShare(text);
-  return { shared, recipe: recipeOf(shared), text: text.slice(text.lastIndexOf('#') + 1).trim() };
-}
-
-function recipeOf({ recipe, n, small }: SharedPrompt): Recipe {
-  try {
-    const kind = 'soft-prompt';
-    const adapter = { kind, n: Math.min(n, ADAPTER_RANGES.n.max), ...small };
-    return clampRecipe({ ...recipe, adapter });
-  } catch (error) {
-    if (!(error instanceof RecipeError)) throw error;
-    throw new ShareLinkError(
-      'malformed',
-      `The recipe of this link cannot be right: ${error.message}`,
-    );
-  }
+  return {
+    shared,
+    recipe: recipeOfShare(shared),
+    text: text.slice(text.lastIndexOf('#') + 1).trim(),
+  };
 }
 
 /** The same prompt with what was measured of it as claimed scores. */
