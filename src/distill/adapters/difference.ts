@@ -95,6 +95,22 @@ export async function untrainedSteering(
   return placed((layer) => (layer === best.layer ? best.scale : 0));
 }
 
+/** How many of `items` a steering vector is made from, those included that choose its layer. */
+export function promptsOfDifference(
+  { source }: Pick<SteeringAdapter, 'source'>,
+  items: readonly PromptItem[],
+): number {
+  const harmful = items.filter(({ label }) => label === 'harmful').length;
+  return [harmful, items.length - harmful].reduce((sum, own) => {
+    const kept = keptForValidation(own, source === 'refusal' ? VALIDATION : 0);
+    return sum + Math.min(own, kept + PROMPTS);
+  }, 0);
+}
+
+function keptForValidation(own: number, most: number): number {
+  return Math.min(most, Math.floor(own / 5));
+}
+
 function sideOf(
   items: readonly PromptItem[],
   harmful: boolean,
@@ -104,7 +120,7 @@ function sideOf(
 ): Side {
   const own = items.filter(({ label }) => (label === 'harmful') === harmful);
   const order = [...new Random('difference', seed, Number(harmful)).permutation(own.length)];
-  const kept = Math.min(validation, Math.floor(own.length / 5));
+  const kept = keptForValidation(own.length, validation);
   if (validation > 0 && kept === 0) {
     throw new RangeError('A refusal direction needs at least five prompts of each kind.');
   }

@@ -7,6 +7,8 @@ import {
   recipeData,
   trainingPrompts,
 } from './imported-prompts';
+import { parseAdapter } from '../adapters/adapter-spec';
+import { PROBE_COUNTS } from '../train/probe';
 import { parseRecipe, sameRecipe } from '../train/recipe';
 import { distil, type RunDeps } from '../train/run';
 import { TOY_DOMAIN, toyChat, ToyGuard, toyItems, ToyStudent } from '../testing';
@@ -109,6 +111,21 @@ describe('distil', () => {
     expect(record.trainedOn).toEqual({ prompts, tooLong: 0 });
     expect(asked).toHaveLength(1);
     expect(asked[0]).not.toContain(contentHash(bundled));
+  });
+
+  it('counts what it was trained on, without what it looks at meanwhile', async () => {
+    const many = { name: 'Many', items: toyItems(100) };
+    const asked = { ...recipe, data: recipeData(many, 'replace') };
+    const own = deps(trainingPrompts(bundled, asked.data, many, fit));
+    const trained = async (fields: object) =>
+      (await distil({ ...asked, ...fields }, own)).trainedOn;
+    const held = Object.values(PROBE_COUNTS).reduce((sum, count) => sum + count, 0);
+    expect(held).toBeGreaterThan(0);
+    expect((await trained({}))?.prompts).toBe(many.items.length - held);
+    // Activations of at most 128 prompts of each side.
+    const adapter = parseAdapter({ kind: 'steering', source: 'difference' });
+    expect((await trained({ adapter }))?.prompts).toBe(2 * 128);
+    expect((await trained({ adapter: parseAdapter('preamble') }))?.prompts).toBe(0);
   });
 
   it('never trains on other prompts than its recipe says', async () => {

@@ -237,7 +237,7 @@ export function readMeasure(value: unknown, path: string, range: Range): Measure
   const fields = fieldsOf(value, path);
   const n = checkNumber(fields.n, COUNT, `${path}.n`);
   const number = (field: string) =>
-    n === 0 && isMissing(fields[field])
+    n === 0 && isUnmeasured(fields[field])
       ? NaN
       : checkNumber(fields[field], range, join(path, field));
   const measure: Measure = { value: number('value'), low: number('low'), high: number('high'), n };
@@ -280,7 +280,7 @@ function readJoint(value: unknown, path: string): JointScore {
   const fields = fieldsOf(value, path);
   const measure = readMeasure(value, path, SHARE);
   const share = (field: 'safe' | 'answered') =>
-    isMissing(fields[field]) ? NaN : checkNumber(fields[field], SHARE, join(path, field));
+    isUnmeasured(fields[field]) ? NaN : checkNumber(fields[field], SHARE, join(path, field));
   return { ...measure, safe: share('safe'), answered: share('answered') };
 }
 
@@ -288,7 +288,7 @@ function readCalibration(value: unknown, path: string): Calibration {
   const fields = fieldsOf(value, path);
   const n = checkNumber(fields.n, COUNT, `${path}.n`);
   const number = (given: unknown, range: Range, at: string) =>
-    n === 0 && isMissing(given) ? NaN : checkNumber(given, range, at);
+    n === 0 && isUnmeasured(given) ? NaN : checkNumber(given, range, at);
   const chance = fieldsOf(fields.chance, `${path}.chance`);
   return {
     bins: listField(fields.bins, `${path}.bins`, { min: 0, max: MAX_BINS }, readBin),
@@ -376,6 +376,11 @@ export function readPromptLists(value: unknown, path: string): string[][] {
 /** Undefined where there is none; null is how JSON writes that. */
 function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
   return isMissing(value) ? undefined : read(value);
+}
+
+/** NaN as a store keeps it, null as JSON does. */
+function isUnmeasured(value: unknown): boolean {
+  return isMissing(value) || Number.isNaN(value);
 }
 
 function isMissing(value: unknown): value is null | undefined {

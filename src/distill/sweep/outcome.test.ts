@@ -116,6 +116,13 @@ describe('a cell of a sweep document', () => {
     );
   });
 
+  it('is the same where a store has kept it, which keeps NaN', () => {
+    const { cells } = parseResults(structuredClone(good), parseOutcome);
+    expect(cells[0]!.result!.losses[1]).toBeNaN();
+    const kept = structuredClone({ ...good, cells });
+    expect(parseResults(kept, parseOutcome).cells).toEqual(cells);
+  });
+
   it('is the same packed, but for digits', () => {
     const answers = (value: unknown) =>
       parseResults(value, readOutcome).cells[0]!.result!.evaluations[0]!.systems.adapter!.answers;

@@ -116,7 +116,7 @@ export function parseOutcome(value: unknown, path: string, source: AnswerSource)
     `${path}.losses`,
     { min: 0, max: MAX_STEPS },
     // A run that diverged has a step without a loss.
-    (loss, at) => (loss === null ? NaN : checkNumber(loss, FINITE, at)),
+    (loss, at) => (loss === null || Number.isNaN(loss) ? NaN : checkNumber(loss, FINITE, at)),
   );
   const rest = fields as Partial<CellOutcome>;
   return {

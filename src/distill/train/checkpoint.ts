@@ -1,9 +1,19 @@
 /** Where a run stands, kept so that a closed tab or a crash costs a few steps and not the run. */
 import { KnownError } from '../../formats/errors';
 import type { OptimiserState } from '../../engine/types';
-import { parseRecipe } from './recipe';
+import {
+  checkNumber,
+  choiceField,
+  fieldsOf,
+  FINITE,
+  listField,
+  SHARE,
+  SpecError,
+} from '../data/spec-fields';
+import { readMeasure } from '../evaluation/read-evaluation';
+import type { ValueHead, ValueState } from '../objectives/value-head';
 import type { ProbeRecord, Recipe, StepRecord } from '../types';
-import type { ValueState } from '../objectives/value-head';
+import { parseRecipe } from './recipe';
 
 /** Everything needed to go on with a run; structured-cloneable. */
 export interface Checkpoint {
@@ -27,36 +37,176 @@ export class CheckpointError extends KnownError {
   readonly errorCode = 'bad-input';
 }
 
+/** Steps of Adam: more than any run has, and none that its bias correction cannot hold. */
+const MAX_UPDATES = 1e9;
+/** Answers that one probe shows. */
+const MAX_SAMPLES = 1000;
+
 /**
- * What a store has kept, by this version or by the one before, whose values were a `prompt`.
- * @throws CheckpointError; RecipeError for a recipe that is unknown here
+ * What a store has kept, by this version or by the one before, whose values were a `prompt`. Whether
+ * the values fit the student is for `requireFit` to say, once there is one.
+ * @throws CheckpointError, which names the field; RecipeError for a recipe that is unknown here
  */
 export function parseCheckpoint(value: unknown): Checkpoint {
+  try {
+    return read(value);
+  } catch (error) {
+    if (!(error instanceof SpecError)) throw error;
+    throw new CheckpointError(`The checkpoint cannot be gone on from: ${error.message}`);
+  }
+}
+
+function read(value: unknown): Checkpoint {
   if (typeof value !== 'object' || value === null) throw new CheckpointError('No checkpoint.');
-  const { version, prompt, ...fields } = value as Partial<Omit<Checkpoint, 'version'>> & {
-    version?: unknown;
-    prompt?: unknown;
-  };
+  const { version, prompt, ...fields } = fieldsOf(value, 'checkpoint');
   if (version !== 1 && version !== 2) {
     throw new CheckpointError('The checkpoint was written by another version of this page.');
   }
-  const values = version === 1 ? prompt : fields.values;
-  const { recipe, step, optimiser, steps, probes } = fields;
-  const whole =
-    values instanceof Float32Array &&
-    typeof recipe === 'object' &&
-    Number.isSafeInteger(step) &&
-    Array.isArray(steps) &&
-    Array.isArray(probes);
-  if (!whole) throw new CheckpointError('The checkpoint is not whole.');
+  const recipe = parseRecipe(fields.recipe);
+  const step = checkNumber(fields.step, { min: 0, max: recipe.steps, integer: true }, 'step');
+  const values = floats(version === 1 ? prompt : fields.values, 'values');
+  const most = { min: 0, max: step };
   return {
     ...fields,
     version: 2,
-    recipe: parseRecipe({ ...recipe }),
-    step: step!,
+    recipe,
+    step,
     values,
-    optimiser: optimiser ?? null,
-    steps,
-    probes,
+    optimiser: isMissing(fields.optimiser) ? null : optimiserOf(fields.optimiser, values.length),
+    steps: listField(fields.steps, 'steps', most, (entry, path) => stepOf(entry, path, step)),
+    // One before the first step.
+    probes: listField(fields.probes, 'probes', { min: 0, max: step + 1 }, (entry, path) =>
+      probeOf(entry, path, step),
+    ),
+    ...(!isMissing(fields.valueHead) && { valueHead: valueHeadOf(fields.valueHead) }),
   };
+}
+
+/**
+ * Checks a checkpoint against what the student has room for.
+ * @param length values that the adapter has on it
+ * @param dim width of its hidden states
+ * @throws CheckpointError
+ */
+export function requireFit({ values, valueHead }: Checkpoint, length: number, dim: number): void {
+  if (values.length !== length) {
+    throw new CheckpointError(
+      `The checkpoint has ${values.length} values; this adapter has ${length} on this student.`,
+    );
+  }
+  if (valueHead && valueHead.head.weight.length !== dim) {
+    throw new CheckpointError(
+      `The checkpoint’s value head reads ${valueHead.head.weight.length} values, not ${dim}.`,
+    );
+  }
+}
+
+function floats(value: unknown, path: string): Float32Array {
+  if (!(value instanceof Float32Array) || value.length === 0) {
+    throw new SpecError(path, `${path} must be 32-bit floats.`);
+  }
+  return finite(value, path);
+}
+
+function finite<T extends Float32Array | Float64Array>(values: T, path: string): T {
+  const at = values.findIndex((one: number) => !Number.isFinite(one));
+  if (at < 0) return values;
+  throw new SpecError(`${path}[${at}]`, `${path}[${at}] is ${values[at]}.`);
+}
+
+function optimiserOf(value: unknown, length: number): OptimiserState {
+  const fields = fieldsOf(value, 'optimiser');
+  const moment = (field: 'first' | 'second') => {
+    const path = `optimiser.${field}`;
+    const values = floats(fields[field], path);
+    if (values.length !== length) {
+      throw new SpecError(path, `${path} has ${values.length} entries for ${length} values.`);
+    }
+    if (field === 'second' && values.some((one) => one < 0)) {
+      throw new SpecError(path, `${path} must not be negative.`);
+    }
+    return values;
+  };
+  return {
+    ...{ first: moment('first'), second: moment('second') },
+    updates: updatesOf(fields.updates, 'optimiser.updates'),
+  };
+}
+
+function updatesOf(value: unknown, path: string): number {
+  return checkNumber(value, { min: 0, max: MAX_UPDATES, integer: true }, path);
+}
+
+function stepOf(value: unknown, path: string, last: number): StepRecord {
+  const fields = fieldsOf(value, path);
+  const number = (field: string, min = -Number.MAX_VALUE) =>
+    checkNumber(fields[field], { ...FINITE, min }, `${path}.${field}`);
+  const { policy } = fields;
+  return {
+    step: checkNumber(fields.step, { min: 1, max: last, integer: true }, `${path}.step`),
+    loss: number('loss'),
+    gradientNorm: number('gradientNorm', 0),
+    learningRate: number('learningRate', 0),
+    seconds: number('seconds', 0),
+    ...(!isMissing(policy) && { policy: policyOf(policy, `${path}.policy`) }),
+  };
+}
+
+function policyOf(value: unknown, path: string): NonNullable<StepRecord['policy']> {
+  const fields = fieldsOf(value, path);
+  const number = (field: string) => checkNumber(fields[field], FINITE, `${path}.${field}`);
+  return { safe: number('safe'), kl: number('kl'), length: number('length') };
+}
+
+const LABELS = ['harmful', 'borderline', 'benign'] as const;
+
+function probeOf(value: unknown, path: string, last: number): ProbeRecord {
+  const fields = fieldsOf(value, path);
+  const share = (field: string) => readMeasure(fields[field], `${path}.${field}`, SHARE);
+  const samples = listField(
+    fields.samples,
+    `${path}.samples`,
+    { min: 0, max: MAX_SAMPLES },
+    (entry, at) => {
+      const sample = fieldsOf(entry, at);
+      const { prompt, answer } = sample;
+      if (typeof prompt !== 'string' || typeof answer !== 'string') {
+        throw new SpecError(at, `${at} must have the texts of a prompt and its answer.`);
+      }
+      const label = choiceField(sample, 'label', LABELS, at);
+      return { prompt, label, answer, safe: checkNumber(sample.safe, SHARE, `${at}.safe`) };
+    },
+  );
+  return {
+    step: checkNumber(fields.step, { min: 0, max: last, integer: true }, `${path}.step`),
+    safety: share('safety'),
+    overRefusal: share('overRefusal'),
+    usefulness: share('usefulness'),
+    samples,
+  };
+}
+
+function valueHeadOf(value: unknown): ValueState {
+  const fields = fieldsOf(value, 'valueHead');
+  const part = (field: 'head' | 'first' | 'second'): ValueHead => {
+    const path = `valueHead.${field}`;
+    const { weight, bias } = fieldsOf(fields[field], path);
+    if (!(weight instanceof Float64Array) || weight.length === 0) {
+      throw new SpecError(`${path}.weight`, `${path}.weight must be 64-bit floats.`);
+    }
+    return {
+      weight: finite(weight, `${path}.weight`),
+      bias: checkNumber(bias, FINITE, `${path}.bias`),
+    };
+  };
+  const state = { head: part('head'), first: part('first'), second: part('second') };
+  const { length } = state.head.weight;
+  if (state.first.weight.length !== length || state.second.weight.length !== length) {
+    throw new SpecError('valueHead', 'valueHead has parts of different lengths.');
+  }
+  return { ...state, updates: updatesOf(fields.updates, 'valueHead.updates') };
+}
+
+function isMissing(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
 }

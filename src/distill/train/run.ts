@@ -7,7 +7,7 @@ import type { Adaptation } from '../adapters/adaptation';
 import { isTrained } from '../adapters/adapter-spec';
 import type { Checkpoint } from './checkpoint';
 import { holdOut, limitItems } from '../data/dataset';
-import { untrainedSteering } from '../adapters/difference';
+import { promptsOfDifference, untrainedSteering } from '../adapters/difference';
 import { evaluate, type EvaluateDeps } from '../evaluation/evaluate';
 import { measureExtras, type ExtraOptions } from '../evaluation/extras';
 import { objectiveKey } from '../objectives/spec';
@@ -115,7 +115,7 @@ export async function distil(
     dim: deps.engine.dim,
     evaluations,
     ...(deps.imported && {
-      trainedOn: { prompts: deps.train.length, tooLong: deps.imported.tooLong },
+      trainedOn: { prompts: trained.prompts, tooLong: deps.imported.tooLong },
     }),
     ...extras,
     seconds: clock.seconds,
@@ -129,6 +129,8 @@ interface Trained extends Pick<TrainResult, 'status' | 'steps' | 'probes' | 'mem
   adaptation: Adaptation;
   /** What a link carries of a soft prompt: its vectors, or what is trained of a small form. */
   linked: Float32Array | null;
+  /** How many it was made from, without those that were held out. */
+  prompts: number;
 }
 
 async function trainAdapter(
@@ -183,7 +185,8 @@ async function trainAdapter(
   const { parametrisation, values } = result;
   const quantised = parametrisation.quantised(values);
   const linked = recipe.adapter.kind === 'soft-prompt' ? quantised : null;
-  return { ...result, adaptation: parametrisation.adaptation(quantised), linked };
+  const prompts = indices.length;
+  return { ...result, adaptation: parametrisation.adaptation(quantised), linked, prompts };
 }
 
 /** Adapters that nothing is learned for. */
@@ -193,7 +196,8 @@ async function untrained(recipe: Recipe, deps: RunDeps, signal?: AbortSignal): P
     adapter.kind === 'steering'
       ? await untrainedSteering(adapter, deps.train, recipe, deps, signal)
       : null;
-  return { status: 'finished', steps: [], probes: [], adaptation, linked: null };
+  const prompts = adapter.kind === 'steering' ? promptsOfDifference(adapter, deps.train) : 0;
+  return { status: 'finished', steps: [], probes: [], adaptation, linked: null, prompts };
 }
 
 async function evaluateAll(

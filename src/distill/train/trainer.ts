@@ -7,7 +7,7 @@ import { unshared } from '../../engine/pack';
 import type { EngineObjective, Example, TrainerOptions } from '../../engine/types';
 import { virtualTokens, type Adaptation } from '../adapters/adaptation';
 import type { ChatTokenizer } from '../data/chat';
-import type { Checkpoint } from './checkpoint';
+import { requireFit, type Checkpoint } from './checkpoint';
 import { RunControl } from './control';
 import { DistillationSteps, studentShare } from './distillation-steps';
 import type { StudentEngine, StudentTrainer } from '../engine-port';
@@ -77,11 +77,13 @@ const BUDGET_BYTES = 1024 * 1024 * 1024;
 
 /**
  * Runs the recipe.
- * @throws the signal's reason when aborted; whatever the engine throws
+ * @throws the signal's reason when aborted; CheckpointError where the one to go on from is of another
+ *   shape; whatever the engine throws
  */
 export async function train(input: TrainInput, hooks: TrainHooks = {}): Promise<TrainResult> {
   const { recipe, engine, chat, resumeFrom } = input;
   const parametrisation = await parametrisationOf(recipe, engine, chat);
+  if (resumeFrom) requireFit(resumeFrom, parametrisation.initial.length, engine.dim);
   const trainer = await engine.createTrainer({
     trainable: parametrisation.shape,
     ...lossesOf(recipe.objective),
