@@ -91,24 +91,41 @@ function nearest({ points, usefulness, safety }: Unit): TradeoffPoint {
 /** More names than this cover the chart. */
 const ALL_NAMED = 9;
 
-/** Ids of the items whose names are printed: all of few; else references, front and chosen ones. */
-export function namedIds(
+/** Of a front of thousands so many are named, from end to end of it. */
+const MOST_NAMED = 24;
+
+/** Which items have their names printed beside them. */
+export interface Naming {
+  ids: Set<string>;
+  /** How many of the front there was no room to name. */
+  unnamed: number;
+}
+
+/**
+ * All of few; else references, front and chosen ones. Of a long front some are named, spread over
+ * its length.
+ */
+export function namingOf(
   items: readonly ChartItem[],
   strict: ReadonlySet<string>,
   selected: string | null,
   narrow: boolean,
-): Set<string> {
+): Naming {
   const large = items.filter((item) => item.size !== 'dot' && item.size !== 'human');
-  if (large.length <= ALL_NAMED) return new Set(large.map(({ id }) => id));
-  const chosen = (item: ChartItem) => item.id === selected || item.target === selected;
-  return new Set(
-    large
-      .filter(
-        (item) =>
-          chosen(item) || (item.kind !== 'adapter' ? !strict.has(item.id) : !item.faded && !narrow),
-      )
-      .map(({ id }) => id),
+  if (large.length <= ALL_NAMED) return { ids: new Set(large.map(({ id }) => id)), unnamed: 0 };
+  const chosen = large.filter((item) => item.id === selected || item.target === selected);
+  const references = large.filter((item) => item.kind !== 'adapter' && !strict.has(item.id));
+  const first = [...new Set([...chosen, ...references].map(({ id }) => id))].slice(0, MOST_NAMED);
+  const front = large
+    .filter((item) => item.kind === 'adapter' && !item.faded && !narrow && !first.includes(item.id))
+    .sort((a, b) => a.usefulness.value - b.usefulness.value);
+  const room = Math.min(front.length, MOST_NAMED - first.length);
+  const last = Math.max(1, room - 1);
+  const spread = Array.from(
+    { length: room },
+    (_, i) => front[Math.round((i * (front.length - 1)) / last)]!.id,
   );
+  return { ids: new Set([...first, ...spread]), unnamed: front.length - room };
 }
 
 /** The values that people's scores have on the chart, as intervals of no width. */

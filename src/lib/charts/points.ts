@@ -229,7 +229,9 @@ export function seedGroups(points: readonly TradeoffPoint[]): SeedGroup[] {
   const groups = new Map<string, TradeoffPoint[]>();
   for (const point of points) {
     if (point.experiment === null) continue;
-    groups.set(point.experiment, [...(groups.get(point.experiment) ?? []), point]);
+    const group = groups.get(point.experiment);
+    if (group) group.push(point);
+    else groups.set(point.experiment, [point]);
   }
   return [...groups]
     .filter(([, members]) => new Set(members.map((m) => m.seed)).size > 1)
@@ -314,7 +316,9 @@ export function strictnessCurves(units: readonly Unit[]): StrictnessCurve[] {
     const [point] = unit.points;
     const at = point?.strictness ?? null;
     if (!point?.curve || at === null) continue;
-    curves.set(point.curve, [...(curves.get(point.curve) ?? []), { at, unit }]);
+    const curve = curves.get(point.curve);
+    if (curve) curve.push({ at, unit });
+    else curves.set(point.curve, [{ at, unit }]);
   }
   return [...curves].flatMap(([key, entries]) => {
     const sorted = entries.sort((a, b) => b.at - a.at).map(({ unit }) => unit);

@@ -3,7 +3,7 @@ import { keepValues } from '../../distill/adapters/kept-values';
 import { packDocument } from '../../distill/sweep/sweep-pack';
 import type { PromptItem } from '../../distill/types';
 import { filterOptions, isShown, NOTHING_HIDDEN } from './facets';
-import { itemsOf, namedIds } from './items';
+import { itemsOf, namingOf } from './items';
 import { legendOf } from './legend';
 import { pointsFrom, seedGroups, strictnessCurves, unitsOf } from './points';
 import { measuredCells, openSweep } from './sweep-document';
@@ -237,7 +237,7 @@ describe('points of a sweep', () => {
     expect(mean.detail).not.toMatch(/seed \d/);
     const members = points.filter((p) => p.experiment === mean.id);
     expect(members.map((p) => p.id)).toContain(mean.target);
-    const names = namedIds(drawn, new Set(), members[0]!.id, false);
+    const { ids: names } = namingOf(drawn, new Set(), members[0]!.id, false);
     expect(names.size).toBeLessThan(sizes.filter((s) => s !== 'dot').length);
     expect(names).toContain('base');
   });

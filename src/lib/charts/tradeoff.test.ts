@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { parseRecipe } from '../../distill/train/recipe';
 import type { Evaluation, Measure, Recipe, SystemEvaluation } from '../../distill/types';
-import { placeLabels } from './labels';
+import { seededRandom } from '../../formats/random.testing';
+import { growthOf } from '../../formats/growth.testing';
+import { MOST_LABELS, placeLabels } from './labels';
 import { pointsOf, seedGroups } from './points';
 import {
   describePoint,
   dominatedIds,
+  dominates,
   domains,
   experimentKey,
   neighbour,
@@ -202,6 +205,34 @@ describe('describePoint', () => {
   });
 });
 
+describe('dominance', () => {
+  const at = (id: number, usefulness: number, safety: number) => ({
+    ...{ id: String(id), usefulness: { value: usefulness }, safety: { value: safety } },
+  });
+
+  it('is what comparing all with all finds, ties and twins included', () => {
+    const random = seededRandom(4);
+    for (let round = 0; round < 200; round++) {
+      const points = Array.from({ length: 1 + Math.floor(random() * 40) }, (_, i) =>
+        at(i, Math.floor(random() * 6) / 6, Math.floor(random() * 6) / 6),
+      );
+      if (round % 10 === 0) points.push(at(99, NaN, 0.5));
+      const expected = points.filter((b) => points.some((a) => dominates(a, b)));
+      expect(dominatedIds(points)).toEqual(new Set(expected.map(({ id }) => id)));
+    }
+  });
+
+  it('takes twice as long for twice as many', () => {
+    const make = (count: number) =>
+      Array.from({ length: count }, (_, i) => at(i, i / count, ((i * 7919) % count) / count));
+    const work = (points: ReturnType<typeof make>) => {
+      dominatedIds(points);
+      staircase(points);
+    };
+    expect(growthOf(make, work, 20_000)).toBeLessThanOrEqual(2.5);
+  });
+});
+
 describe('placeLabels', () => {
   const frame = { x: 0, y: 0, width: 400, height: 300 };
 
@@ -226,6 +257,49 @@ describe('placeLabels', () => {
         expect(apart).toBe(true);
       }
     }
+  });
+
+  it('names the first of thousands in a moment, clear of all their marks', () => {
+    const many = Array.from({ length: 4000 }, (_, i) => {
+      const along = i / 4000;
+      return {
+        id: String(i),
+        x: 20 + 360 * along,
+        y: 20 + 260 * along ** 2,
+        width: 90,
+        height: 18,
+      };
+    });
+    const marks = many.map(({ x, y }) => ({ x: x - 7, y: y - 7, width: 14, height: 14 }));
+    const start = performance.now();
+    const labels = placeLabels(many, frame, marks);
+    // All of them took most of a minute.
+    expect(performance.now() - start).toBeLessThan(5000);
+    expect(labels.map(({ id }) => id)).toEqual(many.slice(0, MOST_LABELS).map(({ id }) => id));
+    const one = placeLabels(many.slice(2000, 2001), frame, marks)[0]!;
+    expect(
+      marks.every(
+        (m) =>
+          m.x >= one.x + one.width ||
+          m.x + m.width <= one.x ||
+          m.y >= one.y + one.height ||
+          m.y + m.height <= one.y,
+      ),
+    ).toBe(true);
+  });
+
+  it('takes twice as long for twice the marks', () => {
+    const make = (count: number) =>
+      Array.from({ length: count }, (_, i) => {
+        return { id: `${i}`, x: (i * 37) % 400, y: (i * 53) % 300, width: 60, height: 18 };
+      });
+    const place = (anchors: ReturnType<typeof make>) =>
+      void placeLabels(
+        anchors,
+        frame,
+        anchors.map(({ x, y }) => ({ x, y, width: 14, height: 14 })),
+      );
+    expect(growthOf(make, place, 2000)).toBeLessThanOrEqual(2.5);
   });
 
   it('needs no leader for a lonely point', () => {

@@ -116,13 +116,35 @@ export function dominates(a: Position, b: Position): boolean {
 export function dominatedIds<T extends Position & { id: string }>(
   points: readonly T[],
 ): Set<string> {
-  return new Set(points.filter((b) => points.some((a) => dominates(a, b))).map((p) => p.id));
+  return new Set([...dominated(points)].map(({ id }) => id));
+}
+
+/** From the most useful down: what is not above the safest so far is dominated. */
+function dominated<T extends Position>(points: readonly T[]): Set<T> {
+  const sorted = points
+    // What has no place neither dominates nor is dominated.
+    .filter(({ usefulness, safety }) => !Number.isNaN(usefulness.value + safety.value))
+    .sort((a, b) => b.usefulness.value - a.usefulness.value || b.safety.value - a.safety.value);
+  const found = new Set<T>();
+  let safest = -Infinity;
+  let previous: T | undefined;
+  for (const point of sorted) {
+    const twin =
+      previous?.usefulness.value === point.usefulness.value &&
+      previous.safety.value === point.safety.value;
+    // Neither of two in one place dominates the other.
+    if (previous && twin ? found.has(previous) : point.safety.value <= safest) found.add(point);
+    safest = Math.max(safest, point.safety.value);
+    previous = point;
+  }
+  return found;
 }
 
 /** Corners of the front from the safest point down to the most useful one, as [usefulness, safety]. */
 export function staircase(points: readonly Position[]): [number, number][] {
+  const behind = dominated(points);
   const front = points
-    .filter((b) => !points.some((a) => dominates(a, b)))
+    .filter((point) => !behind.has(point))
     .map((p): [number, number] => [p.usefulness.value, p.safety.value])
     .sort((a, b) => a[0] - b[0] || b[1] - a[1]);
   const corners: [number, number][] = [];
@@ -150,8 +172,8 @@ export function domains(
 }
 
 function range(measures: readonly Measure[]): [number, number] {
-  const low = Math.min(...measures.map((m) => m.low));
-  const high = Math.max(...measures.map((m) => m.high));
+  const low = measures.reduce((least, m) => Math.min(least, m.low), Infinity);
+  const high = measures.reduce((most, m) => Math.max(most, m.high), -Infinity);
   const step = high - low > 0.35 ? 0.1 : high - low > 0.12 ? 0.05 : 0.02;
   const margin = step / 4;
   return [
