@@ -1,8 +1,10 @@
 /** JSON that a person brought: how much of it there is is known before any of it is parsed. */
+import { KnownError } from './errors';
 
 /** Text that is no JSON, or more of it than can be read; the message says which. */
-export class JsonTextError extends Error {
+export class JsonTextError extends KnownError {
   override readonly name = 'JsonTextError';
+  readonly errorCode = 'bad-input';
 }
 
 export interface JsonLimits {
