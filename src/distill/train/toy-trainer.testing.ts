@@ -18,7 +18,6 @@ import type {
 import { adamUpdate, clipScale } from './adam';
 import type { StudentTrainer } from '../engine-port';
 import { positionLoss, type PositionTarget } from '../objectives/position';
-import type { ToyStudent } from '../testing';
 import { effectBackward, toyConfig, type ToyAdaptation } from './toy-adapters.testing';
 import { TOY_WORDS } from './toy-domain.testing';
 
@@ -30,6 +29,16 @@ interface ToySum {
   dg: number[];
 }
 
+/** What the trainer asks of the student of testing.ts. */
+export interface ToyModel {
+  /** Examples that were trained on, so far. */
+  taught: number;
+  logits(prompt: Tokens, prefix: Tokens, adaptation: ToyAdaptation): number[];
+  /** ∂z_v/∂g_d at a prefix. */
+  features(topic: number, prefix: Tokens): (d: number, v: number) => number;
+  topicOf(prompt: Tokens): number;
+}
+
 export class ToyTrainer implements StudentTrainer {
   readonly gpuBytes = 0;
   destroyed = false;
@@ -37,7 +46,7 @@ export class ToyTrainer implements StudentTrainer {
   private optimiser: OptimiserState = emptyState(0);
 
   constructor(
-    private readonly student: ToyStudent,
+    private readonly student: ToyModel,
     private readonly options: TrainerOptions,
   ) {}
 
