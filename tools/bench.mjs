@@ -7,6 +7,7 @@ import { commandOf, FRESH, parseBenchArgs, USAGE, UsageError } from './bench-arg
 import { treeCpuSeconds } from './bench-cpu.mjs';
 import { formatTable, meetsGoal, mergeRuns } from './bench-report.mjs';
 import { commitHash } from './commit.mjs';
+import { EndedError, endOnSignal, unlessEnded } from './ending.mjs';
 import { runBundle } from './node-bundle.mjs';
 import {
   buildIfStale,
@@ -44,11 +45,22 @@ function ensurePeers() {
   return runCommand('npm', ['ci', '--prefix', folder, '--loglevel=error']) === 0;
 }
 
+/** How long a browser may take to close before it is killed. */
+const CLOSE_MS = 5000;
+
+/** @param {import('playwright').BrowserServer} browser */
+async function closeBrowser(browser) {
+  const patience = setTimeout(() => void browser.kill(), CLOSE_MS);
+  await browser.close();
+  clearTimeout(patience);
+}
+
 /**
  * @param {BenchOptions} options
  * @param {(run: RunSuite, environment: Record<string, unknown>) => Promise<void>} use
+ * @param {AbortSignal} ended
  */
-async function withChromium(options, use) {
+async function withChromium(options, use, ended) {
   const wanted = options.peers && options.suites.includes('step');
   const peers = wanted && ensurePeers();
   if (wanted && !peers) console.error('The peers cannot be installed here: ours runs alone.');
@@ -75,12 +87,15 @@ async function withChromium(options, use) {
 
   /** @param {(browser: import('playwright').Browser, pid: number) => Promise<Partial>} work */
   async function inBrowser(work) {
-    const launched = await chromium.launchServer({ executablePath, args: chromiumFlags });
+    ended.throwIfAborted();
+    // Playwright would close the browser at a signal and let us start the next one.
+    const ours = { handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false };
+    const launched = await chromium.launchServer({ executablePath, args: chromiumFlags, ...ours });
     try {
-      const browser = await chromium.connect(launched.wsEndpoint());
-      return await work(browser, launched.process().pid ?? 0);
+      const browser = await unlessEnded(ended, chromium.connect(launched.wsEndpoint()));
+      return await unlessEnded(ended, work(browser, launched.process().pid ?? 0));
     } finally {
-      await launched.close();
+      await closeBrowser(launched);
     }
   }
 
@@ -107,8 +122,9 @@ async function withChromium(options, use) {
 /**
  * @param {BenchOptions} options
  * @param {(run: RunSuite, environment: Record<string, unknown>) => Promise<void>} use
+ * @param {AbortSignal} ended
  */
-async function withDawn(options, use) {
+async function withDawn(options, use, ended) {
   const folder = await mkdtemp(join(tmpdir(), 'retort-bench-'));
   const output = join(folder, 'report.json');
   if (options.peers && options.suites.includes('step')) {
@@ -116,7 +132,9 @@ async function withDawn(options, use) {
   }
   try {
     await use(async (suite, repeats) => {
+      ended.throwIfAborted();
       const code = await runBundle('bench', [JSON.stringify({ suites: [suite], repeats, output })]);
+      ended.throwIfAborted();
       if (code !== 0) throw new Error(`The process ended with code ${code}.`);
       return JSON.parse(await readFile(output, 'utf8'));
     }, {});
@@ -125,8 +143,11 @@ async function withDawn(options, use) {
   }
 }
 
-/** @param {BenchOptions} options */
-async function main(options) {
+/**
+ * @param {BenchOptions} options
+ * @param {AbortSignal} ended
+ */
+async function main(options, ended) {
   ensureInstalled();
   if (options.exportTo) {
     await runBundle('bench', [
@@ -148,7 +169,8 @@ async function main(options) {
   /** @type {Record<string, string>} */
   const failures = {};
   const host = options.dawn ? withDawn : withChromium;
-  await host(options, async (run, found) => {
+  /** @type {(run: RunSuite, found: Record<string, unknown>) => Promise<void>} */
+  const runAll = async (run, found) => {
     for (const suite of options.suites) {
       const started = Date.now();
       console.log(`${suite} …`);
@@ -163,6 +185,7 @@ async function main(options) {
         Object.assign(environment, found, rest);
         if (peers && Object.keys(peers).length > 0) environment.peers = peers;
       } catch (error) {
+        if (error instanceof EndedError) throw error;
         failures[suite] = error instanceof Error ? error.message : String(error);
         console.error(`${suite} failed: ${failures[suite]}`);
       }
@@ -173,7 +196,8 @@ async function main(options) {
         await writeFile(options.json, `${JSON.stringify({ environment, suites }, null, 2)}\n`);
       }
     }
-  });
+  };
+  await host(options, runAll, ended);
   const report = { environment, suites };
   console.log(formatTable(report));
   const missed = Object.values(suites)
@@ -183,4 +207,10 @@ async function main(options) {
   if (missed.length > 0) console.log('A missed goal is a figure, not an error: exit code 0.');
 }
 
-await main(readOptions());
+try {
+  await main(readOptions(), endOnSignal());
+} catch (error) {
+  if (!(error instanceof EndedError)) throw error;
+  // The page's own promises may still hold the process.
+  process.exit(error.exitCode);
+}

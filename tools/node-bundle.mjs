@@ -35,11 +35,12 @@ export async function runBundle(entry, args) {
     // The bundle reports RETORT_GPU_DRIVER: only we know where the driver was found.
     env: { ...process.env, ...env, RETORT_GPU_DRIVER: source },
   });
-  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-    process.on(signal, () => child.kill(signal));
-  }
+  const signals = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
+  const relays = signals.map((signal) => /** @type {const} */ ([signal, () => child.kill(signal)]));
+  for (const [signal, relay] of relays) process.on(signal, relay);
   return new Promise((resolve) => {
     child.on('exit', (code, signal) => {
+      for (const [name, relay] of relays) process.off(name, relay);
       process.exitCode = code ?? 128 + (signal ? constants.signals[signal] : 1);
       resolve(process.exitCode);
     });
