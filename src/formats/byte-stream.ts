@@ -7,8 +7,9 @@ export class EndOfBytesError extends KnownError {
 }
 
 /** Bytes that {@link ByteWriter} would have written otherwise: one value has one spelling. */
-export class SpellingError extends Error {
+export class SpellingError extends KnownError {
   override readonly name = 'SpellingError';
+  readonly errorCode = 'bad-input';
 }
 
 /** Tags of {@link ByteWriter.decimal}: 0 to 15 are a count of decimals. */

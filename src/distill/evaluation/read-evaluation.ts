@@ -80,6 +80,18 @@ export function readEvaluations(
   );
 }
 
+/** For pages: an answer's text is empty where a document keeps verdicts alone. */
+export function withTexts(evaluation: ReadEvaluation): Evaluation {
+  const systems = Object.entries(evaluation.systems).map(([name, { scores, answers }]) => [
+    name,
+    {
+      scores,
+      answers: answers.map((answer) => Object.assign(answer, { answer: answer.answer ?? '' })),
+    },
+  ]);
+  return { ...evaluation, systems: Object.fromEntries(systems) as Evaluation['systems'] };
+}
+
 function readEvaluation(value: unknown, path: string, source: AnswerSource): ReadEvaluation {
   const fields = fieldsOf(value, path);
   const set = SETS.find((name) => name === fields.set);

@@ -9,16 +9,15 @@ import {
   fieldsOf,
   FINITE,
   listField,
-  SHARE,
   SpecError,
   textField,
 } from '../data/spec-fields';
 import {
   readEvaluations,
-  readMeasure,
   type AnswerSource,
   type ReadEvaluation,
 } from '../evaluation/read-evaluation';
+import { readEnvironment, readLink, readProbeScores, readSeconds } from '../train/read-records';
 import { parseRecipe, RECIPE_RANGES, RecipeError } from '../train/recipe';
 import type { ProbeRecord, Recipe, RunEnvironment, RunRecord } from '../types';
 import type { SweepResults } from './sweep-results';
@@ -66,10 +65,7 @@ export interface ReadOutcome {
 }
 
 const MAX_STEPS = RECIPE_RANGES.steps.max;
-/** Of links: the vectors of the largest prompt that one carries. */
-const MAX_LINK = 2 ** 20;
 const MAX_COMMIT = 200;
-const LINK = /^[A-Za-z0-9_-]+$/;
 
 /** @throws SpecError, which names the field */
 export function readOutcome(value: unknown, path: string, source: AnswerSource): ReadOutcome {
@@ -85,11 +81,16 @@ export function readOutcome(value: unknown, path: string, source: AnswerSource):
   return {
     recipe,
     evaluations: readEvaluations(fields.evaluations ?? [], at('evaluations'), source),
-    probes: listField(fields.probes ?? [], at('probes'), { min: 0, max: MAX_STEPS }, readProbe),
+    probes: listField(
+      fields.probes ?? [],
+      at('probes'),
+      { min: 0, max: MAX_STEPS },
+      (entry, where) => readProbeScores(entry, where, MAX_STEPS),
+    ),
     commit: isMissing(commit[0])
       ? null
       : textField(commit[0], at(commit[1]), { max: MAX_COMMIT }) || null,
-    share: isMissing(fields.share) ? null : linkOf(fields.share, at('share')),
+    share: isMissing(fields.share) ? null : readLink(fields.share, at('share')),
     trained: isMissing(fields.trained)
       ? null
       : readKeptValues(fields.trained, fields.recipe, at('trained')),
@@ -127,8 +128,8 @@ export function parseOutcome(value: unknown, path: string, source: AnswerSource)
     losses,
     share,
     trainedValues: trainedValues ?? 0,
-    seconds: secondsOf(fields.seconds ?? {}, `${path}.seconds`),
-    environment: environmentOf(fields.environment ?? {}, `${path}.environment`),
+    seconds: readSeconds(fields.seconds ?? {}, `${path}.seconds`),
+    environment: readEnvironment(fields.environment ?? {}, `${path}.environment`),
   };
 }
 
@@ -139,47 +140,6 @@ function recipeOf(value: unknown, path: string): Recipe {
     if (!(error instanceof RecipeError)) throw error;
     throw new SpecError(`${path}.${error.field}`, `${path} cannot be used. ${error.message}`);
   }
-}
-
-function readProbe(value: unknown, path: string): Omit<ProbeRecord, 'samples'> {
-  const fields = fieldsOf(value, path);
-  const share = (field: 'safety' | 'overRefusal' | 'usefulness') =>
-    readMeasure(fields[field], `${path}.${field}`, SHARE);
-  return {
-    step: checkNumber(fields.step, COUNT, `${path}.step`),
-    safety: share('safety'),
-    overRefusal: share('overRefusal'),
-    usefulness: share('usefulness'),
-  };
-}
-
-/** A link becomes part of an address: what no link has in it must not stand there. */
-function linkOf(value: unknown, path: string): string {
-  const text = textField(value, path, { min: 1, max: MAX_LINK });
-  if (LINK.test(text)) return text;
-  throw new SpecError(path, `${path} must be the text of a link: letters, digits, - and _.`);
-}
-
-function secondsOf(value: unknown, path: string): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(fieldsOf(value, path)).map(([phase, seconds]) => [
-      phase,
-      checkNumber(seconds, { ...FINITE, min: 0 }, `${path}.${phase}`),
-    ]),
-  );
-}
-
-const ENVIRONMENT = ['commit', 'version', 'runtime', 'adapter'] as const;
-
-function environmentOf(value: unknown, path: string): RunEnvironment {
-  const fields = fieldsOf(value, path);
-  const texts = Object.fromEntries(
-    ENVIRONMENT.map((field) => [
-      field,
-      isMissing(fields[field]) ? '' : textField(fields[field], `${path}.${field}`, { max: 10_000 }),
-    ]),
-  ) as Record<(typeof ENVIRONMENT)[number], string>;
-  return { ...fields, ...texts, software: fields.software === true };
 }
 
 function isMissing(value: unknown): value is null | undefined {

@@ -1,18 +1,10 @@
 /** Where a run stands, kept so that a closed tab or a crash costs a few steps and not the run. */
 import { KnownError } from '../../formats/errors';
 import type { OptimiserState } from '../../engine/types';
-import {
-  checkNumber,
-  choiceField,
-  fieldsOf,
-  FINITE,
-  listField,
-  SHARE,
-  SpecError,
-} from '../data/spec-fields';
-import { readMeasure } from '../evaluation/read-evaluation';
+import { checkNumber, fieldsOf, FINITE, listField, SpecError } from '../data/spec-fields';
 import type { ValueHead, ValueState } from '../objectives/value-head';
 import type { ProbeRecord, Recipe, StepRecord } from '../types';
+import { readProbe, readStep } from './read-records';
 import { parseRecipe } from './recipe';
 
 /** Everything needed to go on with a run; structured-cloneable. */
@@ -39,8 +31,6 @@ export class CheckpointError extends KnownError {
 
 /** Steps of Adam: more than any run has, and none that its bias correction cannot hold. */
 const MAX_UPDATES = 1e9;
-/** Answers that one probe shows. */
-const MAX_SAMPLES = 1000;
 
 /**
  * What a store has kept, by this version or by the one before, whose values were a `prompt`. Whether
@@ -73,10 +63,10 @@ function read(value: unknown): Checkpoint {
     step,
     values,
     optimiser: isMissing(fields.optimiser) ? null : optimiserOf(fields.optimiser, values.length),
-    steps: listField(fields.steps, 'steps', most, (entry, path) => stepOf(entry, path, step)),
+    steps: listField(fields.steps, 'steps', most, (entry, path) => readStep(entry, path, step)),
     // One before the first step.
     probes: listField(fields.probes, 'probes', { min: 0, max: step + 1 }, (entry, path) =>
-      probeOf(entry, path, step),
+      readProbe(entry, path, step),
     ),
     ...(!isMissing(fields.valueHead) && { valueHead: valueHeadOf(fields.valueHead) }),
   };
@@ -135,55 +125,6 @@ function optimiserOf(value: unknown, length: number): OptimiserState {
 
 function updatesOf(value: unknown, path: string): number {
   return checkNumber(value, { min: 0, max: MAX_UPDATES, integer: true }, path);
-}
-
-function stepOf(value: unknown, path: string, last: number): StepRecord {
-  const fields = fieldsOf(value, path);
-  const number = (field: string, min = -Number.MAX_VALUE) =>
-    checkNumber(fields[field], { ...FINITE, min }, `${path}.${field}`);
-  const { policy } = fields;
-  return {
-    step: checkNumber(fields.step, { min: 1, max: last, integer: true }, `${path}.step`),
-    loss: number('loss'),
-    gradientNorm: number('gradientNorm', 0),
-    learningRate: number('learningRate', 0),
-    seconds: number('seconds', 0),
-    ...(!isMissing(policy) && { policy: policyOf(policy, `${path}.policy`) }),
-  };
-}
-
-function policyOf(value: unknown, path: string): NonNullable<StepRecord['policy']> {
-  const fields = fieldsOf(value, path);
-  const number = (field: string) => checkNumber(fields[field], FINITE, `${path}.${field}`);
-  return { safe: number('safe'), kl: number('kl'), length: number('length') };
-}
-
-const LABELS = ['harmful', 'borderline', 'benign'] as const;
-
-function probeOf(value: unknown, path: string, last: number): ProbeRecord {
-  const fields = fieldsOf(value, path);
-  const share = (field: string) => readMeasure(fields[field], `${path}.${field}`, SHARE);
-  const samples = listField(
-    fields.samples,
-    `${path}.samples`,
-    { min: 0, max: MAX_SAMPLES },
-    (entry, at) => {
-      const sample = fieldsOf(entry, at);
-      const { prompt, answer } = sample;
-      if (typeof prompt !== 'string' || typeof answer !== 'string') {
-        throw new SpecError(at, `${at} must have the texts of a prompt and its answer.`);
-      }
-      const label = choiceField(sample, 'label', LABELS, at);
-      return { prompt, label, answer, safe: checkNumber(sample.safe, SHARE, `${at}.safe`) };
-    },
-  );
-  return {
-    step: checkNumber(fields.step, { min: 0, max: last, integer: true }, `${path}.step`),
-    safety: share('safety'),
-    overRefusal: share('overRefusal'),
-    usefulness: share('usefulness'),
-    samples,
-  };
 }
 
 function valueHeadOf(value: unknown): ValueState {

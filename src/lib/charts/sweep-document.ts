@@ -4,7 +4,7 @@
  */
 import type { Trained } from '../../distill/adapters/kept-values';
 import { cut, SpecError } from '../../distill/data/spec-fields';
-import type { ReadEvaluation } from '../../distill/evaluation/read-evaluation';
+import { withTexts } from '../../distill/evaluation/read-evaluation';
 import { readOutcome, type ReadOutcome } from '../../distill/sweep/outcome';
 import { referenceKey } from '../../distill/sweep/references';
 import { cellRecipe, planSweep, type SweepCell, type SweepSpec } from '../../distill/sweep/sweep';
@@ -100,18 +100,6 @@ function measurementOf(outcome: ReadOutcome, spec: SweepSpec, cell: SweepCell): 
       .filter(({ usefulness, safety }) => Number.isFinite(usefulness) && Number.isFinite(safety)),
     ...{ commit, share, trained, trainedValues },
   };
-}
-
-/** Charts show an answer's text, which is empty where the document keeps verdicts alone. */
-function withTexts(evaluation: ReadEvaluation): Evaluation {
-  const systems = Object.entries(evaluation.systems).map(([name, { scores, answers }]) => [
-    name,
-    {
-      scores,
-      answers: answers.map((answer) => Object.assign(answer, { answer: answer.answer ?? '' })),
-    },
-  ]);
-  return { ...evaluation, systems: Object.fromEntries(systems) as Evaluation['systems'] };
 }
 
 /** Systems that no cell changes may stand beside the cells, once for all of them. */

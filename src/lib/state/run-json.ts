@@ -1,4 +1,20 @@
 /** A recorded run as JSON, and the small digest of it that pages carry in their HTML. */
+import {
+  checkNumber,
+  choiceField,
+  COUNT,
+  fieldsOf,
+  listField,
+  textField,
+} from '../../distill/data/spec-fields';
+import { answerSource, readEvaluations, withTexts } from '../../distill/evaluation/read-evaluation';
+import {
+  readEnvironment,
+  readLink,
+  readProbe,
+  readSeconds,
+  readStep,
+} from '../../distill/train/read-records';
 import { parseRecipe } from '../../distill/train/recipe';
 import type {
   AnswerRecord,
@@ -7,6 +23,7 @@ import type {
   RunRecord,
   SystemName,
 } from '../../distill/types';
+import { parseBoundedJson, SMALL_JSON } from '../../formats/bounded-json';
 import type { ChartRun } from '../charts/tradeoff';
 
 export const RECORDED_ID = 'recorded';
@@ -14,26 +31,35 @@ export const RECORDED_ID = 'recorded';
 /** A recording as its file has it: the prompt's values live in its share text alone. */
 export type RecordedRun = Omit<RunRecord, 'values' | 'share'> & { share: string };
 
-/**
- * @throws Error naming what is missing; recordings are ours, so this tells us, not a visitor.
- */
+/** Texts of all answers; the largest of ours has 2 MB. */
+const JSON_LIMITS = { ...SMALL_JSON, characters: 64 * 2 ** 20, values: 2 ** 22 };
+
+/** @throws JsonTextError; SpecError, which names the field; RecipeError */
 export function parseRecording(text: string): RecordedRun {
-  const value: unknown = JSON.parse(text);
-  if (typeof value !== 'object' || value === null) throw new Error('A recording is an object.');
-  const fields = value as Partial<RecordedRun>;
-  for (const name of [
-    'recipe',
-    'environment',
-    'evaluations',
-    'steps',
-    'probes',
-    'share',
-  ] as const) {
-    if (fields[name] === undefined || fields[name] === null)
-      throw new Error(`The recording has no ${name}.`);
-  }
-  const recipe = parseRecipe({ ...fields.recipe });
-  return { ...(fields as RecordedRun), recipe, id: RECORDED_ID };
+  const fields = fieldsOf(parseBoundedJson(text, JSON_LIMITS), 'recording');
+  const recipe = parseRecipe(fields.recipe);
+  const most = { min: 0, max: recipe.steps + 1 };
+  const evaluations = readEvaluations(fields.evaluations, 'evaluations', answerSource());
+  return {
+    // What a recording keeps beside this is costs and bounds, which no page shows of it.
+    ...(fields as Partial<RecordedRun>),
+    id: RECORDED_ID,
+    createdAt: textField(fields.createdAt, 'createdAt', { max: 100 }),
+    recipe,
+    modelId: textField(fields.modelId, 'modelId', { min: 1, max: 100 }),
+    environment: readEnvironment(fields.environment, 'environment'),
+    steps: listField(fields.steps, 'steps', most, (entry, path) =>
+      readStep(entry, path, recipe.steps),
+    ),
+    probes: listField(fields.probes, 'probes', most, (entry, path) =>
+      readProbe(entry, path, recipe.steps),
+    ),
+    dim: checkNumber(fields.dim, { ...COUNT, min: 1 }, 'dim'),
+    evaluations: evaluations.map(withTexts),
+    seconds: readSeconds(fields.seconds, 'seconds'),
+    share: readLink(fields.share, 'share'),
+    status: choiceField(fields, 'status', ['finished', 'stopped'], ''),
+  };
 }
 
 /** One question with the answers of two systems. */
