@@ -29,18 +29,21 @@ async function timedCandidates(costs: Record<string, number>) {
   const candidates: Candidates = Object.fromEntries(
     Object.entries(costs).map(([name, cost]) => [
       name,
-      () => {
-        ran.push(name);
-        const y = gpu.storage(name, 16);
-        const span = new Span(gpu, name);
-        span.set(0, 1);
-        const op = rows.bindClear({ y, span });
-        const grid = () => {
-          now += cost;
-          return op.grid();
-        };
-        const release = () => (gpu.release(y), span.release());
-        return Promise.resolve({ op: { ...op, grid }, release });
+      {
+        code: () => `text of ${name}`,
+        make: () => {
+          ran.push(name);
+          const y = gpu.storage(name, 16);
+          const span = new Span(gpu, name);
+          span.set(0, 1);
+          const op = rows.bindClear({ y, span });
+          const grid = () => {
+            now += cost;
+            return op.grid();
+          };
+          const release = () => (gpu.release(y), span.release());
+          return Promise.resolve({ op: { ...op, grid }, release });
+        },
       },
     ]),
   );
@@ -69,6 +72,22 @@ describe('Autotuner', () => {
     const tuner = new Autotuner(gpu, { cache, clock, software: true });
     expect(await tuner.choose('q', candidates)).toBe(name);
     expect(ran).toEqual([]);
+  });
+
+  it('measures again when any candidate has another text', async () => {
+    const { gpu, candidates, clock } = await timedCandidates({ a: 3, b: 1, c: 2 });
+    const cache = new MapCache();
+    const asked = async (others: Candidates) => {
+      const before = cache.values.size;
+      await new Autotuner(gpu, { cache, clock, software: true }).choose('q', others);
+      return cache.values.size - before;
+    };
+    expect(await asked(candidates)).toBe(1);
+    expect(await asked(candidates)).toBe(0);
+    const changed = { ...candidates, c: { ...candidates.c!, code: () => 'a faster text' } };
+    expect(await asked(changed)).toBe(1);
+    expect(await asked(changed)).toBe(0);
+    expect(await asked(candidates)).toBe(0);
   });
 
   it('measures again what the cache knows of another version, or cannot tell', async () => {

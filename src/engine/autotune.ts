@@ -3,6 +3,7 @@
  * what they will run on, the fastest is taken and remembered. Every candidate computes the same within
  * rounding, so a choice never changes what a model says; given the cache, choices are the same again.
  */
+import { crc32 } from '../formats/share/crc32';
 import type { Gpu, Op } from '../kernels/gpu/gpu';
 
 /** Remembers choices between sessions; may forget. */
@@ -27,8 +28,15 @@ export interface Trial {
   release(): void;
 }
 
+/** A way to do one thing. */
+export interface Candidate {
+  /** The WGSL that it compiles: a choice among other texts says nothing about these. */
+  code(): string;
+  make(): Promise<Trial>;
+}
+
 /** Ways to do one thing, by name. The first is taken where nothing is measured. */
-export type Candidates = Readonly<Record<string, () => Promise<Trial>>>;
+export type Candidates = Readonly<Record<string, Candidate>>;
 
 /** Rounds of each candidate, of which the fastest counts; what one takes and how often it runs. */
 const ROUNDS = 3;
@@ -73,9 +81,9 @@ export class Autotuner {
     first: string,
   ): Promise<string> {
     const { cache } = this.options;
-    const key = `${this.adapter()} | ${question}`;
+    const key = `${this.adapter()} | ${question} | ${versionOf(candidates)}`;
     const known = await cache?.get(key).catch(() => undefined);
-    // A name of an older version is measured again.
+    // A cache may hold anything.
     if (known !== undefined && known in candidates) return known;
     if (this.left <= 0) return first;
     const begin = this.clock();
@@ -92,7 +100,7 @@ export class Autotuner {
    */
   private async fastest(candidates: Candidates, deadline: number): Promise<string> {
     const entries = Object.entries(candidates);
-    const made = await Promise.all(entries.map(([, make]) => make()));
+    const made = await Promise.all(entries.map(([, candidate]) => candidate.make()));
     try {
       const runs: { name: string; op: Op; repeats: number; least: number }[] = [];
       for (const [i, [name]] of entries.entries()) {
@@ -129,4 +137,10 @@ export class Autotuner {
     const { vendor, architecture, device, description, subgroups } = this.gpu.description;
     return [vendor, architecture, device, description, subgroups ? 'subgroups' : ''].join(' / ');
   }
+}
+
+/** Changes with the kernels that are compared, by name and text. */
+function versionOf(candidates: Candidates): string {
+  const texts = Object.entries(candidates).map(([name, candidate]) => [name, candidate.code()]);
+  return crc32(new TextEncoder().encode(JSON.stringify(texts))).toString(36);
 }

@@ -1,7 +1,9 @@
 /** Whatever is chosen, the model says the same. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { relativeError, testGpu } from '../kernels/gpu/testing';
+import { Autotuner, type Candidates } from './autotune';
 import { Engine } from './engine';
+import { LinearTuner } from './linear-tuning';
 import { bare } from './pack';
 import { familyExamples, loadFamily } from './testing';
 
@@ -48,4 +50,58 @@ describe.each(['llama-shared-table', 'qwen2-packed'])('tiles of %s', (name) => {
       expect(relativeError(gradient, wanted)).toBeLessThan(1e-4);
     },
   );
+});
+
+/** Takes the first candidate of every question, and shows them all. */
+class Listening extends Autotuner {
+  readonly seen = new Map<string, [name: string, code: string, compiled: string[]][]>();
+
+  private turn: Promise<unknown> = Promise.resolve();
+
+  override choose(question: string, candidates: Candidates): Promise<string> {
+    // One after the other, as it measures: they share what they listen to.
+    const chosen = this.turn.then(() => this.listen(question, candidates));
+    this.turn = chosen;
+    return chosen;
+  }
+
+  private async listen(question: string, candidates: Candidates): Promise<string> {
+    const gpu = await testGpu(true);
+    const pipeline = vi.spyOn(gpu, 'pipeline');
+    const list: [string, string, string[]][] = [];
+    for (const [name, candidate] of Object.entries(candidates)) {
+      pipeline.mockClear();
+      (await candidate.make()).release();
+      list.push([name, candidate.code(), pipeline.mock.calls.map(([, code]) => code)]);
+    }
+    pipeline.mockRestore();
+    this.seen.set(question, list);
+    return list[0]![0];
+  }
+}
+
+describe('what a choice is remembered by', () => {
+  it('is the text that every candidate compiles, for all questions', async () => {
+    const gpu = await testGpu(true);
+    const shape = { inFeatures: 64, outFeatures: 96, zeroPoints: false, bias: false };
+    const words = shape.inFeatures * shape.outFeatures;
+    const weight = {
+      data: gpu.storage('data', words / 2),
+      scales: gpu.storage('scales', words / 8),
+    };
+    const listening = new Listening(gpu);
+    const tuner = new LinearTuner(gpu, listening);
+    await tuner.tile(shape, weight, 'forward');
+    await tuner.tile(shape, weight, 'backward-accumulate');
+    await tuner.few({ ...shape, residual: true }, weight);
+    expect(listening.seen.size).toBe(4);
+    for (const [question, candidates] of listening.seen) {
+      expect(candidates.length, question).toBeGreaterThan(1);
+      for (const [name, code, compiled] of candidates) {
+        expect(compiled, `${question}: ${name}`).toContain(code);
+      }
+      expect(new Set(candidates.map(([, code]) => code)).size).toBe(candidates.length);
+    }
+    gpu.release(weight.data, weight.scales);
+  });
 });

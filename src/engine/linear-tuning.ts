@@ -3,17 +3,19 @@ import { type Gpu, type Op, Span } from '../kernels/gpu/gpu';
 import {
   createLinearInt4,
   type Int4Weight,
+  linearInt4Code,
   type LinearInt4Forward,
   type LinearInt4Shape,
 } from '../kernels/linear/linear-int4';
 import {
   createLinearInt4Rows,
+  linearInt4RowsCode,
   type LinearInt4RowsShape,
   rowsTile,
   type RowsTile,
 } from '../kernels/linear/linear-int4-rows';
 import { type LinearVariant, sharedTile, type Tile } from '../kernels/linear/linear.tile';
-import type { Autotuner, Candidates, Trial } from './autotune';
+import type { Autotuner, Candidate, Candidates } from './autotune';
 
 /** Kernels for up to so many rows, ascending. */
 export type FewRows<W> = readonly {
@@ -90,13 +92,13 @@ export class LinearTuner {
     const kind = variant.startsWith('backward') ? 'backward' : 'forward';
     const rows = this.rowsFor(shape);
     const buffers = new TrialBuffers(this.gpu, shape, rows);
-    const trial = (tile?: Tile) => () => this.trial(shape, weight, kind, tile, buffers);
+    const candidate = (tile?: Tile) => this.usual(shape, weight, kind, tile, buffers);
     // A tile higher than the trial would look worse than it is.
     const usual = nameOf(sharedTile(kind === 'forward' ? shape.outFeatures : shape.inFeatures));
     const fair = [...this.tiles].filter(([name, tile]) => rowsOf(tile) <= rows && name !== usual);
     const candidates: Candidates = {
-      [USUAL]: trial(),
-      ...Object.fromEntries(fair.map(([name, tile]) => [name, trial(tile)])),
+      [USUAL]: candidate(),
+      ...Object.fromEntries(fair.map(([name, tile]) => [name, candidate(tile)])),
     };
     const chosen = await this.autotuner
       .choose(`int4 ${kind} ${text(shape)}`, candidates)
@@ -114,8 +116,8 @@ export class LinearTuner {
         const few = fewTile(this.gpu, rows);
         const buffers = new TrialBuffers(this.gpu, shape, rows);
         const candidates: Candidates = {
-          [nameOf(few.tile)]: () => this.fewTrial(shape, weight, few, buffers),
-          [USUAL]: () => this.trial(shape, weight, 'forward', undefined, buffers),
+          [nameOf(few.tile)]: this.fewRows(shape, weight, few, buffers),
+          [USUAL]: this.usual(shape, weight, 'forward', undefined, buffers),
         };
         const question = `int4 ${rows} rows ${text(shape)}`;
         const chosen = await this.autotuner
@@ -144,32 +146,46 @@ export class LinearTuner {
     };
   }
 
-  private async trial(
+  private usual(
     shape: Shape,
     weight: Int4Weight,
     variant: 'forward' | 'backward',
     tile: Tile | undefined,
     buffers: TrialBuffers,
-  ): Promise<Trial> {
-    const kernel = await createLinearInt4(this.gpu, { ...shape, variants: [variant], tile });
-    const { x, y, span } = buffers;
-    const op =
-      variant === 'forward'
-        ? kernel.bindForward({ x, weight, y, span })
-        : kernel.bindBackward({ dy: y, weight, dx: x, accumulate: false, span });
-    return { op, release: () => kernel.release() };
+  ): Candidate {
+    const own = { ...shape, variants: [variant], tile };
+    return {
+      code: () => linearInt4Code(this.gpu, own, variant),
+      make: async () => {
+        const kernel = await createLinearInt4(this.gpu, own);
+        const { x, y, span } = buffers;
+        const op =
+          variant === 'forward'
+            ? kernel.bindForward({ x, weight, y, span })
+            : kernel.bindBackward({ dy: y, weight, dx: x, accumulate: false, span });
+        return { op, release: () => kernel.release() };
+      },
+    };
   }
 
-  private async fewTrial(
+  private fewRows(
     shape: LinearInt4RowsShape,
     weight: Int4Weight,
     few: FewTile,
     buffers: TrialBuffers,
-  ): Promise<Trial> {
-    const kernel = await this.fewKernel({ ...shape, residual: false }, few);
-    const { x, y, span } = buffers;
-    const op = kernel.bind({ x, weight, y, span });
-    return { op, release: () => kernel.release() };
+  ): Candidate {
+    const own = { ...shape, residual: false };
+    return {
+      code: () =>
+        few.kind === 'rows'
+          ? linearInt4RowsCode(this.gpu, { ...own, tile: few.tile })
+          : linearInt4Code(this.gpu, { ...own, tile: few.tile }, 'forward'),
+      make: async () => {
+        const kernel = await this.fewKernel(own, few);
+        const { x, y, span } = buffers;
+        return { op: kernel.bind({ x, weight, y, span }), release: () => kernel.release() };
+      },
+    };
   }
 
   private rowsFor(shape: Shape): number {

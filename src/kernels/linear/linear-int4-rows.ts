@@ -56,20 +56,9 @@ export function rowsTile(gpu: Gpu, rows: number): RowsTile {
     : { rows: held, columns: 4, lanes: 32, split: true };
 }
 
-/**
- * Layers of different sizes share compiled pipelines.
- * @throws RangeError on sizes that the layout cannot hold.
- */
-export async function createLinearInt4Rows(
-  gpu: Gpu,
-  shape: LinearInt4RowsShape,
-): Promise<LinearInt4RowsKernel> {
-  const { inFeatures, outFeatures, zeroPoints = false, bias = false, residual = false } = shape;
-  const { slice = { first: 0, of: outFeatures }, tile = rowsTile(gpu, 1) } = shape;
-  requireMultiple('inFeatures', inFeatures, 32);
-  requireMultiple('outFeatures', outFeatures, 1);
-  requireMultiple('columns', tile.columns, 4);
-  requireMultiple('rows', tile.rows, 1);
+/** The WGSL that `createLinearInt4Rows` compiles. */
+export function linearInt4RowsCode(gpu: Gpu, shape: LinearInt4RowsShape): string {
+  const { zeroPoints = false, bias = false, residual = false, tile = rowsTile(gpu, 1) } = shape;
   const sizes = { ROWS: tile.rows, COLUMNS: tile.columns, GROUPS: tile.columns / 4 };
   const biasBinding = 6 + Number(zeroPoints);
   const code = specialise(
@@ -90,8 +79,25 @@ export async function createLinearInt4Rows(
       RESIDUAL: residual,
     },
   );
+  return unroll(code, sizes);
+}
+
+/**
+ * Layers of different sizes share compiled pipelines.
+ * @throws RangeError on sizes that the layout cannot hold.
+ */
+export async function createLinearInt4Rows(
+  gpu: Gpu,
+  shape: LinearInt4RowsShape,
+): Promise<LinearInt4RowsKernel> {
+  const { inFeatures, outFeatures, zeroPoints = false, bias = false, residual = false } = shape;
+  const { slice = { first: 0, of: outFeatures }, tile = rowsTile(gpu, 1) } = shape;
+  requireMultiple('inFeatures', inFeatures, 32);
+  requireMultiple('outFeatures', outFeatures, 1);
+  requireMultiple('columns', tile.columns, 4);
+  requireMultiple('rows', tile.rows, 1);
   const label = `linear-int4 rows ${inFeatures}x${outFeatures}`;
-  const pipeline = await gpu.pipeline(label, unroll(code, sizes));
+  const pipeline = await gpu.pipeline(label, linearInt4RowsCode(gpu, shape));
   const uniform = gpu.uniform(`${label} shape`, 16);
   gpu.write(uniform, new Uint32Array([inFeatures, outFeatures, slice.of, slice.first]));
   const across = Math.ceil(outFeatures / (tile.columns * (tile.split ? 1 : tile.lanes)));

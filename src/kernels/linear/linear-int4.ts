@@ -7,6 +7,7 @@ import {
   type ColumnSlice,
   LINEAR_VARIANTS,
   Product,
+  type ProductOptions,
   requireMultiple,
   type LinearTuning,
   type LinearVariant,
@@ -86,6 +87,42 @@ export interface LinearInt4Kernel {
   release(): void;
 }
 
+/** What one variant is to {@link Product}. */
+function productOf(gpu: Gpu, shape: LinearInt4Shape, variant: LinearVariant): ProductOptions {
+  const { inFeatures, outFeatures, zeroPoints = false, bias = false } = shape;
+  const backward = variant.startsWith('backward');
+  const size = backward
+    ? { depth: outFeatures, width: inFeatures, xSlice: shape.slice }
+    : { depth: inFeatures, width: outFeatures, ySlice: shape.slice };
+  const flags = {
+    BACKWARD: backward,
+    ZERO_POINTS: zeroPoints,
+    BIAS: bias && !backward,
+    RESIDUAL: variant === 'forward-residual',
+  };
+  const biasBinding = 6 + Number(flags.ZERO_POINTS);
+  return {
+    label: `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
+    source,
+    fill,
+    fetched: 8,
+    shape: size,
+    tile: shape.tile ?? chooseTile(gpu, size, WIDE_TILE, shape.tuning),
+    accumulate: variant === 'backward-accumulate',
+    bindings: {
+      ZERO_POINTS_BINDING: 6,
+      BIAS_BINDING: biasBinding,
+      RESIDUAL_BINDING: biasBinding + Number(flags.BIAS),
+    },
+    flags,
+  };
+}
+
+/** The WGSL of one variant, as `createLinearInt4` compiles it. */
+export function linearInt4Code(gpu: Gpu, shape: LinearInt4Shape, variant: LinearVariant): string {
+  return Product.code(productOf(gpu, shape, variant));
+}
+
 /**
  * Makes the pipelines of `shape.variants`. Layers of different sizes share compiled pipelines.
  * @throws RangeError on sizes that the layout cannot hold.
@@ -98,35 +135,10 @@ export async function createLinearInt4(
   requireMultiple('inFeatures', inFeatures, 32);
   requireMultiple('outFeatures', outFeatures, 1);
 
-  const make = async (variant: LinearVariant): Promise<readonly [LinearVariant, Product]> => {
-    const backward = variant.startsWith('backward');
-    const size = backward
-      ? { depth: outFeatures, width: inFeatures, xSlice: shape.slice }
-      : { depth: inFeatures, width: outFeatures, ySlice: shape.slice };
-    const flags = {
-      BACKWARD: backward,
-      ZERO_POINTS: zeroPoints,
-      BIAS: bias && !backward,
-      RESIDUAL: variant === 'forward-residual',
-    };
-    const biasBinding = 6 + Number(flags.ZERO_POINTS);
-    const product = await Product.create(gpu, {
-      label: `linear-int4 ${variant} ${inFeatures}x${outFeatures}`,
-      source,
-      fill,
-      fetched: 8,
-      shape: size,
-      tile: shape.tile ?? chooseTile(gpu, size, WIDE_TILE, shape.tuning),
-      accumulate: variant === 'backward-accumulate',
-      bindings: {
-        ZERO_POINTS_BINDING: 6,
-        BIAS_BINDING: biasBinding,
-        RESIDUAL_BINDING: biasBinding + Number(flags.BIAS),
-      },
-      flags,
-    });
-    return [variant, product];
-  };
+  const make = async (variant: LinearVariant): Promise<readonly [LinearVariant, Product]> => [
+    variant,
+    await Product.create(gpu, productOf(gpu, shape, variant)),
+  ];
   const products = new Map(await Promise.all((shape.variants ?? LINEAR_VARIANTS).map(make)));
 
   function product(variant: LinearVariant): Product {

@@ -161,11 +161,11 @@ export class Product {
     private readonly addParts: GPUComputePipeline | null,
   ) {}
 
-  static async create(gpu: Gpu, options: ProductOptions): Promise<Product> {
-    const { label, shape, tile, accumulate, bindings, flags } = options;
+  /** The WGSL that {@link create} compiles. */
+  static code(options: ProductOptions): string {
+    const { shape, tile, bindings, flags } = options;
     const { rows, columns } = tile;
-    const { xSlice = { first: 0, of: shape.depth }, ySlice = { first: 0, of: shape.width } } =
-      shape;
+    const { xSlice, ySlice } = slicesOf(shape);
     const sizes = {
       TILE_ROWS: rows,
       COLUMNS: columns,
@@ -191,8 +191,13 @@ export class Product {
       },
     );
     const text = unroll(specialised, { ...sizes, STEPS: UNROLL / 4 });
-    const code = quads ? `enable subgroups;\n${text}` : text;
-    const pipeline = await gpu.pipeline(label, code);
+    return quads ? `enable subgroups;\n${text}` : text;
+  }
+
+  static async create(gpu: Gpu, options: ProductOptions): Promise<Product> {
+    const { label, shape, tile, accumulate, flags } = options;
+    const { xSlice, ySlice } = slicesOf(shape);
+    const pipeline = await gpu.pipeline(label, Product.code(options));
     const uniform = gpu.uniform(`${label} shape`, 32);
     const strides = [xSlice.of, ySlice.of, xSlice.first, ySlice.first];
     gpu.write(
@@ -256,6 +261,11 @@ export class Product {
   release(): void {
     this.gpu.release(this.shapeUniform);
   }
+}
+
+/** Absent: all columns. */
+function slicesOf({ depth, width, xSlice, ySlice }: ProductShape) {
+  return { xSlice: xSlice ?? { first: 0, of: depth }, ySlice: ySlice ?? { first: 0, of: width } };
 }
 
 /** Counts of linear.shared.wgsl. SHARED_DEPTH: steps whose parts of x and B lie in workgroup memory. */

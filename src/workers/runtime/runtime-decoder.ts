@@ -21,7 +21,7 @@ import { decoderWeights } from './decoder-weights';
 import { chooseDevice, type DeviceChoice, type RuntimeDevice } from './device';
 import type { ModelFileSet } from '../files/open-model';
 import { gumbel } from './gumbel';
-import { type DecoderShape, decoderShape } from './decoder-shape';
+import { type CacheShape, cacheShape } from './cache-shape';
 import { cannotRun } from './model-weights';
 import { nextTask } from './next-task';
 import type { KvPrefix } from '../wire/protocol';
@@ -55,7 +55,7 @@ export class RuntimeDecoder {
     readonly chat: ChatTokenizer,
     /** It computes in half precision: logits agree with the engine's to 5e-3. */
     readonly f16: boolean,
-    readonly shape: DecoderShape,
+    readonly shape: CacheShape,
     private readonly model: PreTrainedModel,
     private readonly cacheTypes: ReadonlyMap<string, 'float16' | 'float32'>,
   ) {}
@@ -67,7 +67,7 @@ export class RuntimeDecoder {
     onCompile: () => void,
   ): Promise<RuntimeDecoder> {
     const { chat, config } = await chatTokenizer(files);
-    const shape = decoderShape(config);
+    const shape = cacheShape(config);
     onCompile();
     const { choice, runtime, f16 } = await decoderWeights(files, await chooseDevice(wanted));
     const served = serveToRuntime(env, files, runtime);

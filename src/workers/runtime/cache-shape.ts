@@ -1,7 +1,7 @@
 /** What a KV cache of a decoder looks like, from its config.json. */
 import { UnsupportedModelError } from '../wire/errors';
 
-export interface DecoderShape {
+export interface CacheShape {
   kvHeads: number;
   headDim: number;
   layers: number;
@@ -11,7 +11,7 @@ export interface DecoderShape {
 }
 
 /** @throws UnsupportedModelError naming the field that is missing or no size */
-export function decoderShape(config: unknown): DecoderShape {
+export function cacheShape(config: unknown): CacheShape {
   const fields = (config ?? {}) as Record<string, unknown>;
   const size = (name: string, otherwise?: number): number => {
     const value = fields[name] ?? otherwise;
