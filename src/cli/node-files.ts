@@ -1,4 +1,5 @@
 /** Bundled models and data from the disk: the same files that pages fetch, checked the same way. */
+import { JsonTextError, parseBoundedJson } from '../formats/bounded-json';
 import { access, constants, type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type ByteSource, handleSource } from '../formats/byte-source';
@@ -33,15 +34,22 @@ export async function textOf(path: string): Promise<string> {
   return new TextDecoder().decode(await bytesOf(path));
 }
 
+/** Tokenizers have a few million values, documents of sweeps more. */
+const JSON_LIMITS = { characters: 2 ** 29 - 2 ** 20, depth: 256, values: 2 ** 26 };
+
 export async function jsonOf(path: string): Promise<unknown> {
   return parseJson(await bytesOf(path), path);
 }
 
 function parseJson(bytes: Uint8Array, path: string): unknown {
+  if (bytes.length > JSON_LIMITS.characters) {
+    throw new FileError(`${path} has ${bytes.length} bytes, more JSON than can be read.`);
+  }
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    throw new FileError(`${path} is not JSON.`);
+    return parseBoundedJson(new TextDecoder().decode(bytes), JSON_LIMITS);
+  } catch (error) {
+    if (error instanceof JsonTextError) throw new FileError(`${path}: ${error.message}`);
+    throw error;
   }
 }
 

@@ -102,6 +102,6 @@ describe('--sweep', () => {
     await expect(openSweep(join(folder, 'absent.json'), results)).rejects.toThrow(/absent/);
     await writeFile(spec, JSON.stringify(SPEC));
     await writeFile(results, '{"format":"retort-sweep","cells":[');
-    await expect(openSweep(spec, results)).rejects.toThrow(/results\.json is not JSON/);
+    await expect(openSweep(spec, results)).rejects.toThrow(/results\.json: This is not JSON/);
   });
 });

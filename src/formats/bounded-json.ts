@@ -43,20 +43,20 @@ export function parseBoundedJson(text: string, limits: JsonLimits = SMALL_JSON):
   const most = (count: number) => count.toLocaleString('en-US');
   if (text.length > characters) {
     throw new JsonTextError(
-      `The file has ${most(text.length)} characters; at most ${most(characters)} are read.`,
+      `This has ${most(text.length)} characters; at most ${most(characters)} are read.`,
     );
   }
   const size = measure(text, limits);
   if (size.depth > depth) {
-    throw new JsonTextError(`The file nests lists and objects more than ${most(depth)} deep.`);
+    throw new JsonTextError(`This nests lists and objects more than ${most(depth)} deep.`);
   }
   if (size.values > values) {
-    throw new JsonTextError(`The file has more than ${most(values)} values.`);
+    throw new JsonTextError(`This has more than ${most(values)} values.`);
   }
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new JsonTextError('The file is not JSON, or it was cut off.');
+    throw new JsonTextError('This is not JSON, or it was cut off.');
   }
 }
 

@@ -8,6 +8,7 @@ import { refusalOpenings, refusalScore } from './calibration';
 import { contentHash } from '../data/dataset';
 import { RememberingGuard } from '../target/guard-scores';
 import { hash32, Random } from '../statistics/prng';
+import { keptAnswers } from './kept-answers';
 import { refusalScores } from './refusal-scores';
 import { guardedReply, readByGuard } from '../target/guarded-system';
 import { sigmoid, teacherSafety } from '../target/target';
@@ -52,8 +53,8 @@ export class Systems {
   async answers(name: SystemName, base?: SystemAnswers): Promise<SystemAnswers> {
     const { references } = this.deps;
     const key = name === 'adapter' ? null : this.referenceKey(name);
-    const kept = key === null ? undefined : await references?.get(key);
-    if (kept && kept.tokens.length === this.input.items.length) {
+    const kept = key === null ? null : keptAnswers(await references?.get(key), this.input.items);
+    if (kept) {
       this.advance(WORK_PER_SYSTEM * this.input.items.length);
       if (name !== 'base' || (kept.sampledSafe?.[0]?.length ?? 0) >= this.moreAnswers) return kept;
       const whole = { ...kept, sampledSafe: await this.sampledSafe() };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { guardScores, lastingScores, RememberingGuard } from './guard-scores';
+import { GuardScoreError, guardScores, lastingScores, RememberingGuard } from './guard-scores';
 import { ToyGuard } from '../testing';
 import type { Guard } from '../types';
 
@@ -49,6 +49,13 @@ it('lasting scores have six digits and a running count', async () => {
     [32, 33],
     [33, 33],
   ]);
+});
+
+it.each([NaN, -0.1, 1.5, Infinity])('refuses a guard that says %d', async (score) => {
+  const odd = { score: () => Promise.resolve(Float64Array.of(0.5, score)) };
+  const items = [{ prompt: 'a' }, { prompt: 'b' }];
+  await expect(guardScores(odd, items)).rejects.toThrow(GuardScoreError);
+  await expect(new RememberingGuard(odd).score(items)).rejects.toThrow(`${score}`);
 });
 
 describe('RememberingGuard', () => {

@@ -1,7 +1,18 @@
 /** Asking a guard about many items: in chunks, so that a cancel is heard, and never twice. */
+import { KnownError } from '../../formats/errors';
 import type { Guard } from '../types';
 
 const CHUNK = 32;
+
+/** A guard whose scores are no probabilities: whatever were made of them would be wrong. */
+export class GuardScoreError extends KnownError {
+  override readonly name = 'GuardScoreError';
+  readonly errorCode = 'unsupported-model';
+
+  constructor(score: number) {
+    super(`The guard gave ${score} where a probability was asked for. Choose another guard.`);
+  }
+}
 
 /** What a guard reads. */
 export type GuardItem = Parameters<Guard['score']>[0][number];
@@ -14,7 +25,7 @@ export interface GuardScoreOptions {
 
 /**
  * P(safe) of each item.
- * @throws the signal's reason when aborted
+ * @throws GuardScoreError; the signal's reason when aborted
  */
 export async function guardScores(
   guard: Guard,
@@ -25,7 +36,12 @@ export async function guardScores(
   for (let start = 0; start < items.length; start += CHUNK) {
     signal?.throwIfAborted();
     const chunk = items.slice(start, start + CHUNK);
-    safe.push(...(await guard.score(chunk)));
+    const scores = await guard.score(chunk);
+    for (const score of scores) {
+      // Written so that NaN fails too. Kept, it would count as unsafe and spoil what it is kept in.
+      if (!(score >= 0 && score <= 1)) throw new GuardScoreError(score);
+    }
+    safe.push(...scores);
     onDone?.(chunk.length);
   }
   return safe;

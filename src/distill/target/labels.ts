@@ -79,7 +79,8 @@ export function safeProbability(logits: ArrayLike<number>, reading: LabelReading
   const most = Math.max(...values);
   const weights = values.map((value) => Math.exp(value - most));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
-  return safe.reduce((sum, index) => sum + weights[index]!, 0) / total;
+  // Two sums of the same weights may differ in their last digit.
+  return Math.min(1, safe.reduce((sum, index) => sum + weights[index]!, 0) / total);
 }
 
 function labelList(id2label: unknown): string[] {

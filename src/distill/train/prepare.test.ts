@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { changedJson, errorOf } from '../../formats/mutations.testing';
+import { seededRandom } from '../../formats/random.testing';
 import { parsePrepared, prepare, preparedKey, preparedKeyText, PreparedDataError } from './prepare';
 import { toyChat, ToyGuard, toyItems, ToyStudent } from '../testing';
 
@@ -58,5 +60,10 @@ describe('prepare', () => {
     expect(reading({ ...data, samples: data.samples.map(() => [64]) })).toThrow(/tokens/);
     expect(reading({ ...data, samples: data.samples.map(() => []) })).toThrow(/tokens/);
     expect(reading(null)).toThrow(PreparedDataError);
+    const random = seededRandom(8);
+    for (let i = 0; i < 300; i++) {
+      const error = errorOf(reading(changedJson(data, random)));
+      if (error !== null) expect(error).toBeInstanceOf(PreparedDataError);
+    }
   });
 });

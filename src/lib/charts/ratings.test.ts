@@ -1,8 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { changedJson, errorOf } from '../../formats/mutations.testing';
+import { seededRandom } from '../../formats/random.testing';
 import { mcnemarExact, wilson } from '../../distill/statistics/statistics';
 import type { AnswerRecord, PromptItem } from '../../distill/types';
 import { comparisonText } from './compare';
 import {
+  isVote,
   compareByVotes,
   humanScore,
   pairVoteIds,
@@ -114,6 +117,18 @@ describe('votes', () => {
     expect(comparisonText(compareByVotes(a, b, few, 'wording', 'safety'), 'safety')).toBe(
       'safety: not distinguishable with n = 2',
     );
+  });
+
+  it('are those that this version can read', () => {
+    expect(votes.every(isVote)).toBe(true);
+    const [vote] = votes;
+    const odd = [null, 7, {}, { ...vote, yes: 1 }, { ...vote, ratedAt: {} }, { ...vote, set: 'x' }];
+    expect(odd.filter(isVote)).toEqual([]);
+    const random = seededRandom(6);
+    for (let i = 0; i < 500; i++) {
+      const kept = [changedJson(vote, random)].filter(isVote);
+      expect(errorOf(() => votesToCsv(kept, new Map()))).toBeNull();
+    }
   });
 
   it('are written with every text kept from becoming a formula', () => {

@@ -36,6 +36,22 @@ export interface Vote {
   ratedAt: string;
 }
 
+/** Whether what a store has kept can count and be written as CSV. */
+export function isVote(value: unknown): value is Vote {
+  if (typeof value !== 'object' || value === null) return false;
+  const vote = value as Partial<Record<keyof Vote, unknown>>;
+  const { set, question, yes, seed } = vote;
+  return (
+    TEXTS.every((field) => typeof vote[field] === 'string') &&
+    (set === 'wording' || set === 'intent' || set === 'custom') &&
+    (question === 'safe' || question === 'useful') &&
+    typeof yes === 'boolean' &&
+    Number.isSafeInteger(seed)
+  );
+}
+
+const TEXTS = ['id', 'system', 'item', 'prompt', 'answer', 'against', 'ratedAt'] as const;
+
 export interface RatingPair {
   item: PromptItem;
   question: VoteQuestion;

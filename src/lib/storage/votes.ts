@@ -1,5 +1,5 @@
 /** Votes of blind ratings in this browser; nothing leaves the machine. */
-import type { Vote } from '../charts/ratings';
+import { isVote, type Vote } from '../charts/ratings';
 import { openDatabase } from './database';
 
 /** Keeps votes, each in the place of an earlier one of its id: all of them or none. */
@@ -10,8 +10,10 @@ export async function saveVotes(votes: readonly Vote[]): Promise<void> {
   await Promise.all([...votes.map((vote) => transaction.store.put(vote)), transaction.done]);
 }
 
+/** What another version has kept and this one cannot read stays, and is not listed. */
 export async function listVotes(): Promise<Vote[]> {
-  return (await openDatabase()).getAll('votes');
+  const kept: unknown[] = await (await openDatabase()).getAll('votes');
+  return kept.filter(isVote);
 }
 
 /** Forgets votes; one that is not there is no error. */

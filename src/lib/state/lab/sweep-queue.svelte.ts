@@ -2,6 +2,7 @@
 import { parseSweep, planSweep, type SweepSpec } from '../../../distill/sweep/sweep';
 import type { SweepDocument } from '../../../distill/sweep/outcome';
 import { SpecError } from '../../../distill/data/spec-fields';
+import { JsonTextError, parseBoundedJson } from '../../../formats/bounded-json';
 import { DEFAULT_RECIPE } from '../../../distill/train/recipe';
 import type { SweepEvent } from '../../../workers/wire/protocol';
 import { duration } from '$lib/charts/format';
@@ -153,12 +154,14 @@ export function readSweep(
   text: string,
 ): { spec: SweepSpec; cells: number; skipped: number } | { problem: string } {
   try {
-    const spec = parseSweep(JSON.parse(text));
+    const spec = parseSweep(parseBoundedJson(text));
     const { cells, skipped } = planSweep(spec);
     return { spec, cells: cells.length, skipped: skipped.length };
   } catch (error) {
-    if (error instanceof SpecError) return { problem: error.message };
-    return { problem: 'This is not JSON.' };
+    if (error instanceof SpecError || error instanceof JsonTextError) {
+      return { problem: error.message };
+    }
+    throw error;
   }
 }
 
