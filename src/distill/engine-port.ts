@@ -84,8 +84,8 @@ export interface StudentTrainer {
    * @throws RangeError where the trainer's objective is on tokens
    */
   divergence(batch: DivergenceBatch): Promise<Float32Array[][]>;
-  /** Optional: the optimiser's state, for checkpoints. */
-  readState?(): Promise<OptimiserState>;
+  /** Optional: the values and the optimiser's state at once, for checkpoints. */
+  readState?(): Promise<OptimiserState & { values: Float32Array }>;
   /** Optional: call after `setValues`. */
   writeState?(state: OptimiserState): void;
   readonly gpuBytes: number;

@@ -81,12 +81,12 @@ export class Optimiser {
     return this.gpu.readFloats(this.master, this.count);
   }
 
-  async readState(): Promise<OptimiserState> {
-    const [first, second] = await Promise.all([
-      this.gpu.readFloats(this.moment1, this.count),
-      this.gpu.readFloats(this.moment2, this.count),
-    ]);
-    return { first, second, updates: this.updates };
+  /** The values and Adam's state, in one read-back. */
+  async readState(): Promise<OptimiserState & { values: Float32Array }> {
+    const { master, moment1, moment2, updates } = this;
+    const read = await this.gpu.readFloatsOf([master, moment1, moment2], this.count);
+    const [values, first, second] = read as [Float32Array, Float32Array, Float32Array];
+    return { values, first, second, updates };
   }
 
   writeState(state: OptimiserState): void {

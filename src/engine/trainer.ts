@@ -123,7 +123,8 @@ export class Trainer {
     return this.optimiser.readValues();
   }
 
-  readState(): Promise<OptimiserState> {
+  /** The values and Adam's state, in one read-back. */
+  readState(): Promise<OptimiserState & { values: Float32Array }> {
     return this.optimiser.readState();
   }
 

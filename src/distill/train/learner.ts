@@ -26,13 +26,15 @@ export interface Learner {
   adaptation(quantise: boolean): Promise<Exclude<Adaptation, null>>;
   /** Master values. */
   read(): Promise<Float32Array>;
-  /** Null where the engine does not hand it out. */
-  state(): Promise<OptimiserState | null>;
+  /** What another learner can go on from. */
+  state(): Promise<LearnerState>;
 }
 
 /** Where a learner starts, or goes on. */
-export interface LearnerStart {
+export interface LearnerState {
+  /** Master values. */
   values: Float32Array;
+  /** Null where the engine does not hand it out. */
   optimiser: OptimiserState | null;
 }
 
@@ -40,7 +42,7 @@ export function createLearner(
   trainer: StudentTrainer,
   parametrisation: Parametrisation,
   clipNorm: number,
-  start: LearnerStart,
+  start: LearnerState,
 ): Learner {
   return parametrisation.small
     ? new SmallLearner(trainer, parametrisation, parametrisation.small, clipNorm, start)
@@ -51,7 +53,7 @@ class GpuLearner implements Learner {
   constructor(
     private readonly trainer: StudentTrainer,
     private readonly parametrisation: Parametrisation,
-    { values, optimiser }: LearnerStart,
+    { values, optimiser }: LearnerState,
   ) {
     trainer.setValues(values);
     if (optimiser) trainer.writeState?.(optimiser);
@@ -86,8 +88,11 @@ class GpuLearner implements Learner {
     return this.trainer.readValues();
   }
 
-  async state(): Promise<OptimiserState | null> {
-    return (await this.trainer.readState?.()) ?? null;
+  async state(): Promise<LearnerState> {
+    const state = await this.trainer.readState?.();
+    if (!state) return { values: await this.read(), optimiser: null };
+    const { values, ...optimiser } = state;
+    return { values, optimiser };
   }
 }
 
@@ -101,7 +106,7 @@ class SmallLearner implements Learner {
     private readonly parametrisation: Parametrisation,
     private readonly small: NonNullable<Parametrisation['small']>,
     private readonly clipNorm: number,
-    { values, optimiser }: LearnerStart,
+    { values, optimiser }: LearnerState,
   ) {
     this.theta = values.slice();
     const zeros = () => new Float32Array(values.length);
@@ -148,8 +153,8 @@ class SmallLearner implements Learner {
     return this.theta.slice();
   }
 
-  async state(): Promise<OptimiserState> {
-    return structuredClone(this.optimiser);
+  async state(): Promise<LearnerState> {
+    return structuredClone({ values: this.theta, optimiser: this.optimiser });
   }
 
   private present(quantise: boolean): Float32Array {

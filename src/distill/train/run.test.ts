@@ -148,15 +148,15 @@ describe('distil', () => {
 
   it('goes on from a checkpoint to the same prompt, but not with another recipe', async () => {
     const short = { ...recipe, steps: 6 };
-    const options = { evaluations: [], probeEvery: 0, checkpointEvery: 3 };
+    const options = { evaluations: [], probeEvery: 0, checkpointSeconds: 0 };
     const checkpoints: Checkpoint[] = [];
     const whole = await distil(
       short,
       deps(),
-      { onCheckpoint: (checkpoint) => checkpoints.push(structuredClone(checkpoint)) },
+      { onCheckpoint: (checkpoint) => void checkpoints.push(structuredClone(checkpoint)) },
       options,
     );
-    const resumeFrom = checkpoints[0]!;
+    const resumeFrom = checkpoints[2]!;
     expect(resumeFrom.step).toBe(3);
     const rest = await distil(short, deps(), {}, { ...options, resumeFrom });
     expect(rest.share).toBe(whole.share);

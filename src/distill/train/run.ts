@@ -42,7 +42,8 @@ export interface RunOptions {
   limit?: number;
   /** Steps between probes; 0 = none. */
   probeEvery?: number;
-  checkpointEvery?: number;
+  /** Seconds between checkpoints; 0 for one after each step. */
+  checkpointSeconds?: number;
   resumeFrom?: Checkpoint;
   /** Measured on *wording*, where that set is given; nothing by default. */
   extras?: ExtraOptions;
@@ -156,7 +157,7 @@ async function trainAdapter(
       engine,
       chat,
       scoreAnswers: answerScorer(deps.guard, chat, items, recipe),
-      checkpointEvery: options.checkpointEvery,
+      checkpointSeconds: options.checkpointSeconds,
       resumeFrom: options.resumeFrom,
       ...(probeEvery > 0 && {
         probeEvery,

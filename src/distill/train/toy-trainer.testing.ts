@@ -69,8 +69,8 @@ export class ToyTrainer implements StudentTrainer {
     return this.prompt.slice();
   }
 
-  async readState(): Promise<OptimiserState> {
-    return structuredClone(this.optimiser);
+  async readState(): Promise<OptimiserState & { values: Float32Array }> {
+    return structuredClone({ ...this.optimiser, values: this.prompt });
   }
 
   writeState(state: OptimiserState): void {

@@ -197,21 +197,99 @@ describe('train', () => {
     const checkpoints: Checkpoint[] = [];
     const control = new RunControl();
     const half = await train(
-      { ...input(new ToyStudent(), long), checkpointEvery: 10 },
+      { ...input(new ToyStudent(), long), checkpointSeconds: 0 },
       {
         control,
         onCheckpoint: (checkpoint) => {
           checkpoints.push(structuredClone(checkpoint));
-          control.stop();
+          if (checkpoint.step === 10) control.stop();
         },
       },
     );
     expect(half.status).toBe('stopped');
     expect(half.steps).toHaveLength(10);
-    const rest = await train({ ...input(new ToyStudent(), long), resumeFrom: checkpoints[0]! });
+    const rest = await train({ ...input(new ToyStudent(), long), resumeFrom: checkpoints.at(-1)! });
     expect(rest.status).toBe('finished');
     expect(rest.values).toEqual(whole.values);
     expect(rest.steps.map(({ loss }) => loss)).toEqual(whole.steps.map(({ loss }) => loss));
+  });
+
+  it('takes checkpoints by time, not by steps', async () => {
+    const taken: number[] = [];
+    const onCheckpoint = ({ step }: Checkpoint) => void taken.push(step);
+    const short = { ...recipe, steps: 12 };
+    await train({ ...input(new ToyStudent(), short), checkpointSeconds: 3600 }, { onCheckpoint });
+    expect(taken).toEqual([]);
+    await train(input(new ToyStudent(), short), { onCheckpoint });
+    expect(taken).toEqual([]);
+    await train({ ...input(new ToyStudent(), short), checkpointSeconds: 0 }, { onCheckpoint });
+    expect(taken).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+  });
+
+  it('waits for a checkpoint to be kept, and copies no history for it', async () => {
+    const seen: string[] = [];
+    const lists = new Set<unknown>();
+    await train(
+      { ...input(new ToyStudent(), { ...recipe, steps: 3 }), checkpointSeconds: 0 },
+      {
+        onStep: ({ step }) => seen.push(`step ${step}`),
+        onCheckpoint: async ({ step, steps }) => {
+          lists.add(steps);
+          expect(steps).toHaveLength(step);
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          seen.push(`kept ${step}`);
+        },
+      },
+    );
+    expect(seen).toEqual(['step 1', 'kept 1', 'step 2', 'kept 2', 'step 3', 'kept 3']);
+    expect(lists.size).toBe(1);
+  });
+
+  it('takes values and optimiser in one reading', async () => {
+    const student = new ToyStudent();
+    const reads: string[] = [];
+    const create = student.createTrainer.bind(student);
+    student.createTrainer = async (options) => {
+      const trainer = await create(options);
+      for (const name of ['readValues', 'readState'] as const) {
+        const read = trainer[name].bind(trainer) as () => Promise<never>;
+        trainer[name] = () => (reads.push(name), read());
+      }
+      return trainer;
+    };
+    const onCheckpoint = () => void reads.push('checkpoint');
+    const three = { ...recipe, steps: 3 };
+    await train({ ...input(student, three), checkpointSeconds: 0 }, { onCheckpoint });
+    // The last is what the run gives.
+    const each = ['readState', 'checkpoint'];
+    expect(reads).toEqual([...each, ...each, ...each, 'readValues']);
+  });
+
+  it('lets the student be looked at as it is between two steps', async () => {
+    const control = new RunControl();
+    let look!: () => Promise<{ values: Float32Array }>;
+    const looks: Float32Array[] = [];
+    const kept: Float32Array[] = [];
+    const short = { ...recipe, steps: 5, quantiseLast: 0.2 };
+    await train(
+      { ...input(new ToyStudent(), short), checkpointSeconds: 0 },
+      {
+        control,
+        onStudent: (given) => (look = given),
+        onStep: () => {
+          control.pause();
+          void look().then(({ values }) => {
+            looks.push(values.slice());
+            control.resume();
+          });
+        },
+        onCheckpoint: ({ values }) => void kept.push(values),
+      },
+    );
+    expect(looks.slice(0, 3)).toEqual(kept.slice(0, 3));
+    expect(looks[2]).not.toEqual(looks[1]);
+    // As the last step sees it: through the link's quantisation.
+    expect(looks[3]).not.toEqual(kept[3]);
   });
 
   it('waits while paused, steps once, and lets go of the trainer when cancelled', async () => {

@@ -40,8 +40,8 @@ export interface TrainInput {
   probe?: (adaptation: Adaptation, step: number) => Promise<ProbeRecord>;
   /** Steps between probes, fewer at first; there is one at the start and one at the end. */
   probeEvery?: number;
-  /** Steps between checkpoints. */
-  checkpointEvery?: number;
+  /** Seconds between checkpoints, where someone takes them; 0 for one after each step. */
+  checkpointSeconds?: number;
   resumeFrom?: Checkpoint;
   /** Bytes of teacher states to keep between epochs. */
   teacherBytes?: number;
@@ -54,7 +54,13 @@ export interface TrainHooks {
   control?: RunControl;
   onStep?: (record: StepRecord, live: LiveNumbers) => void;
   onProbe?: (record: ProbeRecord) => void;
-  onCheckpoint?: (checkpoint: Checkpoint) => void;
+  /**
+   * Training waits for it. The lists of steps and probes go on growing afterwards: what is kept of
+   * them must be copied.
+   */
+  onCheckpoint?: (checkpoint: Checkpoint) => void | Promise<void>;
+  /** Called once: how to look at the student as it is, while training waits at its control's gate. */
+  onStudent?: (look: () => Promise<Exclude<Adaptation, null>>) => void;
 }
 
 export interface TrainResult {
@@ -156,7 +162,7 @@ async function loop(
   room: Steps,
   hooks: TrainHooks,
 ): Promise<Omit<TrainResult, 'parametrisation'>> {
-  const { recipe, resumeFrom, checkpointEvery } = input;
+  const { recipe, resumeFrom, checkpointSeconds = Infinity } = input;
   const steps = [...(resumeFrom?.steps ?? [])];
   const probes = [...(resumeFrom?.probes ?? [])];
   const control = hooks.control ?? new RunControl();
@@ -164,17 +170,19 @@ async function loop(
   const pace = new Pace();
   let status: TrainResult['status'] = 'finished';
   let step = resumeFrom?.step ?? 0;
-  let kept = step;
+  let keptAt = performance.now();
 
+  const look = () => learner.adaptation(quantisesAt(recipe, step));
   const probe = async () => {
     if (!input.probe || probes.at(-1)?.step === step) return;
     const start = performance.now();
-    const record = await input.probe(await learner.adaptation(quantisesAt(recipe, step)), step);
+    const record = await input.probe(await look(), step);
     probes.push(record);
     hooks.onProbe?.(record);
     seconds.probe += (performance.now() - start) / 1000;
   };
 
+  hooks.onStudent?.(look);
   await probe();
   while (step < recipe.steps) {
     if (!(await control.gate(hooks.signal))) {
@@ -207,20 +215,19 @@ async function loop(
       ...(policy && { policy }),
     });
     if (input.probeEvery && probesAt(step, input.probeEvery)) await probe();
-    const due =
-      checkpointEvery && Math.floor(step / checkpointEvery) > Math.floor(kept / checkpointEvery);
-    if (hooks.onCheckpoint && due && (room.between?.(step) ?? true)) {
-      kept = step;
-      hooks.onCheckpoint({
+    const isDue = performance.now() - keptAt >= checkpointSeconds * 1000;
+    if (hooks.onCheckpoint && isDue && (room.between?.(step) ?? true)) {
+      const { valueHead } = room;
+      await hooks.onCheckpoint({
         version: 2,
         recipe,
         step,
-        values: await learner.read(),
-        optimiser: await learner.state(),
-        steps: [...steps],
-        probes: [...probes],
-        ...(room.valueHead && { valueHead: structuredClone(room.valueHead) }),
+        ...(await learner.state()),
+        steps,
+        probes,
+        ...(valueHead && { valueHead: structuredClone(valueHead) }),
       });
+      keptAt = performance.now();
     }
   }
   await probe();

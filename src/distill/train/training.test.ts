@@ -80,12 +80,12 @@ describe.each(OBJECTIVES.map(([objective, guardCase]) => ({ objective, guardCase
         const checkpoints: Checkpoint[] = [];
         const control = new RunControl();
         const half = await train(
-          { ...(await inputOf(recipe)), checkpointEvery: 2 },
+          { ...(await inputOf(recipe)), checkpointSeconds: 0 },
           {
             control,
             onCheckpoint: (checkpoint) => {
               checkpoints.push(structuredClone(checkpoint));
-              if (checkpoints.length === 2) control.stop();
+              if (checkpoint.step >= 4) control.stop();
             },
           },
         );

@@ -3,6 +3,26 @@ import { GpuSizeError } from './errors';
 import { Gpu } from './gpu';
 import { testGpu } from './testing';
 
+describe('reading back', () => {
+  it('several buffers takes one submit', async () => {
+    const gpu = await testGpu(true);
+    const uploads = [
+      [1, 2, 3],
+      [4, 5],
+      [6, 7, 8, 9],
+    ].map((values) => gpu.upload('values', Float32Array.from(values)));
+    const { submitCount } = gpu;
+    const read = await gpu.readFloatsOf(uploads, 2);
+    expect(read.map((values) => [...values])).toEqual([
+      [1, 2],
+      [4, 5],
+      [6, 7],
+    ]);
+    expect(gpu.submitCount - submitCount).toBe(1);
+    gpu.release(...uploads);
+  });
+});
+
 describe('the device', () => {
   it('reads back what was written, in reads that run at once, and makes no buffer for a repeat', async () => {
     const gpu = await testGpu(true);

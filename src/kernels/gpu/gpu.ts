@@ -220,14 +220,36 @@ export class Gpu {
   /** Reads `bytes` from `offset`. Waits for all submitted work. */
   async read(buffer: GPUBuffer, bytes = buffer.size, offset = 0): Promise<ArrayBuffer> {
     const size = Math.ceil(bytes / 4) * 4;
+    const copy = await this.readBack(size, (encoder, staging) =>
+      encoder.copyBufferToBuffer(buffer, offset, staging, 0, size),
+    );
+    return bytes === size ? copy : copy.slice(0, bytes);
+  }
+
+  /** The first `count` floats of each buffer, all in one read-back. */
+  async readFloatsOf(buffers: readonly GPUBuffer[], count: number): Promise<Float32Array[]> {
+    const bytes = count * 4;
+    const copy = await this.readBack(buffers.length * bytes, (encoder, staging) => {
+      for (const [i, buffer] of buffers.entries()) {
+        encoder.copyBufferToBuffer(buffer, 0, staging, i * bytes, bytes);
+      }
+    });
+    return buffers.map((_, i) => new Float32Array(copy.slice(i * bytes, (i + 1) * bytes)));
+  }
+
+  /** What `record` copies into a read-back buffer of `size` bytes, a multiple of 4. */
+  private async readBack(
+    size: number,
+    record: (encoder: GPUCommandEncoder, staging: GPUBuffer) => void,
+  ): Promise<ArrayBuffer> {
     const staging = this.takeStaging(size);
     const encoder = this.device.createCommandEncoder({ label: 'readback' });
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
+    record(encoder, staging);
     this.submit(encoder);
     let sound = false;
     try {
       await staging.mapAsync(1, 0, size);
-      const copy = staging.getMappedRange(0, size).slice(0, bytes);
+      const copy = staging.getMappedRange(0, size).slice(0);
       staging.unmap();
       sound = true;
       return copy;

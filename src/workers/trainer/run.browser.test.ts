@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFAULT_RECIPE } from '../../distill/train/recipe';
 import { parseObjective } from '../../distill/objectives/spec';
 import { recipeData } from '../../distill/data/imported-prompts';
-import type { PromptItem, RunRecord } from '../../distill/types';
+import { parseAdapter } from '../../distill/adapters/adapter-spec';
+import type { BoundMeasurement, PromptItem, Recipe, RunRecord } from '../../distill/types';
 import golden from '../../../tests/fixtures/pocket/golden.json';
 import softUrl from '../../../tests/fixtures/pocket/soft.f32?url';
 import { createGuardClient, createStudentClient, createTrainerClient } from '../client';
@@ -90,20 +91,30 @@ describe('a run', () => {
   });
 
   test('can be stopped, cancelled, and taken up again from its checkpoint', async () => {
-    const recipe = { ...DEFAULT_RECIPE, steps: 40, batchSize: 1 };
+    const recipe = { ...DEFAULT_RECIPE, steps: 4000, batchSize: 1 };
     const abort = new AbortController();
+    const seconds: number[] = [];
+    const begun = performance.now();
     const cancelled = trainer.request(
       'train',
       { recipe },
       {
         signal: abort.signal,
         onEvent: (event) => {
-          if (event.kind === 'step' && event.record.step === 12) abort.abort();
+          if (event.kind !== 'kept') return;
+          expect(event.problem).toBeNull();
+          seconds.push((performance.now() - begun) / 1000);
+          if (seconds.length === 2) abort.abort();
         },
       },
     );
     await expect(cancelled).rejects.toMatchObject({ code: 'cancelled' });
-    expect(await trainer.request('checkpoint', null)).toMatchObject({ step: 10, recipe });
+    // By time: many steps of this little model go by between two checkpoints.
+    expect(seconds[1]! - seconds[0]!).toBeGreaterThan(2);
+    const found = (await trainer.request('checkpoint', null))!;
+    expect(found.recipe).toEqual(recipe);
+    const { step } = found;
+    expect(step).toBeGreaterThan(1);
 
     const steps: number[] = [];
     const run = await trainer.request(
@@ -113,16 +124,48 @@ describe('a run', () => {
         onEvent: (event) => {
           if (event.kind !== 'step') return;
           steps.push(event.record.step);
-          if (event.record.step === 12) void trainer.request('stop', null);
+          if (steps.length === 2) void trainer.request('stop', null);
         },
       },
     );
-    expect(steps.slice(0, 2)).toEqual([11, 12]);
+    expect(steps.slice(0, 2)).toEqual([step + 1, step + 2]);
     expect(run.status).toBe('stopped');
     expect(run.recipe).toEqual(recipe);
+    expect(run.steps.map((each) => each.step)).toEqual(run.steps.map((_, i) => i + 1));
     expect(run.steps.length).toBe(steps.at(-1));
-    expect(run.steps.length).toBeLessThan(40);
+    expect(run.steps.length).toBeLessThan(4000);
     expect(await trainer.request('checkpoint', null)).toBeNull();
+  });
+
+  test('is measured as it is, not as a run before it had been kept', async () => {
+    const recipe = { ...DEFAULT_RECIPE, steps: 4000, batchSize: 1 };
+    const trainUntil = async (wanted: Recipe, isEnough: (event: TrainEvent) => boolean) => {
+      const abort = new AbortController();
+      const onEvent = (event: TrainEvent) => isEnough(event) && abort.abort();
+      const run = trainer.request('train', { recipe: wanted }, { signal: abort.signal, onEvent });
+      await expect(run).rejects.toMatchObject({ code: 'cancelled' });
+    };
+    await trainUntil(recipe, ({ kind }) => kind === 'kept');
+    // Another adapter, after its first step: it has no checkpoint yet.
+    const other = { ...recipe, adapter: parseAdapter({ kind: 'lora', rank: 1 }) };
+    const abort = new AbortController();
+    let looked: Promise<BoundMeasurement> | null = null;
+    const onEvent = ({ kind }: TrainEvent) => {
+      if (kind !== 'step' || looked) return;
+      const asked = { set: 'wording', values: null, recipe: other, limit: 1 } as const;
+      looked = trainer.request('bound', asked).finally(() => abort.abort());
+    };
+    const run = trainer.request('train', { recipe: other }, { signal: abort.signal, onEvent });
+    await expect(run).rejects.toMatchObject({ code: 'cancelled' });
+    const { prompts, event } = await looked!;
+    expect(prompts).toBeGreaterThan(0);
+    expect(event.student).toBeGreaterThanOrEqual(0);
+    // Once nothing trains, there is nothing to look at.
+    const late = { set: 'wording', values: null, recipe, limit: 1 } as const;
+    await expect(trainer.request('bound', late)).rejects.toMatchObject({
+      code: 'bad-input',
+      message: 'No run is under way, or it has not begun to train.',
+    });
   });
 
   test('a sweep of other adapters runs cell by cell, and is kept', async () => {

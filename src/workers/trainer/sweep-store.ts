@@ -8,6 +8,7 @@ export class SweepStore {
   /** Where storage is closed, the last sweep lives as long as the tab. */
   private last: SweepDocument | undefined;
 
+  /** @throws what the browser's storage throws; the tab then still has it */
   async keep(results: SweepDocument): Promise<void> {
     this.last = results;
     await putSweep(results);

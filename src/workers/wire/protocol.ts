@@ -184,7 +184,7 @@ export interface TrainerRequests {
   bound: {
     payload: {
       set: Exclude<EvaluationSet, 'custom'>;
-      /** As a run's record has them; null for the run under way at its last checkpoint. */
+      /** As a run's record has them; null for the run under way as it is, with its own recipe. */
       values: Float32Array | null;
       /** What the values are, and which safe system they were trained to be. */
       recipe: Recipe;
@@ -235,6 +235,12 @@ export interface CheckpointSummary {
   savedAt: number;
 }
 
+/** What is done so far was to be kept in this browser: done, or why not, in a sentence. */
+export interface KeptEvent {
+  kind: 'kept';
+  problem: string | null;
+}
+
 export type TrainEvent =
   | { kind: 'progress'; progress: Progress }
   | {
@@ -245,12 +251,14 @@ export type TrainEvent =
       gpuBytes: number;
     }
   | { kind: 'probe'; record: ProbeRecord }
+  | KeptEvent
   | { kind: 'state'; state: 'running' | 'paused' };
 
 export type SweepEvent =
   | { kind: 'progress'; progress: Progress }
   | { kind: 'cell'; id: string; index: number; total: number; secondsLeft: number | null }
   | { kind: 'outcome'; id: string; status: 'finished' | 'failed'; error: string | null }
+  | KeptEvent
   | { kind: 'state'; state: 'running' | 'paused' };
 
 /* ---------- student worker: transformers.js ---------- */

@@ -29,7 +29,7 @@ class BoundBoard {
     return this.#ask(run.id, run.recipe, run.values.slice(), PROMPTS.kept, run.modelId);
   }
 
-  /** The run under way, as it was at its last checkpoint. */
+  /** The run under way, as it is. */
   measureLive(recipe: Recipe): Promise<void> {
     return this.#ask(LIVE, recipe, null, PROMPTS.live, null);
   }

@@ -40,6 +40,8 @@ class SweepQueue {
   cell = $state.raw<CellNow | null>(null);
   secondsLeft = $state<number | null>(null);
   problem = $state.raw<Problem | null>(null);
+  /** Why what is finished could not be kept for another visit, in a sentence. */
+  unkept = $state<string | null>(null);
   /** Said politely to a screen reader. */
   announcement = $state('');
 
@@ -63,6 +65,7 @@ class SweepQueue {
     const abort = new AbortController();
     this.#abort = abort;
     this.problem = null;
+    this.unkept = null;
     this.cell = null;
     this.#enter('loading', 'Loading.');
     session.clearPhases();
@@ -132,6 +135,9 @@ class SweepQueue {
           .trainer('sweepResults', null)
           .then((document) => (this.document = document ?? this.document))
           .catch(() => undefined);
+        return;
+      case 'kept':
+        this.unkept = event.problem;
         return;
       case 'state':
         this.#enter(event.state, `The sweep is ${event.state}.`);

@@ -49,6 +49,9 @@ class Training {
   /** How far the safe system's answers are, before the first step; null where none are made. */
   preparing = $state.raw<Progress | null>(null);
 
+  /** Why the run under way could not be kept for another visit, in a sentence. */
+  unkept = $state<string | null>(null);
+
   /** A run that was cut off by closing the tab, and can go on. */
   checkpoint = $state.raw<CheckpointSummary | null>(null);
 
@@ -152,6 +155,7 @@ class Training {
     this.run = null;
     this.problem = null;
     this.checkpoint = null;
+    this.unkept = null;
     this.tokensPerSecond = this.secondsLeft = this.gpuBytes = 0;
     session.clearPhases();
     this.#enter('loading', 'Loading.');
@@ -274,6 +278,9 @@ class Training {
         this.tokensPerSecond = event.tokensPerSecond;
         this.secondsLeft = event.secondsLeft;
         this.gpuBytes = event.gpuBytes;
+        return;
+      case 'kept':
+        this.unkept = event.problem;
         return;
       case 'probe':
         this.preparing = null;
