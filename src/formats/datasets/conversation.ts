@@ -2,6 +2,7 @@
  * Chats inside a prompt set: lists of messages as chat APIs, ShareGPT, OpenAssistant and Gemini
  * write them. Of a chat, the first message of the user is the prompt.
  */
+import { KnownError } from '../errors';
 import { isObject, type JsonObject } from './json-object';
 import type { Json } from './types';
 
@@ -21,8 +22,9 @@ export interface Conversation {
 }
 
 /** A message whose content is no text; `what` completes “holds …”. */
-export class MessageError extends Error {
+export class MessageError extends KnownError {
   override readonly name = 'MessageError';
+  readonly errorCode = 'bad-input';
 }
 
 /** In lower case; null where `value` is no message. */

@@ -1,4 +1,5 @@
 /** What an import gives: prompts, and what is to be said of rows and of the file. */
+import { KnownError } from '../errors';
 import type { ImportedPrompt, PromptLabel } from './types';
 
 export type ProblemCode =
@@ -50,8 +51,9 @@ export interface ImportReport {
 }
 
 /** A row that cannot be used; caught where the row is added. */
-export class RowError extends Error {
+export class RowError extends KnownError {
   override readonly name = 'RowError';
+  readonly errorCode = 'bad-input';
   constructor(
     readonly code: ProblemCode,
     readonly column: string | null,
