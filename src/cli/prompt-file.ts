@@ -7,7 +7,8 @@ import { allOf, importPrompts } from '../formats/datasets/import';
 import type { ImportPlan } from '../formats/datasets/plan';
 import type { ImportReport } from '../formats/datasets/problems';
 import { fromByteSource, readTable } from '../formats/datasets/read';
-import { type Recognition, recognise, recognisedBy } from '../formats/datasets/recognise';
+import { recognise } from '../formats/datasets/recognise';
+import { type Recognition, recognisedBy } from '../formats/datasets/recognition';
 import {
   DatasetFileError,
   type Delimiter,

@@ -1,4 +1,5 @@
 /** The page's side of the protocol: one typed client a worker. Workers are respawned on failure. */
+import type { DatasetRequests } from './datasets/protocol';
 import type {
   EventOf,
   GuardRequests,
@@ -99,5 +100,13 @@ export function createGuardClient(role: GuardRole = 'guard'): WorkerClient<Guard
   return new WorkerClient(
     () => new Worker(new URL('./runtime/guard.worker.ts', import.meta.url), { type: 'module' }),
     role,
+  );
+}
+
+/** Reads prompt sets; {@link WorkerClient.terminate} forgets the open one. */
+export function createDatasetClient(): WorkerClient<DatasetRequests> {
+  return new WorkerClient(
+    () => new Worker(new URL('./datasets/datasets.worker.ts', import.meta.url), { type: 'module' }),
+    'datasets',
   );
 }

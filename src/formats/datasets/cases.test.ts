@@ -5,7 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { importPrompts } from './import';
-import { recognise, recognisedBy } from './recognise';
+import { recognise } from './recognise';
+import { recognisedBy } from './recognition';
 import { failure, read } from './testing';
 import type { PromptLabel } from './types';
 

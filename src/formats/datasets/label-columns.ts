@@ -117,6 +117,27 @@ function shortText(cell: Parameters<typeof textOf>[0], column: string): string {
   }
 }
 
+export interface LabelValue {
+  value: string;
+  rows: number;
+}
+
+/** What `column` holds, lower case, the most frequent first, long texts left out. At most `limit`. */
+export function labelValues(table: Rows, column: string | null, limit = 12): LabelValue[] {
+  const index = column === null ? -1 : table.columns.indexOf(column);
+  if (column === null || index < 0) return [];
+  const counts = new Map<string, number>();
+  for (const { cells } of table.rows) {
+    const value = shortText(cells[index], column);
+    if (value === '' || value.length > LABEL_LENGTH) continue;
+    counts.set(value, (counts.get(value) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([value, rows]) => ({ value, rows }))
+    .sort((a, b) => b.rows - a.rows)
+    .slice(0, limit);
+}
+
 /** Longer texts are no labels, and could be prompts, which messages never show. */
 const LABEL_LENGTH = 40;
 

@@ -2,7 +2,7 @@
 import type { Progress, WorkerRole } from '../../workers/wire/protocol';
 
 /** Where a phase runs. */
-export type Source = WorkerRole;
+export type Source = Exclude<WorkerRole, 'datasets'>;
 
 export interface PhaseRow {
   key: string;
@@ -11,14 +11,15 @@ export interface PhaseRow {
   state: 'running' | 'done';
 }
 
-const SOURCE_WORDS: Record<Source, string> = {
+const SOURCE_WORDS: Record<WorkerRole, string> = {
   trainer: 'engine',
   student: 'runtime',
   guard: 'guard',
   judge: 'judge',
+  datasets: 'reader of prompt sets',
 };
 
-export function sourceWord(source: Source): string {
+export function sourceWord(source: WorkerRole): string {
   return SOURCE_WORDS[source];
 }
 

@@ -25,8 +25,8 @@ import type { GpuDescription } from '../../kernels/gpu/gpu';
 import type { SharedFileSet, Stored } from '../files/file-set';
 import type { TokenView, TokenViewRequest } from '../trainer/token-view';
 
-/** Whoever holds a model in a worker of its own. */
-export type WorkerRole = 'trainer' | 'student' | GuardRole;
+/** Whoever works in a worker of its own. */
+export type WorkerRole = 'trainer' | 'student' | GuardRole | 'datasets';
 
 export type GuardRole = 'guard' | 'judge';
 

@@ -29,7 +29,9 @@ describe('a prompt set from a file', () => {
     await screen.getByLabelText('File', { exact: true }).upload(file(XSTEST, 'xstest.csv'));
 
     await expect.element(screen.getByLabelText('Read as', { exact: true })).toHaveValue('xstest');
-    await expect.element(screen.getByText('XSTest (100 % sure)')).toBeInTheDocument();
+    await expect
+      .element(screen.getByText('and the values of “type”.', { exact: false }))
+      .toHaveTextContent('Taken for XSTest, by the columns “id”, “prompt”');
     await expect
       .element(screen.getByText('Row 4, column “id”: the id “2” is that of row 3.'))
       .toBeVisible();
@@ -64,15 +66,46 @@ describe('a prompt set from a file', () => {
     ]);
   });
 
-  it('at another delimiter is refused, and read once that is said', async () => {
+  it('at another delimiter is read at that, and says so', async () => {
     const screen = await render(ImportPanel);
     await screen
       .getByLabelText('File', { exact: true })
       .upload(file('prompt;label\n"a, b";safe\n'));
-    await expect.element(screen.getByRole('alert')).toHaveTextContent('2 at semicolons');
-    await screen.getByRole('button', { name: 'Read it so' }).click();
     await expect.element(screen.getByRole('button', { name: 'Keep 1 prompt' })).toBeVisible();
-    expect(screen.getByRole('alert').elements()).toHaveLength(0);
+    await expect.element(screen.getByText('Its columns are split at semicolons.')).toBeVisible();
+  });
+
+  it('that is taken for the wrong set is not, after one click', async () => {
+    const screen = await render(ImportPanel);
+    await screen.getByLabelText('File', { exact: true }).upload(file(XSTEST));
+    await screen.getByRole('button', { name: 'It is not XSTest' }).click();
+    await expect.element(screen.getByLabelText('Read as', { exact: true })).toHaveValue('generic');
+    await screen.getByRole('button', { name: 'Take it for XSTest again' }).click();
+    await expect.element(screen.getByLabelText('Read as', { exact: true })).toHaveValue('xstest');
+  });
+
+  it('that does not say which prompts are harmful is asked about before it can be kept', async () => {
+    const screen = await render(ImportPanel);
+    const rows = [{ instruction: 'Name a river.', input: '', output: 'The Rhine.' }];
+    await screen
+      .getByLabelText('File', { exact: true })
+      .upload(file(JSON.stringify(rows), 'a.json'));
+    const question = screen.getByRole('group', { name: 'Which of these prompts are harmful?' });
+    await expect.element(question).toBeVisible();
+    await expect.element(question).toHaveTextContent('Those of Alpaca itself are benign');
+    expect(screen.getByRole('button', { name: /^Keep/ }).elements()).toHaveLength(0);
+    await question.getByRole('button', { name: 'All are harmful' }).click();
+    await expect.element(screen.getByRole('button', { name: 'Keep 1 prompt' })).toBeVisible();
+    await expect.element(question).not.toBeInTheDocument();
+  });
+
+  it('whose labels are numbers is asked what they mean', async () => {
+    const screen = await render(ImportPanel);
+    await screen.getByLabelText('File', { exact: true }).upload(file('prompt,label\na,1\nb,0\n'));
+    await screen.getByRole('button', { name: 'A column says it' }).click();
+    await screen.getByLabelText('“1” (1)').selectOptions('Harmful');
+    await screen.getByLabelText('“0” (1)').selectOptions('Benign');
+    await expect.element(screen.getByRole('button', { name: 'Keep 2 prompts' })).toBeVisible();
   });
 
   it('without a header is read once that is said', async () => {

@@ -1,60 +1,94 @@
-/** One file on its way to a prompt set: read, recognised, corrected, kept. */
-import { importPrompts } from '../../../formats/datasets/import';
+/**
+ * One file on its way to a prompt set: read, recognised, corrected, kept. A worker reads and holds
+ * it; here is what a person sees of it.
+ */
+import type { LabelValue } from '../../../formats/datasets/label-columns';
 import type { ImportPlan } from '../../../formats/datasets/plan';
-import type { ImportReport } from '../../../formats/datasets/problems';
-import { type DatasetSource, type ReadOptions, readTable } from '../../../formats/datasets/read';
-import { planByHand, type Recognition, recognise } from '../../../formats/datasets/recognise';
-import { DatasetFileError, type Table } from '../../../formats/datasets/types';
-import { addressSource, fileSource } from './dataset-source';
+import type { ReadOptions, ReadProgress } from '../../../formats/datasets/read';
+import type { Recognition } from '../../../formats/datasets/recognition';
+import type { ImportedPrompt } from '../../../formats/datasets/types';
+import { createDatasetClient, WorkerError } from '../../../workers/client';
+import type {
+  DatasetRequests,
+  FileProblem,
+  ReadPlan,
+  ReportFacts,
+  TableFacts,
+} from '../../../workers/datasets/protocol';
 
 /** Rows that are offered where a file has too many. */
 export const FIRST_ROWS = 1000;
+
+type OpenPayload = DatasetRequests['open']['payload'];
+type Options = OpenPayload['options'];
 
 /** A problem and what would solve it. */
 export interface ImportProblem {
   message: string;
   /** Ways to read the file again. */
-  remedies: readonly { label: string; options: ReadOptions }[];
+  remedies: readonly { label: string; options: Options }[];
 }
 
-type Opened = { report: ImportReport; problem: null } | { report: null; problem: string };
+/** What the open file gives by the plan. */
+interface Outcome {
+  report: ReportFacts | null;
+  problem: FileProblem | null;
+}
 
 export class DatasetImport {
   reading = $state(false);
+  /** Of the file that is being read; null before its first piece. */
+  progress = $state.raw<ReadProgress | null>(null);
   problem = $state.raw<ImportProblem | null>(null);
-  table = $state.raw<Table | null>(null);
-  /** Every reading that fits the columns, the likeliest first. */
-  readings = $state.raw<Recognition[]>([]);
-  plan = $state.raw<ImportPlan | null>(null);
-  /** Give ids that come again another name, instead of leaving their rows out. */
-  renameIds = $state(false);
+  table = $state.raw<TableFacts | null>(null);
+  /** Every reading that fits, the likeliest first. */
+  readings = $state.raw<readonly Recognition[]>([]);
+  /** What the plan's label column holds. */
+  values = $state.raw<readonly LabelValue[]>([]);
+  /** null while the worker has not answered for the plan yet. */
+  outcome = $state.raw<Outcome | null>(null);
   /** The file's name or its address. */
   source = $state('');
 
-  readonly opened = $derived.by((): Opened | null => {
-    if (!this.table || !this.plan) return null;
-    try {
-      const duplicateIds = this.renameIds ? 'rename' : 'refuse';
-      return {
-        report: importPrompts(this.table, this.plan, { duplicateIds }),
-        problem: null,
-      };
-    } catch (error) {
-      if (error instanceof DatasetFileError) return { report: null, problem: error.message };
-      throw error;
-    }
-  });
+  #plan = $state.raw<ImportPlan | null>(null);
+  #renameIds = $state(false);
+  #from: OpenPayload['source'] | null = null;
+  #options: Options = {};
+  /** Count what was asked: answers to earlier questions come too late. */
+  #reads = 0;
+  #asked = 0;
+  readonly #worker = createDatasetClient();
 
-  #open: ((signal: AbortSignal) => Promise<DatasetSource>) | null = null;
-  #abort: AbortController | null = null;
-  #options: ReadOptions = {};
+  get plan(): ImportPlan | null {
+    return this.#plan;
+  }
+
+  set plan(plan: ImportPlan | null) {
+    this.#plan = plan;
+    void this.#apply();
+  }
+
+  /** Give ids that come again another name, instead of leaving their rows out. */
+  get renameIds(): boolean {
+    return this.#renameIds;
+  }
+
+  set renameIds(rename: boolean) {
+    this.#renameIds = rename;
+    void this.#apply();
+  }
+
+  /** The reading that the plan is of, corrected or not. */
+  get recognition(): Recognition | null {
+    return this.readings.find(({ plan }) => plan.layout === this.#plan?.layout) ?? null;
+  }
 
   async readFile(file: File): Promise<void> {
-    await this.#start(file.name, () => Promise.resolve(fileSource(file)));
+    await this.#start(file.name, { file });
   }
 
   async readAddress(address: string): Promise<void> {
-    await this.#start(address.trim(), (signal) => addressSource(address, signal));
+    await this.#start(address.trim(), { address });
   }
 
   /** The same file again, for example at another delimiter. */
@@ -63,82 +97,125 @@ export class DatasetImport {
     await this.#read();
   }
 
+  /** All prompts by the plan, and their hash; null where they could not be made. */
+  async take(): Promise<{ items: ImportedPrompt[]; hash: string } | null> {
+    const asked = this.#question();
+    if (!asked) return null;
+    try {
+      return await this.#worker.request('take', asked);
+    } catch (error) {
+      this.#fail(error);
+      return null;
+    }
+  }
+
+  /** Stops reading, or forgets what was read. */
   reset(): void {
-    this.#abort?.abort();
-    this.#open = null;
+    this.#reads++;
+    this.#asked++;
+    this.#worker.terminate();
+    this.#from = null;
     this.#clear();
     this.reading = false;
     this.source = '';
   }
 
   #clear(): void {
+    this.#asked++;
+    this.progress = null;
     this.problem = null;
     this.table = null;
     this.readings = [];
-    this.plan = null;
-    this.renameIds = false;
+    this.values = [];
+    this.outcome = null;
+    this.#plan = null;
+    this.#renameIds = false;
   }
 
-  async #start(
-    source: string,
-    open: (signal: AbortSignal) => Promise<DatasetSource>,
-  ): Promise<void> {
+  async #start(source: string, from: OpenPayload['source']): Promise<void> {
     this.source = source;
-    this.#open = open;
+    this.#from = from;
     this.#options = {};
     await this.#read();
   }
 
   async #read(): Promise<void> {
-    if (!this.#open) return;
-    this.#abort?.abort();
-    const abort = new AbortController();
-    this.#abort = abort;
+    if (!this.#from) return;
+    // A worker in the middle of another file is not waited for.
+    if (this.reading) this.#worker.terminate();
+    const current = ++this.#reads;
     this.#clear();
     this.reading = true;
     try {
-      const table = await readTable(await this.#open(abort.signal), this.#options);
-      if (abort.signal.aborted) return;
-      this.#show(table);
+      const payload = { source: this.#from, options: this.#options };
+      const onEvent = (progress: ReadProgress) => {
+        if (current === this.#reads) this.progress = progress;
+      };
+      const opened = await this.#worker.request('open', payload, { onEvent });
+      if (current !== this.#reads) return;
+      if (opened.problem) this.problem = withRemedies(opened.problem);
+      if (opened.table) {
+        this.table = opened.table;
+        this.readings = opened.readings;
+        this.plan = opened.plan;
+      }
     } catch (error) {
-      if (abort.signal.aborted) return;
-      if (!(error instanceof DatasetFileError)) throw error;
-      this.problem = { message: error.message, remedies: remediesFor(error) };
+      if (current === this.#reads) this.#fail(error);
     } finally {
-      if (!abort.signal.aborted) this.reading = false;
+      if (current === this.#reads) this.reading = false;
     }
   }
 
-  #show(table: Table): void {
-    this.table = table;
+  #question(): ReadPlan | null {
+    const duplicateIds = this.#renameIds ? 'rename' : 'refuse';
+    return this.#plan && { plan: this.#plan, duplicateIds };
+  }
+
+  async #apply(): Promise<void> {
+    const question = this.#question();
+    const asked = ++this.#asked;
+    // Prompts by another plan are not this one's.
+    this.outcome = null;
+    if (!question || !this.table) return;
     try {
-      this.readings = recognise(table);
-      this.plan = this.readings[0]!.plan;
+      const { values, ...outcome } = await this.#worker.request('read', question);
+      if (asked !== this.#asked) return;
+      this.values = values;
+      this.outcome = outcome;
     } catch (error) {
-      if (!(error instanceof DatasetFileError)) throw error;
-      // The columns can still be said by hand.
-      this.problem = { message: error.message, remedies: [] };
-      this.plan = planByHand(table);
+      if (asked === this.#asked) this.#fail(error);
     }
+  }
+
+  #fail(error: unknown): void {
+    if (!(error instanceof WorkerError)) throw error;
+    if (error.code === 'cancelled') return;
+    this.#clear();
+    this.problem = { message: error.message, remedies: [] };
   }
 }
 
-function remediesFor(error: DatasetFileError): ImportProblem['remedies'] {
+function withRemedies({ code, message, delimiter }: FileProblem): ImportProblem {
   const rows = `Read its first ${FIRST_ROWS.toLocaleString('en-US')} rows`;
-  switch (error.code) {
+  switch (code) {
     case 'wrong-delimiter':
-      return error.delimiter
-        ? [{ label: 'Read it so', options: { delimiter: error.delimiter } }]
-        : [];
+      return {
+        message,
+        remedies: delimiter ? [{ label: 'Read it so', options: { delimiter } }] : [],
+      };
     case 'missing-header':
-      return [
-        { label: 'It has no header', options: { header: false } },
-        { label: 'These are names', options: { header: true } },
-      ];
+      return {
+        message,
+        remedies: [
+          { label: 'It has no header', options: { header: false } },
+          { label: 'These are names', options: { header: true } },
+        ],
+      };
     case 'too-large':
     case 'too-many-rows':
-      return [{ label: rows, options: { take: FIRST_ROWS } }];
+    case 'too-many-values':
+      return { message, remedies: [{ label: rows, options: { take: FIRST_ROWS } }] };
     default:
-      return [];
+      return { message, remedies: [] };
   }
 }

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { importPrompts } from '../../../formats/datasets/import';
+import { labelValues } from '../../../formats/datasets/label-columns';
 import { recognise } from '../../../formats/datasets/recognise';
 import { read } from '../../../formats/datasets/testing';
 import {
   describeSet,
   labelChoice,
-  labelValues,
   withColumn,
   withLabelChoice,
   withLabelValue,
@@ -59,11 +59,11 @@ describe('the labels of a plan', () => {
 it('a set says how it was read and what was left out', async () => {
   const { table, plan } = await open('prompt,label\na,safe\nb,odd\nc,unsafe\n');
   const report = importPrompts(table, plan);
-  const set = describeSet('  ', 'https://a.org/x.csv', table, plan, report);
+  const set = describeSet('  ', 'https://a.org/x.csv', table, plan, report, '0123456789abcdef');
   expect(set).toMatchObject({
     ...{ name: 'x.csv', source: 'https://a.org/x.csv', leftOut: 1, firstRowsOnly: false, plan },
     counts: { harmful: 1, borderline: 0, benign: 1 },
   });
-  expect(describeSet('Mine ', '', table, plan, report).name).toBe('Mine');
-  expect(set.id).not.toBe(describeSet('', '', table, plan, report).id);
+  expect(describeSet('Mine ', '', table, plan, report, '0123456789abcdef').name).toBe('Mine');
+  expect(set.id).not.toBe(describeSet('', '', table, plan, report, '0123456789abcdef').id);
 });

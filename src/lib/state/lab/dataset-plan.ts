@@ -1,11 +1,9 @@
 /** What people change about how a file is read, as steps from one plan to the next. */
 import type { PromptSet } from '$lib/storage/prompt-sets';
-import { contentHash } from '../../../distill/data/dataset';
 import { MAX_SET_NAME } from '../../../distill/data/imported-prompts';
-import type { ImportReport } from '../../../formats/datasets/problems';
-import { CellError, textOf } from '../../../formats/datasets/cells';
 import { COMMON_LABELS, type ImportPlan, type Mapping } from '../../../formats/datasets/plan';
-import type { PromptLabel, Table } from '../../../formats/datasets/types';
+import type { PromptLabel } from '../../../formats/datasets/types';
+import type { ReportFacts, TableFacts } from '../../../workers/datasets/protocol';
 
 export interface FieldWords {
   field: keyof Mapping;
@@ -71,36 +69,6 @@ export function withLabelValue(
   return { ...plan, labels: { kind: 'values', values } };
 }
 
-export interface LabelValue {
-  value: string;
-  rows: number;
-}
-
-/** The texts in a column, lower case, the most frequent first. At most `limit`. */
-export function labelValues(table: Table, column: string | null, limit = 12): LabelValue[] {
-  const index = column === null ? -1 : table.columns.indexOf(column);
-  if (index < 0) return [];
-  const counts = new Map<string, number>();
-  for (const { cells } of table.rows) {
-    const value = cellText(cells[index]).trim().toLowerCase();
-    // A column of long texts holds no labels, and no prompt should be shown here.
-    if (value !== '' && value.length <= 40) counts.set(value, (counts.get(value) ?? 0) + 1);
-  }
-  return [...counts]
-    .map(([value, rows]) => ({ value, rows }))
-    .sort((a, b) => b.rows - a.rows)
-    .slice(0, limit);
-}
-
-function cellText(cell: Parameters<typeof textOf>[0]): string {
-  try {
-    return textOf(cell);
-  } catch (error) {
-    if (error instanceof CellError) return '';
-    throw error;
-  }
-}
-
 export const LABEL_WORDS: Record<PromptLabel, string> = {
   harmful: 'Harmful',
   borderline: 'Borderline',
@@ -116,19 +84,21 @@ export function howMany(count: number, thing: string): string {
 export function describeSet(
   name: string,
   source: string,
-  table: Table,
+  table: Pick<TableFacts, 'name' | 'more'>,
   plan: ImportPlan,
-  report: ImportReport,
+  report: Pick<ReportFacts, 'counts' | 'leftOut'>,
+  /** `contentHash` of the prompts. */
+  hash: string,
 ): PromptSet {
   return {
     id: `${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 10)}`,
     name: (name.trim() || table.name || 'Prompts').slice(0, MAX_SET_NAME),
     source,
     createdAt: new Date().toISOString(),
-    hash: contentHash(report.items),
+    hash,
     plan,
     counts: report.counts.labels,
-    leftOut: report.errors.total,
+    leftOut: report.leftOut,
     firstRowsOnly: table.more,
   };
 }

@@ -177,7 +177,7 @@ class Session {
   #watched<T>(source: Source, client: WorkerClient<T>): WorkerClient<T> {
     client.onOtherBroken = (other) => {
       // One that is being loaded has taken the place of the one that broke.
-      if (this.#isLoaded(other)) this.#drop(other);
+      if (other !== 'datasets' && this.#isLoaded(other)) this.#drop(other);
     };
     client.onEnd = () => {
       this.#lose(source);

@@ -1,9 +1,9 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readTable } from '../../../formats/datasets/read';
-import { failure } from '../../../formats/datasets/testing';
-import { addressSource, fileSource, nameOfAddress } from './dataset-source';
+import { readTable } from '../../formats/datasets/read';
+import { failure } from '../../formats/datasets/testing';
+import { addressSource, fileSource, nameOfAddress } from './source';
 
 const CSV = 'prompt,label\nGood day,benign\n';
 let server: Server;

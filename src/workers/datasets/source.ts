@@ -1,7 +1,7 @@
 /** Where an imported file comes from: this machine, or an address. */
-import { blobSource } from '../../../formats/byte-source';
-import { type DatasetSource, fromByteSource, fromStream } from '../../../formats/datasets/read';
-import { DatasetFileError } from '../../../formats/datasets/types';
+import { blobSource } from '../../formats/byte-source';
+import { type DatasetSource, fromByteSource, fromStream } from '../../formats/datasets/read';
+import { DatasetFileError } from '../../formats/datasets/types';
 
 export function fileSource(file: File): DatasetSource {
   return fromByteSource(file.name, blobSource(file));
