@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { wordsOf } from './near-duplicates.mjs';
 
 /**
  * @typedef {{ prompt: string, label: string, intent: string, pair?: string }} Labelled
@@ -173,6 +174,35 @@ export function crossValidatedAuc(rows, against, group) {
   return auc(scores, positive);
 }
 
+/**
+ * How well words alone tell the label, whatever their order: a naive Bayes classifier on the words of
+ * a prompt, taught on one set, measured on another. Words are content: no limit is set to this.
+ * @param {readonly Labelled[]} train @param {readonly Labelled[]} test
+ * @param {readonly string[]} against
+ */
+export function wordsAuc(train, test, against) {
+  const words = (/** @type {Labelled} */ row) => new Set(wordsOf(row.prompt));
+  const counts = { harmful: new Map(), other: new Map() };
+  const sizes = { harmful: 0, other: 0 };
+  for (const row of chosen(train, against)) {
+    const side = row.label === 'harmful' ? 'harmful' : 'other';
+    sizes[side]++;
+    for (const word of words(row)) counts[side].set(word, (counts[side].get(word) ?? 0) + 1);
+  }
+  const share = (/** @type {'harmful' | 'other'} */ side, /** @type {string} */ word) =>
+    ((counts[side].get(word) ?? 0) + 1) / (sizes[side] + 2);
+  const asked = chosen(test, against);
+  const scores = asked.map((row) =>
+    [...words(row)]
+      .filter((word) => counts.harmful.has(word) || counts.other.has(word))
+      .reduce((sum, word) => sum + Math.log(share('harmful', word) / share('other', word)), 0),
+  );
+  return auc(
+    scores,
+    asked.map((row) => row.label === 'harmful'),
+  );
+}
+
 /** What harmful prompts are told from. */
 export const AGAINST = {
   benign: ['benign'],
@@ -191,9 +221,10 @@ export function scenarioOf(row) {
 
 /**
  * @typedef {{ set: string, against: keyof typeof AGAINST, random: number, grouped: number,
- *   fromTrain: number | undefined }} FormRow
+ *   fromTrain: number | undefined, words: number | undefined }} FormRow
  *
- * The three figures of each set: folds at random, folds by scenario, and taught on the first set.
+ * The figures of each set: folds at random, folds by scenario, and taught on the first set; of the
+ * words, the last alone.
  * @param {ReadonlyMap<string, readonly Labelled[]>} sets @returns {FormRow[]}
  */
 export function formTable(sets) {
@@ -207,6 +238,7 @@ export function formTable(sets) {
         random: crossValidatedAuc(rows, labels, (_, i) => i),
         grouped: crossValidatedAuc(rows, labels, scenarioOf),
         fromTrain: rows === train ? undefined : transferAuc(train, rows, labels),
+        words: rows === train ? undefined : wordsAuc(train, rows, labels),
       })),
   );
 }
@@ -222,12 +254,13 @@ export function readJsonl(path) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const files = process.argv.slice(2);
   const show = (/** @type {number | undefined} */ value) => value?.toFixed(2) ?? '';
-  console.log('| set | harmful against | random folds | folds by scenario | taught on the first |');
-  console.log('| --- | --- | --- | --- | --- |');
-  for (const row of formTable(
-    new Map(files.map((file) => [basename(file, '.jsonl'), readJsonl(file)])),
-  )) {
-    const cells = [row.set, row.against, show(row.random), show(row.grouped), show(row.fromTrain)];
-    console.log(`| ${cells.join(' | ')} |`);
+  console.log(
+    '| set | harmful against | random folds | folds by scenario | taught | words, taught |',
+  );
+  console.log('| --- | --- | --- | --- | --- | --- |');
+  const sets = new Map(files.map((file) => [basename(file, '.jsonl'), readJsonl(file)]));
+  for (const row of formTable(sets)) {
+    const figures = [row.random, row.grouped, row.fromTrain, row.words].map(show);
+    console.log(`| ${[row.set, row.against, ...figures].join(' | ')} |`);
   }
 }

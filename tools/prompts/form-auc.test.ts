@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
-import { auc, crossValidatedAuc, readJsonl, transferAuc } from './form-auc.mjs';
+import { auc, crossValidatedAuc, readJsonl, transferAuc, wordsAuc } from './form-auc.mjs';
 import { FRAMES, HELD_FRAMES } from './frames.mjs';
 import { OUT } from './make.mjs';
 import { FIVE_GRAMS, WORDS } from './near-duplicates.mjs';
@@ -50,6 +50,15 @@ test('the classifier finds each kind of shortcut where one is put in', () => {
     expect(crossValidatedAuc(set, ['benign'], group), name).toBeGreaterThan(0.75);
     expect(transferAuc(set, set, ['benign', 'borderline']), name).toBeGreaterThan(0.75);
   }
+});
+
+test('words alone are told where they differ, and only there', () => {
+  const row = (prompt: string, label: string) => ({ prompt, label, intent: prompt });
+  const train = [row('steal a pear', 'harmful'), row('peel a pear', 'benign')];
+  const test = [row('a plum to steal', 'harmful'), row('a plum to peel', 'benign')];
+  expect(wordsAuc(train, test, ['benign'])).toBe(1);
+  const unknown = [row('take plums', 'harmful'), row('cook plums', 'benign')];
+  expect(wordsAuc(train, unknown, ['benign'])).toBe(0.5);
 });
 
 test('area under the curve: order, ties, reversal', () => {

@@ -57,6 +57,7 @@ function forms(rows) {
     show(row.grouped),
     show(row.random),
     show(row.fromTrain),
+    show(row.words),
   ]);
 }
 
@@ -79,7 +80,14 @@ export function measured({ english, pocket }) {
  */
 export function tables({ english, pocket }, found) {
   const all = new Map([...english, ['checkable', read('en/checkable')]]);
-  const auc = ['set', 'harmful against', 'folds by scenario', 'random folds', 'taught on train'];
+  const auc = [
+    'set',
+    'harmful against',
+    'folds by scenario',
+    'random folds',
+    'taught on train',
+    'words',
+  ];
   return [
     markdown([['set', 'prompts', ...LABELS, 'intents', 'pairs'], ...sizes(all)]),
     markdown([
