@@ -5,6 +5,7 @@
 import type {
   AdapterValues,
   Batch,
+  Divergence,
   DivergenceBatch,
   Example,
   Generated,
@@ -45,6 +46,18 @@ export interface StudentEngine {
     adaptation?: Float32Array | AdapterValues,
     signal?: AbortSignal,
   ): Promise<Float32Array[][]>;
+  /** What the frozen student says along all paths, [examples][paths]: the teacher of a target. */
+  teach(examples: readonly Example[], signal?: AbortSignal): Promise<TeacherPath[][]>;
+  /**
+   * A divergence of the student, behind a soft prompt or with an adapter, from the batch's target at
+   * each position of each path, over the whole vocabulary, [examples][paths][T]. Forward only.
+   */
+  divergence(
+    name: Divergence,
+    batch: DivergenceBatch,
+    adaptation?: Float32Array | AdapterValues,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[][]>;
   /** Optional: the frozen residual stream behind every layer at each prompt's last token, [layers, dim]. */
   residuals?(prompts: readonly Tokens[], signal?: AbortSignal): Promise<Float32Array[]>;
   createTrainer(options: TrainerOptions): Promise<StudentTrainer>;
@@ -79,11 +92,6 @@ export interface StudentTrainer {
    * @throws as `step`
    */
   gradient(batch: Batch, options?: { warmUp?: boolean }): Promise<Gradient>;
-  /**
-   * Forward only: the divergence at each position of each path, [examples][paths][T].
-   * @throws RangeError where the trainer's objective is on tokens
-   */
-  divergence(batch: DivergenceBatch): Promise<Float32Array[][]>;
   /** Optional: the values and the optimiser's state at once, for checkpoints. */
   readState?(): Promise<OptimiserState & { values: Float32Array }>;
   /** Optional: call after `setValues`. */

@@ -8,18 +8,22 @@
  */
 import type {
   AdapterValues,
+  Divergence,
+  DivergenceBatch,
   Example,
   Generated,
   GenerateOptions,
   GenerateRequest,
+  TeacherPath,
   Tokens,
   TrainerOptions,
 } from '../engine/types';
 import type { StudentEngine } from './engine-port';
+import { positionLoss } from './objectives/position';
 import { Random } from './statistics/prng';
 import { effect, toyConfig, type ToyAdaptation } from './train/toy-adapters.testing';
 import { idOf, TOPICS, TOY_DOMAIN, TOY_WORDS } from './train/toy-domain.testing';
-import { softmax, ToyTrainer } from './train/toy-trainer.testing';
+import { mixtureTarget, pathsOf, softmax, ToyTrainer } from './train/toy-trainer.testing';
 
 export {
   TOY_DOMAIN,
@@ -93,6 +97,27 @@ export class ToyStudent implements StudentEngine {
         Float32Array.from(path, (token, t) =>
           Math.log(this.next(prompt, path.slice(0, t), adaptation ?? null)[token]!),
         ),
+      ),
+    );
+  }
+
+  async teach(examples: readonly Example[]): Promise<TeacherPath[][]> {
+    this.taught += examples.length;
+    return pathsOf(this, examples, null);
+  }
+
+  async divergence(
+    name: Divergence,
+    { examples, teacher }: DivergenceBatch,
+    adaptation?: Float32Array | AdapterValues,
+  ): Promise<Float32Array[][]> {
+    return examples.map((example, i) =>
+      example.paths.map(({ tokens }, j) =>
+        Float32Array.from(tokens, (_, t) => {
+          const target = mixtureTarget(example, teacher[i]![j]!, j, t);
+          const logits = this.logits(example.prompt, tokens.slice(0, t), adaptation ?? null);
+          return positionLoss({ family: 'divergence', name }, logits, target).value;
+        }),
       ),
     );
   }

@@ -157,8 +157,9 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     );
     const step = 2e-2;
     const lossAt = async (sign: number) => {
-      trainer.setValues(soft.map((value, i) => value + sign * step * along[i]!));
-      const losses = await trainer.divergence({ family: 'divergence', examples, teacher });
+      const moved = soft.map((value, i) => value + sign * step * along[i]!);
+      const batch = { family: 'divergence', examples, teacher } as const;
+      const losses = await engine.divergence(objective, batch, moved);
       return examples.reduce(
         (sum, { paths }, e) =>
           sum +

@@ -9,7 +9,7 @@ import { createForwardKernels, type ForwardKernels } from './forward-kernels';
 import { Inference } from './inference';
 import { LinearTuner } from './linear-tuning';
 import { createLoss } from './loss-kernels';
-import { exampleRows, sharePrompts } from './pack';
+import { bare, exampleRows, sharePrompts } from './pack';
 import { residuals } from './residuals';
 import { DEFAULT_BUDGET_BYTES, type MemoryPlan, planTraining } from './plan';
 import { Adapter } from './trainable/adapter';
@@ -17,11 +17,14 @@ import { Trainer } from './trainer';
 import { createTrainerKernels } from './trainer-kernels';
 import type {
   AdapterValues,
+  Divergence,
+  DivergenceBatch,
   Example,
   Generated,
   GenerateOptions,
   GenerateRequest,
   PrefixLayer,
+  TeacherPath,
   Tokens,
   TrainerOptions,
 } from './types';
@@ -168,13 +171,42 @@ export class Engine {
   ): Promise<Float32Array[][]> {
     if (items.length === 0) return [];
     const { softPrompt, adapter } = apart(adaptation);
-    const rows = items.reduce((sum, input) => sum + exampleRows(input), 0);
-    const scored = items.reduce((sum, { paths }) => sum + paths.flat().length, 0);
+    const { rows, scored } = sizesOf(items);
     const all = rows + this.prefixRows(softPrompt);
     const inference = await this.inferenceWith(adapter);
     const forcing = await inference.forcing(all, scored);
     const paths = await forcing.paths(items, { softPrompt, hidden: false, signal });
     return paths.map((of) => of.map(({ logProbs }) => logProbs));
+  }
+
+  /**
+   * What the frozen model says along all paths, [examples][paths]: the teacher of a target.
+   * @throws SequenceTooLongError, CancelledError
+   */
+  async teach(examples: readonly Example[], signal?: AbortSignal): Promise<TeacherPath[][]> {
+    if (examples.length === 0) return [];
+    const { rows, scored } = sizesOf(examples);
+    const forcing = await this.inference.forcing(rows, scored);
+    return forcing.paths(examples, { hidden: true, signal });
+  }
+
+  /**
+   * A divergence of the student, behind a soft prompt or with an adapter, from the batch's target at
+   * each position of each path, over the whole vocabulary, [examples][paths][T]. Forward only.
+   * @throws SequenceTooLongError, TargetMismatchError, RangeError, CancelledError
+   */
+  async divergence(
+    name: Divergence,
+    batch: DivergenceBatch,
+    adaptation?: Float32Array | AdapterValues,
+    signal?: AbortSignal,
+  ): Promise<Float32Array[][]> {
+    if (batch.examples.length === 0) return [];
+    const { softPrompt, adapter } = apart(adaptation);
+    const { rows, scored } = sizesOf(batch.examples.map(bare));
+    const inference = await this.inferenceWith(adapter);
+    const meter = await inference.meter(name, rows + this.prefixRows(softPrompt), scored);
+    return meter.along(batch, softPrompt, signal);
   }
 
   /** The soft prompt as a KV prefix, layer by layer, [kvHeads, n, headDim]. */
@@ -324,4 +356,12 @@ function apart(adaptation: Float32Array | AdapterValues | undefined): {
 } {
   if (adaptation === undefined) return {};
   return adaptation instanceof Float32Array ? { softPrompt: adaptation } : { adapter: adaptation };
+}
+
+/** Packed rows of examples, and how many of their tokens have logits at most. */
+function sizesOf(examples: readonly Example[]): { rows: number; scored: number } {
+  return {
+    rows: examples.reduce((sum, example) => sum + exampleRows(example), 0),
+    scored: examples.reduce((sum, { paths }) => sum + paths.flat().length, 0),
+  };
 }

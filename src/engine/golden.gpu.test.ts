@@ -57,11 +57,23 @@ describe.each(CASES)('$student against PyTorch, with $name', ({ student, subgrou
     const expected = golden.objectives[objective];
     expect(Math.abs(loss - expected.loss) / expected.loss).toBeLessThan(1e-4);
     expect(relativeError(gradient, await fixture(`${objective}_gradient`))).toBeLessThan(1e-4);
-    const divergence = await trainer.divergence({ family: 'divergence', examples, teacher });
+    const { gpuBytes } = trainer;
+    trainer.destroy();
+    engine.releaseInference();
+    const before = engine.gpu.allocatedBytes;
+    // Without a trainer: teacher and divergence of forward passes alone.
+    const told = await engine.teach(examples.map(bare));
+    for (const [e, paths] of teacher.entries()) {
+      for (const [p, { hidden }] of paths.entries()) {
+        expect(relativeError(told[e]![p]!.hidden, hidden)).toBeLessThan(1e-5);
+      }
+    }
+    const batch = { family: 'divergence', examples, teacher: told } as const;
+    const divergence = await engine.divergence(objective, batch, soft);
+    expect(engine.gpu.allocatedBytes - before).toBeLessThan(gpuBytes);
     for (const [e, { sampled, refusal }] of expected.positions.entries()) {
       expect(relativeError(divergence[e]![0]!, sampled)).toBeLessThan(1e-3);
       expect(relativeError(divergence[e]![1]!, refusal)).toBeLessThan(1e-3);
     }
-    trainer.destroy();
   });
 });

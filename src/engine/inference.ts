@@ -1,9 +1,10 @@
 /**
- * Generation and teacher-forced passes of one engine, in buffers as large as what was asked for so
- * far: they are made on first use and made anew when more is asked for.
+ * Generation, teacher-forced passes and divergences of one engine, in buffers as large as what was
+ * asked for so far: they are made on first use and made anew when more is asked for.
  */
 import { createLogProb, type LogProbKernel } from '../kernels/loss/divergence-logprob';
 import type { Gpu } from '../kernels/gpu/gpu';
+import { DivergenceMeter } from './divergence-meter';
 import { MemoryPlanError } from './errors';
 import { TeacherForcing } from './forcing';
 import type { ForwardKernels } from './forward-kernels';
@@ -17,8 +18,9 @@ import {
 } from './generate';
 import { HeadStage, logitsRows } from './head';
 import { activationWidths } from './layout';
+import { createLoss } from './loss-kernels';
 import { MAX_VIRTUAL_TOKENS } from './trainable/shape';
-import type { GenerateOptions, GenerateRequest } from './types';
+import type { Divergence, GenerateOptions, GenerateRequest } from './types';
 import type { DecoderWeights } from './weights';
 import type { Submitter } from './work';
 
@@ -39,6 +41,8 @@ interface Rooms {
   generator: Generator;
   head: HeadStage;
   forcing: TeacherForcing;
+  /** Made when first asked for. */
+  meters: Map<Divergence, DivergenceMeter>;
 }
 
 export class Inference {
@@ -127,10 +131,23 @@ export class Inference {
 
   /** For passes of up to `rows` rows, soft prompt included; fewer where that is too many. */
   async forcing(rows: number, logits: number): Promise<TeacherForcing> {
-    const { most } = this;
-    const own = Math.max(1, Math.min(rows, most.rows));
-    const sizes = { batch: 1, rows: own, poolRows: own, logits: Math.min(logits, most.logits) };
-    return (await this.atLeast(sizes)).forcing;
+    return (await this.roomsFor(rows, logits)).forcing;
+  }
+
+  /** For divergences along up to `rows` rows, soft prompt included; fewer where that is too many. */
+  async meter(name: Divergence, rows: number, logits: number): Promise<DivergenceMeter> {
+    const { gpu, weights, kernels, submitter } = this;
+    const objective = { family: 'divergence', name } as const;
+    const makeLoss = await createLoss(gpu, weights, { objective });
+    const rooms = await this.roomsFor(rows, logits);
+    let meter = rooms.meters.get(name);
+    if (!meter) {
+      const { prefill } = rooms.generator;
+      const { head } = rooms;
+      meter = new DivergenceMeter(gpu, weights, kernels, submitter, prefill, head, makeLoss);
+      rooms.meters.set(name, meter);
+    }
+    return meter;
   }
 
   /** Gives the buffers back; the next use makes new ones. */
@@ -140,8 +157,20 @@ export class Inference {
     rooms.generator.release();
     rooms.head.release();
     rooms.forcing.release();
+    for (const meter of rooms.meters.values()) meter.release();
     this.gpu.release(rooms.logits);
     this.rooms = null;
+  }
+
+  private roomsFor(rows: number, logits: number): Promise<Rooms> {
+    const { most } = this;
+    const own = Math.max(1, Math.min(rows, most.rows));
+    return this.atLeast({
+      batch: 1,
+      rows: own,
+      poolRows: own,
+      logits: Math.min(logits, most.logits),
+    });
   }
 
   private async atLeast(needed: Sizes): Promise<Rooms> {
@@ -166,7 +195,7 @@ export class Inference {
       logits,
     });
     const forcing = new TeacherForcing(gpu, weights, submitter, prefill, head, this.logprob);
-    const rooms = { sizes, logits, generator, head, forcing };
+    const rooms: Rooms = { sizes, logits, generator, head, forcing, meters: new Map() };
     this.rooms = rooms;
     await submitter.calibrate(prefill.probe());
     return rooms;

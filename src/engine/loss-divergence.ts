@@ -7,7 +7,7 @@ import type { DivergenceKernel } from '../kernels/loss/divergence';
 import type { Gpu, Op } from '../kernels/gpu/gpu';
 import type { ForwardKernels } from './forward-kernels';
 import type { DivergenceRows, LossRows } from './loss-rows';
-import { type Loss, type LossTile, withWarmUp } from './loss-stage';
+import { type Loss, type LossTile, withWarmUp } from './loss-head';
 import { RHO_PER_ROW } from './plan';
 import type { DecoderWeights } from './weights';
 

@@ -3,7 +3,7 @@ import { createDivergence } from '../kernels/loss/divergence';
 import type { Gpu } from '../kernels/gpu/gpu';
 import { createTokenLoss } from '../kernels/loss/token-loss';
 import { DivergenceLoss } from './loss-divergence';
-import type { LossMaker } from './loss-stage';
+import type { LossMaker } from './loss-head';
 import { TokenLoss } from './loss-tokens';
 import type { EngineObjective } from './types';
 import type { DecoderWeights } from './weights';

@@ -2,7 +2,7 @@
 import type { Gpu, Op } from '../kernels/gpu/gpu';
 import type { TokenLossKernel } from '../kernels/loss/token-loss';
 import type { LossRows } from './loss-rows';
-import { type Loss, type LossTile, withWarmUp } from './loss-stage';
+import { type Loss, type LossTile, withWarmUp } from './loss-head';
 
 export class TokenLoss implements Loss {
   readonly family = 'token';

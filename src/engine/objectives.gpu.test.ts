@@ -246,7 +246,6 @@ describe.each(GPU_VARIANTS)('objectives against PyTorch, with $name', ({ subgrou
     const rows = goldenTokens(golden, objectives, 'soft');
     const tokens = await make('soft', LIKELIHOOD);
     expect(() => tokens.step(mixtures(examples, teacher), settings)).toThrow(RangeError);
-    await expect(tokens.divergence(mixtures(examples, teacher))).rejects.toThrow(RangeError);
     expect(() =>
       tokens.step({ family: 'token', examples: rows }, { ...settings, warmUp: true }),
     ).toThrow(RangeError);

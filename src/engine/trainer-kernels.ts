@@ -2,7 +2,7 @@
 import type { Gpu } from '../kernels/gpu/gpu';
 import { createRows, type RowsKernel } from '../kernels/rows/rows';
 import { createLoss } from './loss-kernels';
-import type { LossMaker } from './loss-stage';
+import type { LossMaker } from './loss-head';
 import { createOptimiserKernels, type OptimiserKernels } from './optimiser';
 import type { MemoryPlan } from './plan';
 import { createTrainable } from './trainable/create';

@@ -200,21 +200,6 @@ export class Trainer {
     return spent;
   }
 
-  /** The divergence at each position of each path, [examples][paths][T]; forward only. */
-  async divergence(batch: DivergenceBatch, signal?: AbortSignal): Promise<Float32Array[][]> {
-    const result: Float32Array[][] = [];
-    for (const { packed, rows } of this.passes(batch)) {
-      signal?.throwIfAborted();
-      this.load(packed);
-      this.submitForward(false, 'divergence forward');
-      const losses = await this.stage.losses(rows);
-      for (const paths of packed.loss) {
-        result.push(paths.map((indices) => Float32Array.from(indices, (index) => losses[index]!)));
-      }
-    }
-    return result;
-  }
-
   destroy(): void {
     this.optimiser.release();
     this.forward.release();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { DivergenceBatch, Tokens } from '../../engine/types';
+import type { Divergence, DivergenceBatch, Example, TeacherPath, Tokens } from '../../engine/types';
 import type { Adaptation } from '../adapters/adaptation';
-import type { StudentTrainer, StudentEngine } from '../engine-port';
+import type { StudentEngine } from '../engine-port';
 import { Random } from '../statistics/prng';
 import {
   mixtureProbability,
@@ -63,55 +63,44 @@ class TabularEngine implements StudentEngine {
     );
   }
 
-  async createTrainer(
-    options: Parameters<StudentEngine['createTrainer']>[0],
-  ): Promise<StudentTrainer> {
-    let values: Float32Array = new Float32Array(0);
-    const divergence = async ({ examples, teacher }: DivergenceBatch) =>
-      examples.map(({ prompt, paths }, i) =>
-        paths.map(({ tokens, refusalPosterior, refusalNext }, j) =>
-          Float32Array.from(tokens, (_, t) => {
-            const w = refusalPosterior[t]!;
-            const rows = teacher[i]![j]!.hidden.subarray(4 * t, 4 * t + 4);
-            const p = Array.from(rows, (pi) => (1 - w) * pi);
-            const { tokens: next, probs } = refusalNext[t]!;
-            next.forEach((token, k) => (p[token]! += w * probs[k]!));
-            const q = this.model(prompt, values).next(tokens.slice(0, t));
-            return p.reduce((sum, value, v) => sum + Math.abs(value - q[v]!) / 2, 0);
-          }),
-        ),
-      );
-    const trainer = {
-      gpuBytes: 0,
-      valuesLength: 1,
-      // Steering is by nothing here.
-      setValues: (to: Float32Array) =>
-        void (values = options.trainable.kind === 'steering' ? values : to),
-      readValues: async () => values,
-      // The frozen student's distributions stand where an engine has hidden states.
-      teach: async (examples: readonly { prompt: Tokens; paths: readonly Tokens[] }[]) =>
-        examples.map(({ paths }) =>
-          paths.map((path) => ({
-            logProbs: Float32Array.from(base.logProbs(path)),
-            hidden: Float32Array.from(path.flatMap((_, t) => [...base.next(path.slice(0, t))])),
-          })),
-        ),
-      along: untrained,
-      step: untrained,
-      gradient: untrained,
-      divergence,
-      destroy: () => undefined,
-    };
-    return trainer;
+  /** The frozen student's distributions stand where an engine has hidden states. */
+  async teach(examples: readonly Example[]): Promise<TeacherPath[][]> {
+    return examples.map(({ paths }) =>
+      paths.map((path) => ({
+        logProbs: Float32Array.from(base.logProbs(path)),
+        hidden: Float32Array.from(path.flatMap((_, t) => [...base.next(path.slice(0, t))])),
+      })),
+    );
+  }
+
+  async divergence(
+    _name: Divergence,
+    { examples, teacher }: DivergenceBatch,
+    adaptation?: Float32Array | { values: Float32Array },
+  ): Promise<Float32Array[][]> {
+    const values = adaptation instanceof Float32Array ? adaptation : adaptation?.values;
+    return examples.map(({ prompt, paths }, i) =>
+      paths.map(({ tokens, refusalPosterior, refusalNext }, j) =>
+        Float32Array.from(tokens, (_, t) => {
+          const w = refusalPosterior[t]!;
+          const rows = teacher[i]![j]!.hidden.subarray(4 * t, 4 * t + 4);
+          const p = Array.from(rows, (pi) => (1 - w) * pi);
+          const { tokens: next, probs } = refusalNext[t]!;
+          next.forEach((token, k) => (p[token]! += w * probs[k]!));
+          const q = this.model(prompt, values).next(tokens.slice(0, t));
+          return p.reduce((sum, value, v) => sum + Math.abs(value - q[v]!) / 2, 0);
+        }),
+      ),
+    );
+  }
+
+  async createTrainer(): Promise<never> {
+    throw new Error('The bound trains nothing.');
   }
 
   private model(prompt: Tokens, values?: Float32Array): TabularModel {
     return values?.length && prompt[0] !== AS_BASE[0] ? adapted : base;
   }
-}
-
-async function untrained(): Promise<never> {
-  throw new Error('The bound trains nothing.');
 }
 
 const engine = new TabularEngine();

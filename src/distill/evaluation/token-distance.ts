@@ -7,9 +7,14 @@
  * r_t ~ π: −log a for KL and max(0, 1 − a) for TV, which have the same expectations and more noise.
  * Greedy answers are no samples, so there the estimates say less.
  */
-import type { Example, MixturePath, TeacherPath, Tokens } from '../../engine/types';
-import type { TrainableShape } from '../../engine/trainable/shape';
-import type { Adaptation } from '../adapters/adaptation';
+import type {
+  DivergenceBatch,
+  Example,
+  MixturePath,
+  TeacherPath,
+  Tokens,
+} from '../../engine/types';
+import { type Adaptation, scoreWith } from '../adapters/adaptation';
 import type { StudentEngine } from '../engine-port';
 import type { RefusalTrie } from '../target/target';
 
@@ -69,52 +74,31 @@ export async function divergenceAlong(
   target: (i: number, teacher: readonly TeacherPath[]) => MixturePath[],
   options: WorkOptions & { kept?: TeacherPath[][] } = {},
 ): Promise<Float32Array[][]> {
-  const sizes = inputs.map(({ prompt, conditioned = prompt, paths }) => ({
-    rows: Math.max(prompt.length, conditioned.length) + paths.flat().length,
-    lossRows: paths.flat().length,
-  }));
-  const chunks = chunkByRows(sizes.map(({ rows }) => rows));
-  if (chunks.length === 0) return [];
-  const most = (part: 'rows' | 'lossRows') =>
-    Math.max(...chunks.map((chunk) => chunk.reduce((sum, i) => sum + sizes[i]![part], 0)));
-  const { kept } = options;
+  const sizes = inputs.map(
+    ({ prompt, conditioned = prompt, paths }) =>
+      Math.max(prompt.length, conditioned.length) + paths.flat().length,
+  );
+  const { kept, signal } = options;
   const known = kept && kept.length > 0 ? kept.slice() : null;
-  const trainer = await engine.createTrainer({
-    trainable: trainableOf(adaptation, engine),
-    objective: { family: 'divergence', name },
-    maxRows: most('rows'),
-    maxLossRows: most('lossRows'),
-    maxExampleRows: Math.max(...sizes.map(({ rows }) => rows)),
-    clipNorm: 1,
-  });
-  try {
-    trainer.setValues(adaptation?.values ?? new Float32Array(trainer.valuesLength));
-    const result: Float32Array[][] = [];
-    for (const chunk of chunks) {
-      options.signal?.throwIfAborted();
-      const teacher = known
-        ? chunk.map((i) => known[i]!)
-        : await trainer.teach(chunk.map((i) => inputs[i]!));
-      if (!known) kept?.push(...teacher);
-      const examples = chunk.map((i, k): Example<MixturePath> => {
-        const { prompt, conditioned = prompt } = inputs[i]!;
-        return { prompt: conditioned, paths: target(i, teacher[k]!) };
-      });
-      result.push(...(await trainer.divergence({ family: 'divergence', examples, teacher })));
-      options.onDone?.(chunk.length);
-    }
-    return result;
-  } finally {
-    trainer.destroy();
+  const result: Float32Array[][] = [];
+  for (const chunk of chunkByRows(sizes)) {
+    signal?.throwIfAborted();
+    const teacher = known
+      ? chunk.map((i) => known[i]!)
+      : await engine.teach(
+          chunk.map((i) => inputs[i]!),
+          signal,
+        );
+    if (!known) kept?.push(...teacher);
+    const examples = chunk.map((i, k): Example<MixturePath> => {
+      const { prompt, conditioned = prompt } = inputs[i]!;
+      return { prompt: conditioned, paths: target(i, teacher[k]!) };
+    });
+    const batch: DivergenceBatch = { family: 'divergence', examples, teacher };
+    result.push(...(await engine.divergence(name, batch, scoreWith(adaptation), signal)));
+    options.onDone?.(chunk.length);
   }
-}
-
-/** What a trainer trains; steering, by nothing, where the student is as it is. */
-function trainableOf(adaptation: Adaptation, { dim }: StudentEngine): TrainableShape {
-  if (!adaptation) return { kind: 'steering', layers: [0] };
-  return adaptation.kind === 'soft-prompt'
-    ? { kind: 'soft-prompt', n: adaptation.values.length / dim }
-    : adaptation.shape;
+  return result;
 }
 
 /** One-sample estimates for a student under another prompt (a preamble), `adaptation` or not. */

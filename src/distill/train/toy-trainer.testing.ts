@@ -78,12 +78,11 @@ export class ToyTrainer implements StudentTrainer {
   }
 
   async teach(examples: readonly Example[]): Promise<TeacherPath[][]> {
-    this.student.taught += examples.length;
-    return this.pathsOf(examples, null);
+    return this.student.teach(examples);
   }
 
   async along(examples: readonly Example[]): Promise<TeacherPath[][]> {
-    return this.pathsOf(examples, this.present);
+    return pathsOf(this.student, examples, this.present);
   }
 
   async step(batch: Batch, options: StepOptions): Promise<StepMetrics> {
@@ -102,17 +101,6 @@ export class ToyTrainer implements StudentTrainer {
   async gradient(batch: Batch, { warmUp = false } = {}): Promise<Gradient> {
     const { loss, gradient } = this.lossAndGradient(batch, warmUp);
     return { loss, gradientNorm: Math.hypot(...gradient), gradient: Float32Array.from(gradient) };
-  }
-
-  async divergence({ examples, teacher }: DivergenceBatch): Promise<Float32Array[][]> {
-    return examples.map((example, i) =>
-      example.paths.map(({ tokens }, j) =>
-        Float32Array.from(tokens, (_, t) => {
-          const target = mixtureTarget(example, teacher[i]![j]!, j, t);
-          return this.at(example.prompt, tokens.slice(0, t), target).value;
-        }),
-      ),
-    );
   }
 
   lossAndGradient(batch: Batch, warmUp = false): { loss: number; gradient: number[] } {
@@ -151,18 +139,6 @@ export class ToyTrainer implements StudentTrainer {
     this.destroyed = true;
   }
 
-  private pathsOf(examples: readonly Example[], adaptation: ToyAdaptation): TeacherPath[][] {
-    return examples.map(({ prompt, paths }) =>
-      paths.map((path) => {
-        const rows = path.map((_, t) => this.student.logits(prompt, path.slice(0, t), adaptation));
-        return {
-          logProbs: Float32Array.from(path, (token, t) => Math.log(softmax(rows[t]!)[token]!)),
-          hidden: Float32Array.from(rows.flat()),
-        };
-      }),
-    );
-  }
-
   private zero(): ToySum {
     return { loss: 0, dg: new Array<number>(V).fill(0) };
   }
@@ -196,8 +172,25 @@ export class ToyTrainer implements StudentTrainer {
   }
 }
 
+/** What the student says along paths; hidden states of a toy are its logits. */
+export function pathsOf(
+  student: ToyStudent,
+  examples: readonly Example[],
+  adaptation: ToyAdaptation,
+): TeacherPath[][] {
+  return examples.map(({ prompt, paths }) =>
+    paths.map((path) => {
+      const rows = path.map((_, t) => student.logits(prompt, path.slice(0, t), adaptation));
+      return {
+        logProbs: Float32Array.from(path, (token, t) => Math.log(softmax(rows[t]!)[token]!)),
+        hidden: Float32Array.from(rows.flat()),
+      };
+    }),
+  );
+}
+
 /** Without a teacher, where the posterior is 1 and what it says does not count. */
-function mixtureTarget(
+export function mixtureTarget(
   { paths }: Example<MixturePath>,
   teacher: TeacherPath | null,
   j: number,

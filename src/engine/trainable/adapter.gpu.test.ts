@@ -63,6 +63,20 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       expect(relativeError(got.gradient, wanted)).toBeLessThan(1e-4);
       made.destroy();
     });
+
+    it.each(['tv', 'kl'] as const)('measures the same %s without a trainer', async (objective) => {
+      const adapter = { shape: cases[name]!.shape, values: await floats(`${name}_values`) };
+      const teacher = await engine.teach(inputs());
+      const batch = { family: 'divergence', examples, teacher } as const;
+      const at = await engine.divergence(objective, batch, adapter);
+      let loss = 0;
+      for (const [e, { paths }] of examples.entries()) {
+        for (const [p, { coef }] of paths.entries()) {
+          for (const [t, c] of coef.entries()) loss += c * at[e]![p]![t]!;
+        }
+      }
+      expect(loss).toBeCloseTo(cases[name]!.losses[objective], 5);
+    });
   });
 
   it.each(['lora', 'steering'])(
