@@ -67,7 +67,7 @@ export async function pocketPhases(bench: Bench, engine: Engine): Promise<Metric
         [0, 1, 2, 3].map((k) => ({ prompt, stream: 4 * i + k })),
       );
       const options = { temperature: 1, seed: repeat, maxNewTokens: SHAPE.answer };
-      return engine.generate(requests, { ...options, stopToken: 0xffffffff });
+      return engine.generate(requests, { ...options, stopTokens: [] });
     });
   }
   trainer.destroy();

@@ -4,6 +4,7 @@ import { access, constants, type FileHandle, open, readFile, stat } from 'node:f
 import { dirname, join } from 'node:path';
 import { type ByteSource, handleSource } from '../formats/byte-source';
 import { manifestId, type ModelManifest, parseManifest, verifyFile } from '../formats/manifest';
+import { ChatTokenizer } from '../distill/data/chat';
 import { assertStored, type ModelFiles } from '../formats/decoder/tensor';
 import { externalFiles, tensorsOf } from '../formats/onnx/external';
 import { readOnnx } from '../formats/onnx/proto';
@@ -87,6 +88,23 @@ export async function openModel(models: string, name: string): Promise<ModelFold
   const manifest = parseManifest(parseJson(bytes, join(path, 'manifest.json')));
   for (const file of manifest.files) await verifyFile(file, await bytesOf(join(path, file.path)));
   return { path, id: await manifestId(bytes), manifest };
+}
+
+/**
+ * The model's tokenizer with its chat template and ends of answers, from the files that pages read.
+ * @throws FileError, TokenizerError, ChatTemplateError
+ */
+export async function chatTokenizer({ path }: Pick<ModelFolder, 'path'>): Promise<ChatTokenizer> {
+  const optional = async <T>(name: string, read: (path: string) => Promise<T>) =>
+    (await exists(join(path, name))) ? read(join(path, name)) : null;
+  const [tokenizer, tokenizerConfig, config, generation, template] = await Promise.all([
+    jsonOf(join(path, 'tokenizer.json')),
+    jsonOf(join(path, 'tokenizer_config.json')),
+    jsonOf(join(path, 'config.json')),
+    optional('generation_config.json', jsonOf),
+    optional('chat_template.jinja', textOf),
+  ]);
+  return new ChatTokenizer(tokenizer, tokenizerConfig, { template, generation, config });
 }
 
 const WEIGHTS = 'onnx/model_q4.onnx';

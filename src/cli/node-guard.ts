@@ -4,8 +4,9 @@
  * tokenizer's length, padded on the right.
  */
 import { join } from 'node:path';
-import { Tokenizer } from '@huggingface/tokenizers';
+import type { Tokenizer } from '@huggingface/tokenizers';
 import { InferenceSession, Tensor } from 'onnxruntime-web';
+import { libraryTokenizer } from '../distill/data/text-tokenizer';
 import { type LabelReading, readLabels, safeProbability } from '../distill/target/labels';
 import type { Guard } from '../distill/types';
 import { FileError, jsonOf, type ModelFolder, runtimeFiles } from './node-files';
@@ -31,13 +32,13 @@ export class NodeGuard implements Guard {
   /**
    * @param safeLabels those that mean "safe", where the labels do not say so themselves
    * @throws FileError where the folder is no text classifier; LabelError where nobody says which
-   *   label means "safe"
+   *   label means "safe"; TokenizerError
    */
   static async load(folder: ModelFolder, safeLabels?: readonly string[]): Promise<NodeGuard> {
     const read = async (name: string) =>
       (await jsonOf(join(folder.path, name))) as Record<string, unknown>;
     const tokenizerConfig = await read('tokenizer_config.json');
-    const tokenizer = new Tokenizer(await read('tokenizer.json'), tokenizerConfig);
+    const tokenizer = libraryTokenizer(await read('tokenizer.json'), tokenizerConfig);
     const reading = readLabels(await read('config.json'), safeLabels);
     const padName = tokenizerConfig.pad_token;
     const padToken = typeof padName === 'string' ? tokenizer.token_to_id(padName) : undefined;

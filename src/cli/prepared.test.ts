@@ -2,10 +2,9 @@
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { ChatTokenizer } from '../distill/data/chat';
 import { parsePrepared, preparedKey } from '../distill/train/prepare';
 import { DEFAULT_RECIPE } from '../distill/train/recipe';
-import { bundledData, jsonOf, openModel } from './node-files';
+import { bundledData, chatTokenizer, jsonOf, openModel } from './node-files';
 
 const root = fileURLToPath(new URL('../../public', import.meta.url));
 const { maxNewTokens } = DEFAULT_RECIPE;
@@ -18,8 +17,7 @@ it.each(['pocket', 'class'])(NAME, async (student) => {
   const { train } = await bundledData(join(root, 'data'));
   const key = preparedKey(train, { student: model!.id, guard: guard!.id }, maxNewTokens);
   const shipped = await jsonOf(join(root, 'data', `prepared-${student}.json`));
-  const json = async (name: string) => (await jsonOf(join(model!.path, name))) as object;
-  const chat = new ChatTokenizer(await json('tokenizer.json'), await json('tokenizer_config.json'));
+  const chat = await chatTokenizer(model!);
   // Made with: npm run distill -- --student NAME --fresh --prepare-only --prepared public/data/prepared-NAME.json
   const data = parsePrepared(shipped, key, train.length, chat.vocabSize);
 

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { create, globals } from 'webgpu';
 import packageJson from '../../package.json';
 import { virtualTokens } from '../distill/adapters/adaptation';
-import { ChatTokenizer } from '../distill/data/chat';
 import type { ExtraOptions } from '../distill/evaluation/extras';
 import {
   type FitOptions,
@@ -20,7 +19,14 @@ import { Gpu } from '../kernels/gpu/gpu';
 import type { ModelSource } from '../formats/model-source';
 import { parseGuardText, parseSourceText, sourceText } from '../formats/source-text';
 import { type Arguments, UsageError } from './args';
-import { bundledData, jsonOf, modelFiles, openModel, optionalJson } from './node-files';
+import {
+  bundledData,
+  chatTokenizer,
+  jsonOf,
+  modelFiles,
+  openModel,
+  optionalJson,
+} from './node-files';
 import { NodeGuard } from './node-guard';
 import type { EvaluationSettings, ReportEnvironment } from './report';
 
@@ -65,15 +71,13 @@ export async function openSession(
   const adapter = gpu.description.description || gpu.description.device || 'unnamed adapter';
   const driver = process.env.RETORT_GPU_DRIVER ?? 'unknown driver';
   say(`GPU: ${adapter}, ${driver}`);
-  const [files, config, tokenizer, tokenizerConfig] = await Promise.all([
+  const [files, config, chat] = await Promise.all([
     modelFiles(student!),
     jsonOf(join(student!.path, 'config.json')),
-    jsonOf(join(student!.path, 'tokenizer.json')),
-    jsonOf(join(student!.path, 'tokenizer_config.json')),
+    chatTokenizer(student!),
   ]);
   const engine = await Engine.load(gpu, files.files, config);
   await files.close();
-  const chat = new ChatTokenizer(tokenizer as object, tokenizerConfig as object);
   const environment: ReportEnvironment = {
     commit: __COMMIT__,
     version: packageJson.version,

@@ -63,7 +63,8 @@ export class ToyStudent implements StudentEngine {
       const random = new Random('toy sample', options.seed, stream);
       const tokens: number[] = [];
       const logProbs: number[] = [];
-      while (tokens.length < options.maxNewTokens && tokens.at(-1) !== options.stopToken) {
+      const ended = () => options.stopTokens.includes(tokens.at(-1)!);
+      while (tokens.length < options.maxNewTokens && !ended()) {
         const q = this.next(prompt, tokens, options.softPrompt ?? options.adapter ?? null);
         let token = q.indexOf(Math.max(...q));
         if (options.temperature > 0) {
@@ -74,7 +75,7 @@ export class ToyStudent implements StudentEngine {
         tokens.push(token);
         logProbs.push(Math.log(q[token]!));
       }
-      return { tokens, logProbs, finished: tokens.at(-1) === options.stopToken };
+      return { tokens, logProbs, finished: ended() };
     });
     options.onProgress?.(requests.length, requests.length);
     return generated;

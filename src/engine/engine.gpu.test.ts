@@ -72,7 +72,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     const prompts = [sequence(8, 7, engine.vocabSize), sequence(9, 23, engine.vocabSize)];
     const generated = await engine.generate(
       prompts.map((prompt, stream) => ({ prompt, stream })),
-      { softPrompt: soft, temperature: 0, seed: 0, maxNewTokens: 19, stopToken: STOP },
+      { softPrompt: soft, temperature: 0, seed: 0, maxNewTokens: 19, stopTokens: [STOP] },
     );
     for (const [i, prompt] of prompts.entries()) {
       const { tokens, logProbs, finished } = generated[i]!;
@@ -92,7 +92,7 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
       prompt: sequence(100 + i, 3 + (i % 11), engine.vocabSize),
       stream: i,
     }));
-    const options = { temperature: 1, seed: 7, maxNewTokens: 12, stopToken: 2 };
+    const options = { temperature: 1, seed: 7, maxNewTokens: 12, stopTokens: [2] };
     const together = await engine.generate(requests, options);
     const alone = await engine.generate([requests[69]!, requests[3]!], options);
     expect(alone[0]!.tokens).toEqual(together[69]!.tokens);
@@ -105,9 +105,30 @@ describe.each(GPU_VARIANTS)('the engine with $name', ({ subgroups }) => {
     }
   });
 
+  it('ends a sequence with the first of several stop tokens', async () => {
+    const requests = Array.from({ length: 40 }, (_, i) => ({
+      prompt: sequence(300 + i, 4 + (i % 7), engine.vocabSize),
+      stream: i,
+    }));
+    const options = { temperature: 1, seed: 5, maxNewTokens: 19 };
+    const free = await engine.generate(requests, { ...options, stopTokens: [] });
+    // Tokens that these answers hold at other places than the same one, so that either may be first.
+    const stops = [free[0]!.tokens[5]!, free[1]!.tokens[9]!, free[2]!.tokens[0]!];
+    const ended = await engine.generate(requests, { ...options, stopTokens: stops });
+    for (const [i, { tokens, logProbs, finished }] of ended.entries()) {
+      const whole = free[i]!;
+      const at = whole.tokens.findIndex((token) => stops.includes(token));
+      const length = at < 0 ? 19 : at + 1;
+      expect(tokens).toEqual(whole.tokens.slice(0, length));
+      expect(logProbs).toHaveLength(length);
+      expect(finished).toBe(at >= 0);
+    }
+    expect(ended[2]!.tokens).toHaveLength(1);
+  });
+
   it('refuses what does not fit and stops when told to', async () => {
     const long = sequence(1, engine.maxPositions, engine.vocabSize);
-    const options = { temperature: 0, seed: 0, maxNewTokens: 8, stopToken: STOP };
+    const options = { temperature: 0, seed: 0, maxNewTokens: 8, stopTokens: [STOP] };
     await expect(engine.generate([{ prompt: long, stream: 0 }], options)).rejects.toThrow(
       SequenceTooLongError,
     );

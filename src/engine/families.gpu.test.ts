@@ -52,7 +52,7 @@ describe.each(CASES)('$name against PyTorch, subgroups $subgroups', ({ name, sub
     const { golden } = family;
     const prompt = golden.ids.slice(0, 6);
     const write = async (softPrompt?: Float32Array) => {
-      const options = { temperature: 0, seed: 0, maxNewTokens: 10, stopToken: 0xffffffff };
+      const options = { temperature: 0, seed: 0, maxNewTokens: 10, stopTokens: [] };
       const [text] = await engine.generate([{ prompt, stream: 0 }], { ...options, softPrompt });
       return text!.tokens;
     };

@@ -195,6 +195,7 @@ export class Generator {
     const prefix = await this.writePrefix(options.softPrompt);
     const { slots, slotRows } = this.layout(requests, prefix, options.maxNewTokens);
     this.writeSettings(options);
+    const stops = new Set(options.stopTokens);
 
     const results = new Array<Generated>(requests.length);
     const free = Array.from({ length: slots }, (_, i) => slots - 1 - i);
@@ -205,7 +206,7 @@ export class Generator {
     const close = () => {
       for (let i = open.length - 1; i >= 0; i--) {
         const sequence = open[i]!;
-        const finished = sequence.tokens.at(-1) === options.stopToken;
+        const finished = stops.has(sequence.tokens.at(-1)!);
         if (!finished && sequence.tokens.length < options.maxNewTokens) continue;
         const { tokens, logProbs } = sequence;
         results[sequence.request] = { tokens, logProbs, finished };
@@ -233,7 +234,7 @@ export class Generator {
       if (open.length > 0) {
         const left = open.map((s) => options.maxNewTokens - s.tokens.length);
         await this.runDecode(open, requests, prefix, start, Math.min(CHUNK, Math.max(...left)));
-        trim(open, options);
+        trim(open, stops, options.maxNewTokens);
         close();
       }
       options.onProgress?.(done, requests.length);
@@ -378,10 +379,10 @@ export class Generator {
   }
 }
 
-/** Cuts what was decoded past the stop token or the limit. */
-function trim(sequences: Sequence[], { stopToken, maxNewTokens }: GenerateOptions): void {
+/** Cuts what was decoded past the first stop token or the limit. */
+function trim(sequences: Sequence[], stops: ReadonlySet<number>, maxNewTokens: number): void {
   for (const sequence of sequences) {
-    const stop = sequence.tokens.indexOf(stopToken);
+    const stop = sequence.tokens.findIndex((token) => stops.has(token));
     const length = Math.min(stop < 0 ? Infinity : stop + 1, maxNewTokens);
     sequence.tokens.length = Math.min(sequence.tokens.length, length);
     sequence.logProbs.length = sequence.tokens.length;

@@ -17,7 +17,7 @@ async function resultsWith(name: string, choice: string) {
   const autotune = { cache, software: true, budget: 0 };
   const engine = await Engine.load(gpu, family.files, family.config, { autotune });
   const logits = await engine.logits(golden.ids);
-  const settings = { temperature: 0, seed: 0, maxNewTokens: 10, stopToken: 0xffffffff };
+  const settings = { temperature: 0, seed: 0, maxNewTokens: 10, stopTokens: [] };
   const prompt = golden.ids.slice(0, 6);
   const prompts = [0, 1, 2].map((stream) => ({ prompt, stream }));
   const texts = [

@@ -173,7 +173,7 @@ describe.each(FAMILIES)('memory of a step with %s', (name) => {
       const trainer = await engine.createTrainer(options);
       const { gradient } = await gradientOf(trainer, family);
       const request = { prompt: family.golden.ids.slice(0, 6), stream: 0 };
-      const settings = { temperature: 0, seed: 0, maxNewTokens: 10, stopToken: 0xffffffff };
+      const settings = { temperature: 0, seed: 0, maxNewTokens: 10, stopTokens: [] };
       const [text] = await engine.generate([request], settings);
       trainer.destroy();
       return { gradient, tokens: text!.tokens, submits: gpu.submitCount - before };
@@ -269,7 +269,7 @@ describe('a device that binds little', () => {
       const expected = family.array('logits').subarray(0, logits.length);
       expect(relativeError(logits, expected)).toBeLessThan(1e-4);
       const request = { prompt: golden.ids.slice(0, 6), stream: 0 };
-      const settings = { temperature: 0, seed: 0, maxNewTokens: 10, stopToken: 0xffffffff };
+      const settings = { temperature: 0, seed: 0, maxNewTokens: 10, stopTokens: [] };
       const softPrompt = family.array('soft');
       const [text] = await engine.generate([request], { ...settings, softPrompt });
       expect(text!.tokens).toEqual(golden.greedy.soft);

@@ -31,14 +31,15 @@ export interface GenerateOptions {
   temperature: number;
   seed: number;
   maxNewTokens: number;
-  stopToken: number;
+  /** An answer ends with the first of these; empty where only `maxNewTokens` ends it. */
+  stopTokens: readonly number[];
   signal?: AbortSignal;
   /** Called after each chunk of work with finished and total sequences. */
   onProgress?: (done: number, total: number) => void;
 }
 
 export interface Generated {
-  /** New tokens, with the stop token last where it was reached. */
+  /** New tokens, with the stop token last where one was reached. */
   tokens: number[];
   /** log q(token) at temperature 1, one for each token. */
   logProbs: number[];

@@ -104,7 +104,7 @@ const gpu = await Gpu.create(dawnInstance);
 const engine = await Engine.load(gpu, files, JSON.parse(await readFile(job.config, 'utf8')));
 const soft = Float32Array.from(job.soft);
 const write = async (softPrompt?: Float32Array) => {
-  const options = { temperature: 0, seed: 0, maxNewTokens: job.newTokens, stopToken: 0xffffffff };
+  const options = { temperature: 0, seed: 0, maxNewTokens: job.newTokens, stopTokens: [] };
   const requests = [{ prompt: job.prompt, stream: 0 }];
   const [text] = await engine.generate(requests, { ...options, softPrompt });
   return text!.tokens;

@@ -166,7 +166,7 @@ async function trialsOf(
 ): Promise<(adaptation: Steering) => Promise<Pick<DirectionTrial, 'harmfulScore' | 'harmlessKl'>>> {
   const answers = await engine.generate(
     others.validation.map(({ id, prompt }) => ({ prompt, stream: hash32('difference', id) })),
-    { temperature: 1, seed, maxNewTokens, stopToken: chat.eosToken, signal },
+    { temperature: 1, seed, maxNewTokens, stopTokens: chat.stopTokens, signal },
   );
   const asked = others.validation.map(({ prompt }) => prompt);
   const answered = asked.map((prompt, i) => ({ prompt, answer: answers[i]!.tokens }));

@@ -98,12 +98,14 @@ describe('ChatTokenizer', () => {
 
   it('prefers chat_template.jinja to the template in the config', () => {
     const { chat_template: template, ...bare } = tinyConfig;
-    const fromFile = new ChatTokenizer(tiny, bare, template);
+    const fromFile = new ChatTokenizer(tiny, bare, { template });
     const user = 'please say hello to the cat .';
     expect(fromFile.encodeChat({ user })).toEqual(
       new ChatTokenizer(tiny, tinyConfig).encodeChat({ user }),
     );
-    const file = new ChatTokenizer(tiny, tinyConfig, "{{ messages[0]['content'] }}");
+    const file = new ChatTokenizer(tiny, tinyConfig, {
+      template: "{{ messages[0]['content'] }}",
+    });
     expect(file.render({ user })).toBe(user);
   });
 

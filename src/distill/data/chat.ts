@@ -1,18 +1,24 @@
 /**
  * Text to token ids and back, with the model's own tokenizer and chat template. Renders exactly
- * as transformers.js does (same tokenizer and template libraries, same options), so that a prompt
- * trained on the engine meets the same ids in the runtime's chat.
+ * as transformers does, in one way for engine and runtime, so that a prompt trained on the engine
+ * meets the same ids in the runtime's chat.
+ *
+ * Where an answer ends: on every id that generation_config.json (else config.json) names, and on
+ * the token that the template writes behind an answer, at the end of a conversation or before its
+ * next turn. The latter also ends what is trained, a refusal above all: one string, one way to end.
  */
-import { KnownError } from '../../formats/errors';
-import { Template } from '@huggingface/jinja';
-import { Tokenizer } from '@huggingface/tokenizers';
 import type { Tokens } from '../../engine/types';
+import {
+  ChatTemplate,
+  ChatTemplateError,
+  isLimit,
+  MAX_CHAT_CHARS,
+  TextTooLongError,
+} from './chat-template';
+import { TextTokenizer } from './text-tokenizer';
+import { endsOf, TokenizerError } from './tokenizer-files';
 
-/** A tokenizer that cannot be used for chat; the message says what is missing. */
-export class ChatTemplateError extends KnownError {
-  override readonly name = 'ChatTemplateError';
-  readonly errorCode = 'unsupported-model';
-}
+export { ChatTemplateError, MAX_CHAT_CHARS, TokenizerError };
 
 export interface Conversation {
   system?: string | null;
@@ -24,14 +30,9 @@ export interface ChatMessage {
   content: string;
 }
 
-/**
- * A template that prints the date would give other ids every day than those that a prompt was
- * trained with, so it is always told the day that Llama's templates fall back to.
- */
-const DATE = '26 Jul 2024';
-
 /** Nothing that a template could print by itself. */
 const MARK = 'qzxmark';
+const QUESTION = 'qzxask';
 
 const SPECIAL_TOKENS = [
   'bos_token',
@@ -45,17 +46,25 @@ const SPECIAL_TOKENS = [
 
 type Json = Record<string, unknown>;
 
+/** Files beside tokenizer.json and tokenizer_config.json, where the model has them. */
+export interface ChatFiles {
+  /** Text of chat_template.jinja: it goes before tokenizer_config.json's template. */
+  template?: string | null;
+  /** Parsed generation_config.json. */
+  generation?: unknown;
+  /** Parsed config.json, which is asked where generation_config.json names no end. */
+  config?: unknown;
+}
+
 export class ChatTokenizer {
-  /** The end-of-answer token: generation stops at it and refusals end in it. */
+  /** The token that ends an answer as it is written and trained: the template's own. */
   readonly eosToken: number;
-  /** Ids that never appear in ordinary text: BOS, EOS, role markers. */
-  readonly specialTokens: ReadonlySet<number>;
-  /** The chat template's text. */
-  readonly templateText: string;
+  /** Every token that ends an answer when one is generated, `eosToken` first. */
+  readonly stopTokens: readonly number[];
   /** 'merged' where the template has no system role: the text then opens the user's turn. */
   readonly systemRole: 'template' | 'merged';
-  private readonly tokenizer: Tokenizer;
-  private readonly template: Template;
+  private readonly tokenizer: TextTokenizer;
+  private readonly template: ChatTemplate;
   private readonly specialNames: Readonly<Record<string, string>>;
   /** The template reads a message's content as a list of typed parts, as Llama Guard 3 does. */
   private contentParts = false;
@@ -63,47 +72,53 @@ export class ChatTokenizer {
   /**
    * @param tokenizerJson parsed tokenizer.json
    * @param tokenizerConfig parsed tokenizer_config.json, with `chat_template` and `eos_token`
-   * @param templateFile text of chat_template.jinja where the model has one; it goes before
-   * @throws ChatTemplateError without a chat template or an end-of-answer token
+   * @throws TokenizerError where a file is not what it should be
+   * @throws ChatTemplateError without a chat template or an end-of-answer token, and where the
+   *   template asks for more work than a conversation needs
    */
-  constructor(tokenizerJson: object, tokenizerConfig: object, templateFile?: string | null) {
-    this.tokenizer = new Tokenizer(tokenizerJson, tokenizerConfig);
+  constructor(tokenizerJson: unknown, tokenizerConfig: unknown, files: ChatFiles = {}) {
+    this.tokenizer = new TextTokenizer(tokenizerJson, tokenizerConfig);
     const config = tokenizerConfig as Json;
-    const source = templateFile ?? defaultTemplate(config.chat_template);
+    const source = files.template ?? defaultTemplate(config.chat_template);
     if (source === null) throw new ChatTemplateError('The tokenizer has no chat template.');
-    this.template = parseTemplate(source);
-    this.templateText = source;
+    this.template = new ChatTemplate(source);
     const names: Record<string, string> = {};
     for (const key of SPECIAL_TOKENS) {
       const name = tokenText(config[key]);
       if (name) names[key] = name;
     }
     this.specialNames = names;
-    this.specialTokens = new Set(
-      [...this.tokenizer.get_added_tokens_decoder()]
-        .filter(([, token]) => token.special)
-        .map(([id]) => id),
-    );
     this.contentParts = !this.shows('user') && this.shows('user', true);
-    const eos = this.turnEnd() ?? (names.eos_token ? this.idOf(names.eos_token) : undefined);
+    const ends = endsOf(files.generation, files.config);
+    const named = names.eos_token ? this.idOf(names.eos_token) : undefined;
+    const eos = this.turnEnd() ?? named ?? ends[0];
     if (eos === undefined) throw new ChatTemplateError('The tokenizer names no eos_token.');
     this.eosToken = eos;
+    this.stopTokens = [...new Set([eos, ...ends])];
     this.systemRole = this.shows('system') ? 'template' : 'merged';
+  }
+
+  /** Ids that never appear in ordinary text: BOS, EOS, role markers. */
+  get specialTokens(): ReadonlySet<number> {
+    return this.tokenizer.specialTokens;
+  }
+
+  /** The chat template's text, as it is rendered. */
+  get templateText(): string {
+    return this.template.text;
   }
 
   /** First 4 bytes of the template's sha256, 8 hex digits: a link names what it was trained with. */
   async templateHash(): Promise<string> {
-    const bytes = new TextEncoder().encode(this.templateText);
-    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-    return Array.from(digest.subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    return this.template.hash();
   }
 
   get vocabSize(): number {
-    return this.tokenizer.get_vocab(true).size;
+    return this.tokenizer.vocabSize;
   }
 
   idOf(token: string): number | undefined {
-    return this.tokenizer.token_to_id(token);
+    return this.tokenizer.idOf(token);
   }
 
   /** The conversation as the template writes it, up to where the answer begins. */
@@ -118,27 +133,24 @@ export class ChatTokenizer {
     ]);
   }
 
-  /** Any messages, as the template writes them. @throws ChatTemplateError where it refuses. */
+  /**
+   * Any messages, as the template writes them.
+   * @throws ChatTemplateError where it refuses; TextTooLongError
+   */
   renderMessages(messages: readonly ChatMessage[], generationPrompt = true): string {
+    const chars = messages.reduce((sum, { content }) => sum + content.length, 0);
+    if (chars > MAX_CHAT_CHARS) throw new TextTooLongError();
     const parts = ({ role, content }: ChatMessage) => ({
       role,
       content: [{ type: 'text', text: content }],
     });
-    try {
-      return this.template.render({
-        messages: this.contentParts ? messages.map(parts) : messages,
-        add_generation_prompt: generationPrompt,
-        tools: null,
-        documents: null,
-        date_string: DATE,
-        ...this.specialNames,
-      });
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ChatTemplateError(`The chat template cannot write this conversation: ${reason}`, {
-        cause,
-      });
-    }
+    return this.template.render({
+      messages: this.contentParts ? messages.map(parts) : messages,
+      add_generation_prompt: generationPrompt,
+      tools: null,
+      documents: null,
+      ...this.specialNames,
+    });
   }
 
   /** Ids of the conversation, BOS (where the template has one) and generation prompt included. */
@@ -148,7 +160,7 @@ export class ChatTokenizer {
 
   /** Ids of text that names its special tokens itself; none is added. */
   encodeText(text: string): number[] {
-    return this.tokenizer.encode(text, { add_special_tokens: false }).ids;
+    return this.tokenizer.encode(text);
   }
 
   /** Ids of a whole answer, end-of-answer token last. */
@@ -156,33 +168,50 @@ export class ChatTokenizer {
     return [...this.encodeText(answer), this.eosToken];
   }
 
-  /** The text of an answer; special tokens are left out. */
+  /** The text of an answer; special tokens are left out, and what ended it. */
   decode(tokens: Tokens): string {
-    if (tokens.length === 0) return '';
-    return this.tokenizer.decode([...tokens], { skip_special_tokens: true });
+    const ended = this.stopTokens.includes(tokens.at(-1)!);
+    return this.tokenizer.decode(ended ? tokens.slice(0, -1) : tokens);
   }
 
   /**
-   * The special token that the template writes after an answer. Many models name another one as
-   * eos_token, which ends a document and not a turn: Phi-3's `<|end|>`, Gemma's `<end_of_turn>`.
+   * The token that the template writes after an answer: at the conversation's end, or only before
+   * its next turn. Many models name another one as eos_token, which ends a document and not a turn:
+   * Phi-3's `<|end|>`, Gemma's `<end_of_turn>`.
    */
   private turnEnd(): number | undefined {
-    let text: string;
+    const user: ChatMessage = { role: 'user', content: QUESTION };
+    const answer: ChatMessage = { role: 'assistant', content: MARK };
+    const [last] = this.markers(this.written([user, answer]).split(MARK)[1]);
+    if (last !== undefined) return last;
+    // What stands between two turns may also be the next turn's beginning alone.
+    const between = this.written([user, answer, user]).split(MARK)[1]?.split(QUESTION)[0];
+    const [first, ...more] = this.markers(between);
+    const asked = this.written([user]);
+    const opening = this.added(asked.split(QUESTION)[0] ?? '').at(-1);
+    const [answering] = this.markers(this.written([user], true).slice(asked.length));
+    const opensTurn = first === answering || (more.length === 0 && first === opening);
+    return opensTurn ? undefined : first;
+  }
+
+  /** What the template writes; nothing where it refuses. */
+  private written(messages: readonly ChatMessage[], generationPrompt = false): string {
     try {
-      text = this.renderMessages(
-        [
-          { role: 'user', content: 'a' },
-          { role: 'assistant', content: MARK },
-        ],
-        false,
-      );
-    } catch {
-      return undefined;
+      return this.renderMessages(messages, generationPrompt);
+    } catch (error) {
+      if (isLimit(error)) throw error;
+      return '';
     }
-    const at = text.indexOf(MARK);
-    if (at < 0) return undefined;
-    const [first] = this.encodeText(text.slice(at + MARK.length).trimStart());
-    return first !== undefined && this.specialTokens.has(first) ? first : undefined;
+  }
+
+  /** The added tokens of a text; none unless the text, but for blanks, begins with one. */
+  private markers(text: string | undefined): number[] {
+    const ids = this.encodeText((text ?? '').trimStart());
+    return this.tokenizer.addedTokens.has(ids[0]!) ? this.added(text!) : [];
+  }
+
+  private added(text: string): number[] {
+    return this.encodeText(text).filter((id) => this.tokenizer.addedTokens.has(id));
   }
 
   /**
@@ -196,7 +225,8 @@ export class ChatTokenizer {
       const messages: ChatMessage[] = [{ role, content: MARK }];
       if (role === 'system') messages.push({ role: 'user', content: 'a' });
       return this.renderMessages(messages).includes(MARK);
-    } catch {
+    } catch (error) {
+      if (isLimit(error)) throw error;
       return false;
     } finally {
       this.contentParts = before;
@@ -204,23 +234,24 @@ export class ChatTokenizer {
   }
 }
 
-function parseTemplate(source: string): Template {
-  try {
-    return new Template(source);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new ChatTemplateError(`The chat template cannot be read: ${reason}`, { cause });
-  }
-}
-
-/** A template is a string, or a list of named ones of which `default` is ours. */
+/**
+ * A template is a string, or a list of named ones of which `default` is ours; null without one.
+ * @throws ChatTemplateError for anything else
+ */
 function defaultTemplate(value: unknown): string | null {
   if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) return null;
-  for (const entry of value as Json[]) {
-    if (entry.name === 'default' && typeof entry.template === 'string') return entry.template;
+  if (value === null || value === undefined) return null;
+  const named = Array.isArray(value) ? (value as unknown[]) : Object.entries(value as object);
+  for (const entry of named) {
+    if (typeof entry !== 'object' || entry === null) break;
+    const [name, template] = Array.isArray(entry)
+      ? (entry as unknown[])
+      : [(entry as Json).name, (entry as Json).template];
+    if (name === 'default' && typeof template === 'string') return template;
   }
-  return null;
+  throw new ChatTemplateError(
+    'tokenizer_config.json has a chat_template that is neither a text nor a list with one named “default”.',
+  );
 }
 
 /** Special tokens are strings, or objects with the string in `content`. */

@@ -56,6 +56,9 @@ describe('trainingPrompts', () => {
   });
 
   it('leaves out what does not fit the student, and says how much', () => {
+    // Longer than any text that is tokenized: left out like the rest, not an error.
+    const endless = { ...long, id: 'endless', prompt: 'a '.repeat(100_000) };
+    expect(fittingPrompts([endless, set.items[0]!], fit)).toEqual([set.items[0]]);
     const more = { ...set, items: [long, ...set.items] };
     const data = recipeData(more, 'replace');
     const { train, imported } = trainingPrompts(bundled, data, more, fit);

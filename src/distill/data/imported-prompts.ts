@@ -3,6 +3,7 @@
  * them fits a student, and what a run then trains on.
  */
 import type { ChatTokenizer } from './chat';
+import { TextTooLongError } from './chat-template';
 import { contentHash } from './dataset';
 import { choiceField, cut, fieldsOf, join, onlyFields, SpecError } from './spec-fields';
 import type { PromptItem, RecipeData } from '../types';
@@ -65,7 +66,15 @@ export function fittingPrompts(items: readonly PromptItem[], options: FitOptions
   const { chat, maxPositions, virtualTokens, maxNewTokens, system } = options;
   const room = maxPositions - virtualTokens - maxNewTokens;
   const around = system === undefined ? {} : { system };
-  return items.filter(({ prompt: user }) => chat.encodeChat({ ...around, user }).length <= room);
+  const fits = (user: string) => {
+    try {
+      return chat.encodeChat({ ...around, user }).length <= room;
+    } catch (error) {
+      if (error instanceof TextTooLongError) return false;
+      throw error;
+    }
+  };
+  return items.filter(({ prompt }) => fits(prompt));
 }
 
 /** What a run trains on instead of the bundled prompts alone. */

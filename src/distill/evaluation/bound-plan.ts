@@ -39,7 +39,7 @@ export interface BoundPlan {
   items: readonly BoundItem[];
   /** Answers end here, in tokens. */
   maxNewTokens: number;
-  stopToken: number;
+  stopTokens: readonly number[];
 }
 
 export interface BoundPlanInput {
@@ -83,7 +83,7 @@ export async function planBound(
         stream: hash32('bound', items[i]!.id, k),
       })),
     ),
-    { temperature: 1, seed, maxNewTokens, stopToken: chat.eosToken, signal },
+    { temperature: 1, seed, maxNewTokens, stopTokens: chat.stopTokens, signal },
   );
   const wording = items.map(({ id }) =>
     new Random('bound wording', seed, id).below(trie.strings.length),
@@ -112,7 +112,7 @@ export async function planBound(
     guardCase,
     trie,
     maxNewTokens,
-    stopToken: chat.eosToken,
+    stopTokens: chat.stopTokens,
     items: items.map(({ id }, i): BoundItem => {
       const answers = generated.slice(i * samples, (i + 1) * samples).map((answer, k) => ({
         tokens: answer.tokens,
@@ -137,7 +137,7 @@ export async function planBound(
 /** One sampled answer of the adapted student to each of `prompts`, which stand for the plan's. */
 export async function answersOfStudent(
   engine: StudentEngine,
-  { items, maxNewTokens, stopToken }: BoundPlan,
+  { items, maxNewTokens, stopTokens }: BoundPlan,
   prompts: readonly Tokens[],
   adaptation: Adaptation,
   seed: number,
@@ -145,7 +145,7 @@ export async function answersOfStudent(
 ): Promise<number[][]> {
   const generated = await engine.generate(
     prompts.map((prompt, i) => ({ prompt, stream: hash32('bound student', items[i]!.id) })),
-    { ...generateWith(adaptation), temperature: 1, seed, maxNewTokens, stopToken, signal },
+    { ...generateWith(adaptation), temperature: 1, seed, maxNewTokens, stopTokens, signal },
   );
   signal?.throwIfAborted();
   return generated.map(({ tokens }) => tokens);

@@ -113,7 +113,7 @@ async function timed(name: SystemName, prompt: string, input: CostInput, deps: C
         seed: 0,
         maxNewTokens,
         // No token has this id, so that every answer has its full length.
-        stopToken: engine.vocabSize,
+        stopTokens: [],
       },
     );
     return { milliseconds: clock() - start, tokens: first!.tokens };

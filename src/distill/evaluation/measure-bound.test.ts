@@ -113,7 +113,7 @@ function planOf(
 ): BoundPlan {
   const baseRefusals = trie.strings.map((tokens) => logSum(base, tokens));
   return {
-    ...{ guardCase, trie, maxNewTokens: 3, stopToken: EOS },
+    ...{ guardCase, trie, maxNewTokens: 3, stopTokens: [EOS] },
     items: items.map((item, i) => ({ id: `${i}`, prompt: [0], baseRefusals, ...item })),
   };
 }

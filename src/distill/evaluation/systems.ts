@@ -134,7 +134,7 @@ export class Systems {
         temperature,
         seed,
         maxNewTokens,
-        stopToken: chat.eosToken,
+        stopTokens: chat.stopTokens,
         ...generateWith(this.adaptationOf(name)),
         signal: this.hooks.signal,
         onProgress: (done) => this.advance(before + done - this.done),
@@ -168,7 +168,7 @@ export class Systems {
           stream: hash32('evaluate', id, k + 1),
         })),
       ),
-      { temperature: 1, seed, maxNewTokens, stopToken: chat.eosToken, signal },
+      { temperature: 1, seed, maxNewTokens, stopTokens: chat.stopTokens, signal },
     );
     signal?.throwIfAborted();
     const texts = decodeAll(

@@ -15,7 +15,7 @@ const items = toyItems(150).filter(({ label }) => label !== 'harmful');
 const prompts = items.map((item) => chat.encodeChat({ user: item.prompt }));
 const samples = await student.generate(
   prompts.map((prompt, i) => ({ prompt, stream: hash32(items[i]!.id) })),
-  { temperature: 1, seed: 1, maxNewTokens: 6, stopToken: chat.eosToken },
+  { temperature: 1, seed: 1, maxNewTokens: 6, stopTokens: chat.stopTokens },
 );
 const answered = samples.map(({ tokens }, i) => ({ prompt: prompts[i]!, answer: tokens }));
 const logProbs = samples.map((sample) => sample.logProbs);

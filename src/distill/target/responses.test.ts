@@ -172,7 +172,7 @@ describe('training with exact sampling', () => {
           temperature: 1,
           seed: 5,
           maxNewTokens: 6,
-          stopToken: chat.eosToken,
+          stopTokens: chat.stopTokens,
         },
       );
       const scores = await new ToyGuard().score(

@@ -73,7 +73,7 @@ export async function prepareResponses(
       temperature: 1,
       seed: key.seed,
       maxNewTokens: key.maxNewTokens,
-      stopToken: deps.chat.eosToken,
+      stopTokens: deps.chat.stopTokens,
       signal: hooks.signal,
       onProgress: (done, total) => hooks.onProgress?.('sample', done, total),
     },

@@ -111,7 +111,7 @@ export class DistillationSteps implements Steps {
         temperature: 1,
         seed: hash32('student', recipe.seed, step),
         maxNewTokens: recipe.maxNewTokens,
-        stopToken: chat.eosToken,
+        stopTokens: chat.stopTokens,
         signal,
       },
     );

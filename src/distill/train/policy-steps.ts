@@ -139,7 +139,7 @@ export class PolicySteps implements Steps {
       temperature: 1,
       seed: hash32('policy', recipe.seed, number),
       maxNewTokens: recipe.maxNewTokens,
-      stopToken: chat.eosToken,
+      stopTokens: chat.stopTokens,
       signal,
     });
     signal?.throwIfAborted();

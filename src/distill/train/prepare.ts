@@ -92,7 +92,7 @@ export async function prepare(
       temperature: 1,
       seed: key.seed,
       maxNewTokens: key.maxNewTokens,
-      stopToken: deps.chat.eosToken,
+      stopTokens: deps.chat.stopTokens,
       signal: hooks.signal,
       onProgress: (done, total) => hooks.onProgress?.('sample', done, total),
     },

@@ -48,7 +48,7 @@ export async function probe(
       temperature: 1,
       seed: PROBE_SEED,
       maxNewTokens: input.maxNewTokens,
-      stopToken: chat.eosToken,
+      stopTokens: chat.stopTokens,
       signal: input.signal,
     },
   );

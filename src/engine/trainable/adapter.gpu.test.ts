@@ -122,7 +122,7 @@ describe.each(GPU_VARIANTS)('adapters against PyTorch, with $name', ({ subgroups
       const values = await made.readValues();
       const adapter = { shape: cases[name]!.shape, values };
       const prompt = examples[0]!.prompt;
-      const options = { temperature: 0, seed: 0, maxNewTokens: 9, stopToken: STOP, adapter };
+      const options = { temperature: 0, seed: 0, maxNewTokens: 9, stopTokens: [STOP], adapter };
       const [generated] = await engine.generate([{ prompt, stream: 0 }], options);
       const [scored] = await engine.score([{ prompt, path: generated!.tokens }], adapter);
       expect(relativeError(generated!.logProbs, scored!)).toBeLessThan(1e-4);

@@ -1,19 +1,22 @@
-/** A model's tokenizer and chat template, from its files. */
+/** A model's tokenizer, chat template and ends of answers, from its files. */
 import { ChatTokenizer } from '../../distill/data/chat';
 import { type ModelFileSet, readFile, readJson } from '../files/open-model';
 
-/** @throws DownloadError, ChatTemplateError */
+/** @throws DownloadError, TokenizerError, ChatTemplateError */
 export async function chatTokenizer(
   files: ModelFileSet,
 ): Promise<{ chat: ChatTokenizer; config: unknown }> {
-  const json = async (path: string) => (await readJson(files, path)) as object;
-  const template = files.files.has('chat_template.jinja')
-    ? new TextDecoder().decode(await readFile(files, 'chat_template.jinja'))
-    : null;
-  const chat = new ChatTokenizer(
-    await json('tokenizer.json'),
-    await json('tokenizer_config.json'),
-    template,
-  );
-  return { chat, config: await json('config.json') };
+  const optional = async <T>(path: string, read: (path: string) => Promise<T>) =>
+    files.files.has(path) ? read(path) : null;
+  const json = (path: string) => readJson(files, path);
+  const text = async (path: string) => new TextDecoder().decode(await readFile(files, path));
+  const [tokenizer, tokenizerConfig, config, generation, template] = await Promise.all([
+    json('tokenizer.json'),
+    json('tokenizer_config.json'),
+    json('config.json'),
+    optional('generation_config.json', json),
+    optional('chat_template.jinja', text),
+  ]);
+  const chat = new ChatTokenizer(tokenizer, tokenizerConfig, { template, generation, config });
+  return { chat, config };
 }

@@ -7,6 +7,8 @@ import {
   type PreTrainedTokenizer,
   type Tensor,
 } from '@huggingface/transformers';
+import { obeySingleWord } from '../../distill/data/text-tokenizer';
+import { checkTokenizerFiles } from '../../distill/data/tokenizer-files';
 import { type LabelReading, readLabels, safeProbability } from '../../distill/target/labels';
 import { chooseDevice, deviceFor, type DeviceChoice, type RuntimeDevice } from './device';
 import { type ModelFileSet, readJson } from '../files/open-model';
@@ -27,7 +29,10 @@ export class Classifier {
     private readonly model: PreTrainedModel,
   ) {}
 
-  /** @throws LabelError where nobody says which label means "safe"; DownloadError, OnnxFormatError */
+  /**
+   * @throws LabelError where nobody says which label means "safe"; DownloadError, TokenizerError,
+   *   OnnxFormatError
+   */
   static async open(
     files: ModelFileSet,
     wanted: 'auto' | RuntimeDevice,
@@ -35,12 +40,18 @@ export class Classifier {
     onCompile: () => void,
   ): Promise<Classifier> {
     const reading = readLabels(await readJson(files, 'config.json'), safe);
+    checkTokenizerFiles(
+      await readJson(files, 'tokenizer.json'),
+      await readJson(files, 'tokenizer_config.json'),
+    );
     const weights = await findWeights(files);
     const choice = await deviceFor(await chooseDevice(wanted), weights, files.label);
     onCompile();
     const served = serveToRuntime(env, files, await runtimeWeights(files, weights));
     try {
       const tokenizer = await AutoTokenizer.from_pretrained(served.name);
+      // The library's own copy of the tokenizer lies in it.
+      obeySingleWord(tokenizer._tokenizer);
       const model = await AutoModelForSequenceClassification.from_pretrained(served.name, {
         ...served.options,
         device: choice.device,

@@ -101,7 +101,7 @@ describe.each(FAMILIES)('$name', ({ name, wasm, ignoresSoftCap = false }) => {
     soft = await engine.logits(ids, softPrompt);
     prefix = { length: n, layers: await engine.prefixCache(softPrompt) };
     const maxNewTokens = golden.greedy.plain.length;
-    const options = { temperature: 0, seed: 0, maxNewTokens, stopToken: 0xffffffff };
+    const options = { temperature: 0, seed: 0, maxNewTokens, stopTokens: [] };
     const write = async (virtual?: Float32Array) => {
       const requests = [{ prompt: ids.slice(0, 6), stream: 0 }];
       const [text] = await engine.generate(requests, { ...options, softPrompt: virtual });

@@ -139,7 +139,7 @@ export class RuntimeDecoder {
         attention_mask: integers(positions),
         past_key_values: cache,
         max_new_tokens: maxNewTokens,
-        eos_token_id: this.chat.eosToken,
+        eos_token_id: [...this.chat.stopTokens],
         do_sample: false,
         logits_processor: sampling(temperature, seed),
         stopping_criteria: stopping,

@@ -206,7 +206,7 @@ export function totalVariation(p: Float64Array, q: Float64Array): number {
 
 /** What a token adds to the text before it: pieces of words decode rightly in their place only. */
 function pieceText(chat: ChatTokenizer, path: Tokens, t: number, token: number): string {
-  if (token === chat.eosToken) return '⟨end⟩';
+  if (chat.stopTokens.includes(token)) return '⟨end⟩';
   const before = chat.decode(path.slice(0, t));
   const after = chat.decode([...path.slice(0, t), token]);
   const piece = after.startsWith(before) ? after.slice(before.length) : chat.decode([token]);

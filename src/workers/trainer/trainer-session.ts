@@ -221,7 +221,7 @@ async function openStudent(
       temperature: 0,
       seed: 0,
       maxNewTokens: 2,
-      stopToken: chat.eosToken,
+      stopTokens: chat.stopTokens,
     });
     return { gpu, engine, chat, parity };
   } catch (error) {

@@ -141,7 +141,7 @@ const handlers: Handlers<TrainerRequests> = {
           temperature,
           seed,
           maxNewTokens,
-          stopToken: chat.eosToken,
+          stopTokens: chat.stopTokens,
           signal,
           onProgress: (done, total) => emit({ phase: 'sample', done, total, unit: 'items' }),
         },
