@@ -6,6 +6,7 @@
  * template that renders on one machine renders on all.
  */
 import { Interpreter } from '@huggingface/jinja';
+import { KnownError } from '../../formats/errors';
 
 type Node = Parameters<Interpreter['evaluate']>[0];
 type Scope = Parameters<Interpreter['evaluate']>[1];
@@ -25,8 +26,9 @@ const MAX_CALLS = 500;
 const UNIT = 64;
 
 /** A template that asks for more work than any conversation needs; the message says what. */
-export class TemplateLimitError extends Error {
+export class TemplateLimitError extends KnownError {
   override readonly name = 'TemplateLimitError';
+  readonly errorCode = 'unsupported-model';
 }
 
 /** A value that stands for itself: an operand that has been evaluated and measured. */
