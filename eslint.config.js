@@ -52,6 +52,25 @@ const arrows = Object.entries(forbidden).map(([room, rooms]) => ({
   },
 }));
 
+/** What an engine needs of a model, whatever file it comes from. */
+const decoder = {
+  files: ['src/formats/decoder/**/*.ts'],
+  ignores: ['**/*.test.ts'],
+  rules: {
+    '@typescript-eslint/no-restricted-imports': [
+      'error',
+      {
+        patterns: [
+          {
+            regex: `^(\\.\\./)+(${forbidden.formats}|onnx)/`,
+            message: 'src/formats/decoder knows no ONNX and no room above.',
+          },
+        ],
+      },
+    ],
+  },
+};
+
 export default ts.config(
   {
     ignores: [
@@ -92,4 +111,5 @@ export default ts.config(
     },
   },
   ...arrows,
+  decoder,
 );

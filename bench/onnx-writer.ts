@@ -6,7 +6,7 @@ import { elementCount } from '../src/formats/decoder/tensor';
 export interface ExternalTensor {
   name: string;
   dims: readonly number[];
-  /** A number of formats/onnx/tensor's DataType. */
+  /** A number of formats/onnx/tensor's OnnxType. */
   dataType: number;
   offset: number;
   length: number;

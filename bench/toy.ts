@@ -7,7 +7,8 @@
 import type { Engine } from '../src/engine/engine';
 import type { Example, MixturePath } from '../src/engine/types';
 import { type ByteSource, memorySource } from '../src/formats/byte-source';
-import { DataType, type ModelFiles, tensorBytes } from '../src/formats/decoder/tensor';
+import { type ModelFiles, tensorBytes } from '../src/formats/decoder/tensor';
+import { elementTypeOf, OnnxType } from '../src/formats/onnx/data-type';
 import { normals, random } from '../src/kernels/gpu/testing';
 import { type ExternalTensor, type NodeSpec, type ValueSpec, writeOnnx } from './onnx-writer';
 
@@ -98,7 +99,7 @@ class Weights {
   constructor(private readonly seed: number) {}
 
   private add(name: string, dims: number[], dataType: number, make: (seed: number) => unknown) {
-    const length = tensorBytes(name, dims, dataType);
+    const length = tensorBytes(dims, elementTypeOf(name, dataType));
     const seed = this.seed * 7919 + this.list.length;
     const whole = () => make(seed) as ArrayBufferView;
     this.list.push({ name, dims, dataType, offset: this.end, length, make: whole });
@@ -108,7 +109,7 @@ class Weights {
 
   floats(name: string, dims: number[], make: (next: () => number, at: number) => number): string {
     const count = dims.reduce((a, b) => a * b, 1);
-    return this.add(name, dims, DataType.float32, (seed) => {
+    return this.add(name, dims, OnnxType.float32, (seed) => {
       const next = random(seed);
       const values = new Float32Array(count);
       for (let i = 0; i < count; i++) values[i] = make(next, i);
@@ -131,7 +132,7 @@ class Weights {
     const blocks = columns / BLOCK;
     const dims = flat ? [rows, columns / 2] : [rows, blocks, BLOCK / 2];
     const words = (rows * columns) / 8;
-    const data = this.add(`${name}_Q4`, dims, DataType.uint8, (seed) => {
+    const data = this.add(`${name}_Q4`, dims, OnnxType.uint8, (seed) => {
       const next = random(seed);
       const packed = new Uint32Array(words);
       for (let i = 0; i < words; i++) packed[i] = next() * 2 ** 32;
@@ -178,10 +179,10 @@ function maskNodes(): NodeSpec[] {
     constant('one', 1),
     node('ReduceSum', ['attention_mask', 'axis'], 'tokens_seen', { keepdims: 0 }),
     node('Sub', ['tokens_seen', 'axis'], 'last_position'),
-    node('Cast', ['last_position'], 'seqlens_k', { to: DataType.int32 }),
+    node('Cast', ['last_position'], 'seqlens_k', { to: OnnxType.int32 }),
     node('Shape', ['attention_mask'], 'mask_shape'),
     node('Gather', ['mask_shape', 'one'], 'total_length', { axis: 0 }),
-    node('Cast', ['total_length'], 'total_sequence_length', { to: DataType.int32 }),
+    node('Cast', ['total_length'], 'total_sequence_length', { to: OnnxType.int32 }),
   ];
 }
 
@@ -337,13 +338,13 @@ function decoderNodes(shape: ToyShape, weights: Weights): NodeSpec[] {
 
 function interfaceOf({ layers, kvHeads, headDim, vocabSize }: ToyShape) {
   const ids = (name: string, length: string): ValueSpec => ({
-    ...{ name, dataType: DataType.int64, shape: ['batch', length] },
+    ...{ name, dataType: OnnxType.int64, shape: ['batch', length] },
   });
   const caches = (prefix: string, length: string): ValueSpec[] =>
     Array.from({ length: layers }, (_, i) =>
       ['key', 'value'].map((part) => ({
         name: `${prefix}.${i}.${part}`,
-        dataType: DataType.float32,
+        dataType: OnnxType.float32,
         shape: ['batch', kvHeads, length, headDim],
       })),
     ).flat();
@@ -355,7 +356,7 @@ function interfaceOf({ layers, kvHeads, headDim, vocabSize }: ToyShape) {
       ...caches('past_key_values', 'past'),
     ],
     outputs: [
-      { name: 'logits', dataType: DataType.float32, shape: ['batch', 'sequence', vocabSize] },
+      { name: 'logits', dataType: OnnxType.float32, shape: ['batch', 'sequence', vocabSize] },
       ...caches('present', 'total'),
     ],
   };

@@ -19,7 +19,7 @@ import type {
   Tokens,
   TrainerOptions,
 } from '../engine/types';
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 
 export interface StudentEngine {
   /** What adapters depend on. */

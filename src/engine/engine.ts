@@ -1,5 +1,6 @@
 /** The door to the engine: one frozen decoder on one GPU. See types.ts for the shapes. */
-import { type DecoderConfig, mapDecoder } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
+import { mapDecoder } from '../formats/onnx/decoder';
 import { readOnnx } from '../formats/onnx/proto';
 import type { ModelFiles } from '../formats/decoder/tensor';
 import { type Gpu, Span } from '../kernels/gpu/gpu';

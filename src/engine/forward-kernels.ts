@@ -1,5 +1,5 @@
 /** Pipelines of the forward pass, made once for a model. */
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 import {
   type AttentionKernel,
   type AttentionShape,

@@ -1,5 +1,5 @@
 /** What the layers of a forward pass compute: buffers of their own where it stays, shared ones else. */
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 import type { Gpu } from '../kernels/gpu/gpu';
 import { type ActivationName, activationWidths, type Keep, keptPerLayer } from './layout';
 import type { DecoderWeights } from './weights';

@@ -2,7 +2,7 @@
  * Widths of the buffers that a pass over packed rows needs, in floats a row. The passes allocate by
  * these numbers and the planner adds them up, so that what is planned is what is allocated.
  */
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 
 /**
  * What a forward pass keeps for the backward pass: every layer's activations, only what enters each

@@ -2,7 +2,7 @@
  * Frozen linear layers. One that is too large to bind is split by its outputs: forward writes columns
  * of y, backward adds up over the parts.
  */
-import type { Linear } from '../formats/onnx/decoder';
+import type { Linear } from '../formats/decoder/linear';
 import { type ModelFiles, readFloats } from '../formats/decoder/tensor';
 import type { Gpu, Op, Span } from '../kernels/gpu/gpu';
 import { createLinearDense, type DenseWeight } from '../kernels/linear/linear-dense';

@@ -1,5 +1,5 @@
 /** What a training step computes, in floating-point operations: what plans are chosen by. Pure. */
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 
 export interface PassShape {
   /** Rows of all passes together, soft prompts included. */

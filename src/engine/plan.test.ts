@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 import { MemoryPlanError } from './errors';
 import { floorBytes, headBytes, LOSS_BYTES, type PlanRequest, planTraining } from './plan';
 

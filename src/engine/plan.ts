@@ -7,7 +7,7 @@
  * teacher where there is one, gradient). Recomputing them in vocabulary tiles would take 5, and pays only where a tile
  * of few rows does not fit: at 64 MB that is beyond a million tokens of vocabulary.
  */
-import type { DecoderConfig } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
 import { MemoryPlanError } from './errors';
 import { headWork, layersWork } from './plan-work';
 import {

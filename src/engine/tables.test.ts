@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DataType, readTensor, type TensorRef } from '../formats/decoder/tensor';
+import { readTensor, type TensorRef } from '../formats/decoder/tensor';
 import { memorySource } from '../formats/byte-source';
 import { MemoryPlanError } from './errors';
 import { cutRows, rowsOf } from './tables';
@@ -45,7 +45,7 @@ describe('rowsOf', () => {
   const inline = (length: number): TensorRef => ({
     name: 'w',
     dims: [length / 2, 2],
-    dataType: DataType.uint8,
+    dataType: 'uint8',
     byteLength: length,
     storage: { kind: 'inline', bytes: bytes.subarray(0, length) },
   });

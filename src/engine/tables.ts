@@ -2,10 +2,9 @@
  * Tables of frozen weights on the GPU, in parts that a device can bind: an embedding's rows of tokens,
  * a linear layer's rows of outputs.
  */
-import type { DenseLinear, Int4Linear } from '../formats/onnx/decoder';
+import type { DenseLinear, Int4Linear } from '../formats/decoder/linear';
 import {
   aligned,
-  DataType,
   type ModelFiles,
   readFloats,
   readTensor,
@@ -105,7 +104,7 @@ const BYTES: Readonly<Record<Stored, number>> = { f32: 4, f16: 2 };
 
 /** Halves stay halves where kernels can read them: in rows of whole vec4. */
 function storedAs({ dataType }: TensorRef, columns: number): Stored {
-  return dataType === DataType.float16 && columns % 4 === 0 ? 'f16' : 'f32';
+  return dataType === 'float16' && columns % 4 === 0 ? 'f16' : 'f32';
 }
 
 /** A tensor's numbers as they are to be stored. */

@@ -1,10 +1,11 @@
 /** Halves of a file stay halves on the GPU and mean the same numbers as floats do. */
 import { describe, expect, it } from 'vitest';
-import { type DecoderModel, type DenseLinear, mapDecoder } from '../formats/onnx/decoder';
+import type { DenseLinear } from '../formats/decoder/linear';
+import type { DecoderModel } from '../formats/decoder/model';
+import { mapDecoder } from '../formats/onnx/decoder';
 import { readOnnx } from '../formats/onnx/proto';
 import {
   aligned,
-  DataType,
   type ModelFiles,
   readFloats,
   readTensor,
@@ -20,7 +21,11 @@ import { uploadWeights } from './weights';
 
 const ROWS = 5;
 
-function inline(ref: TensorRef, dataType: number, values: ArrayBufferView): TensorRef {
+function inline(
+  ref: TensorRef,
+  dataType: TensorRef['dataType'],
+  values: ArrayBufferView,
+): TensorRef {
   const bytes = new Uint8Array(values.buffer as ArrayBuffer);
   const storage = { kind: 'inline', bytes } as const;
   return { ...ref, dataType, byteLength: bytes.byteLength, storage };
@@ -53,8 +58,7 @@ async function untied({ model, head }: Dense, files: ModelFiles): Promise<Decode
 
 /** The model with its dense tables in floats, as they were before halves could be read. */
 async function converted({ model, embedding, head }: Dense, files: ModelFiles) {
-  const floats = async (ref: TensorRef) =>
-    inline(ref, DataType.float32, await readFloats(ref, files));
+  const floats = async (ref: TensorRef) => inline(ref, 'float32', await readFloats(ref, files));
   const table = await floats(embedding);
   const data = head.data === embedding ? table : await floats(head.data);
   const dtype = 'f32' as const;

@@ -1,5 +1,7 @@
 /** Frozen weights on the GPU, read tensor by tensor from the model file. */
-import type { DecoderConfig, DecoderModel, DenseTensor, Linear } from '../formats/onnx/decoder';
+import type { DecoderConfig } from '../formats/decoder/config';
+import type { Linear } from '../formats/decoder/linear';
+import type { DecoderModel, DenseTensor } from '../formats/decoder/model';
 import type { ModelFiles } from '../formats/decoder/tensor';
 import { readNorm, readRotary } from '../formats/decoder/weights';
 import type { Gpu, Op, Span } from '../kernels/gpu/gpu';

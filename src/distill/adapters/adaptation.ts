@@ -4,7 +4,7 @@
  */
 import type { AdapterShape, TrainableShape } from '../../engine/trainable/shape';
 import type { AdapterValues, GenerateOptions } from '../../engine/types';
-import type { DecoderConfig } from '../../formats/onnx/decoder';
+import type { DecoderConfig } from '../../formats/decoder/config';
 import type { AdapterSpec, DecoderShape } from './adapter-spec';
 
 /** Null: the frozen student as it is. A system text stands in the chat prompt, not here. */

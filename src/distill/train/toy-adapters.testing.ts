@@ -9,7 +9,7 @@ import {
   type TrainableShape,
 } from '../../engine/trainable/shape';
 import type { AdapterValues } from '../../engine/types';
-import type { DecoderConfig } from '../../formats/onnx/decoder';
+import type { DecoderConfig } from '../../formats/decoder/config';
 
 /** A soft prompt [n, width], an adapter, or nothing. */
 export type ToyAdaptation = Float32Array | AdapterValues | null;

@@ -3,7 +3,7 @@
  * soft prompt in front of every sequence, LoRA beside linear layers, or steering vectors on the
  * residual stream. Pure: the planner counts by these numbers and the trainables allocate by them.
  */
-import type { DecoderConfig } from '../../formats/onnx/decoder';
+import type { DecoderConfig } from '../../formats/decoder/config';
 
 /** Vectors in front of every prompt, in the place of token embeddings. */
 export interface SoftPromptShape {

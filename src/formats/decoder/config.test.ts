@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { nestedLists } from '../hostile.testing';
-import { UnsupportedModelError } from '../onnx/errors';
+import { UnsupportedModelError } from './errors';
 import { parseDecoderConfig } from './config';
 import { ARCHITECTURES } from './families';
 

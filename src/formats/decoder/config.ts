@@ -1,4 +1,4 @@
-import { UnsupportedModelError } from '../onnx/errors';
+import { UnsupportedModelError } from './errors';
 import { shown } from '../shown';
 import { type Architecture, ARCHITECTURES, FAMILIES, type Traits } from './families';
 

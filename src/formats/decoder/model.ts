@@ -1,6 +1,6 @@
 /** A decoder's weights by role, as tensors that have not been read. */
 import type { DecoderConfig } from './config';
-import type { Int4Linear, Linear } from '../onnx/linear';
+import type { Int4Linear, Linear } from './linear';
 import type { TensorRef } from './tensor';
 
 /** A float tensor outside the linear layers. */

@@ -3,10 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { memorySource } from '../byte-source';
 import { parseDecoderConfig } from './config';
 import { mapDecoder } from '../onnx/decoder';
-import { UnsupportedModelError } from '../onnx/errors';
+import { UnsupportedModelError } from './errors';
 import { type OnnxNode, readOnnx } from '../onnx/proto';
 import { ropeFrequencies } from './rope';
-import { DataType } from './tensor';
 import { readRotary } from './weights';
 
 const root = new URL('../../../tests/fixtures/families/', import.meta.url);
@@ -58,7 +57,7 @@ describe('frequencies from config.json', () => {
     )!;
     const add = (name: string, dims: number[], values: number[]) =>
       graph.initializers.set(name, {
-        ...{ name, dims, dataType: DataType.float32, byteLength: 4 * values.length },
+        ...{ name, dims, dataType: 'float32', byteLength: 4 * values.length },
         storage: { kind: 'inline', bytes: new Uint8Array(Float32Array.from(values).buffer) },
       });
     add('base', [], [10000]);

@@ -1,5 +1,5 @@
 /** Rotary frequencies from config.json, for graphs that compute them instead of storing them. */
-import { UnsupportedModelError } from '../onnx/errors';
+import { UnsupportedModelError } from './errors';
 import { shown } from '../shown';
 import type { DecoderConfig } from './config';
 

@@ -1,43 +1,29 @@
 import { type ByteSource, ByteSourceError } from '../byte-source';
 import { float16ToFloat32 } from '../float16';
-import { OnnxFormatError } from '../onnx/errors';
+import { TensorError } from './errors';
 
-/** TensorProto.DataType numbers that appear in decoder files. */
-export const DataType = {
-  float32: 1,
-  uint8: 2,
-  int8: 3,
-  uint16: 4,
-  int16: 5,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-  float64: 11,
-  uint32: 12,
-  uint64: 13,
+/** Bits of one element, by the types that appear in decoder files. */
+const BITS = {
+  float32: 32,
+  uint8: 8,
+  int8: 8,
+  uint16: 16,
+  int16: 16,
+  int32: 32,
+  int64: 64,
+  bool: 8,
+  float16: 16,
+  float64: 64,
+  uint32: 32,
+  uint64: 64,
   bfloat16: 16,
-  uint4: 21,
-  int4: 22,
+  uint4: 4,
+  int4: 4,
 } as const;
 
-const BITS: ReadonlyMap<number, number> = new Map<number, number>([
-  [DataType.float32, 32],
-  [DataType.uint8, 8],
-  [DataType.int8, 8],
-  [DataType.uint16, 16],
-  [DataType.int16, 16],
-  [DataType.int32, 32],
-  [DataType.int64, 64],
-  [DataType.bool, 8],
-  [DataType.float16, 16],
-  [DataType.float64, 64],
-  [DataType.uint32, 32],
-  [DataType.uint64, 64],
-  [DataType.bfloat16, 16],
-  [DataType.uint4, 4],
-  [DataType.int4, 4],
-]);
+/** Type of a tensor's elements. */
+export type ElementType = keyof typeof BITS;
+export const ELEMENT_TYPES = Object.keys(BITS) as ElementType[];
 
 /** Where the little-endian bytes of a tensor are. Offsets count from the start of the file. */
 export type TensorStorage =
@@ -51,8 +37,7 @@ export type TensorStorage =
 export interface TensorRef {
   readonly name: string;
   readonly dims: readonly number[];
-  /** A number of {@link DataType}. */
-  readonly dataType: number;
+  readonly dataType: ElementType;
   readonly byteLength: number;
   readonly storage: TensorStorage;
 }
@@ -68,17 +53,9 @@ export function elementCount(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
 }
 
-/** Bytes that `dims` of `dataType` take. Throws {@link OnnxFormatError} on types without a size. */
-export function tensorBytes(name: string, dims: readonly number[], dataType: number): number {
-  const bits = BITS.get(dataType);
-  if (bits === undefined) {
-    throw new OnnxFormatError(`Tensor "${name}" has data type ${dataType}, which is not readable.`);
-  }
-  const bytes = Math.ceil((elementCount(dims) * bits) / 8);
-  if (!Number.isSafeInteger(bytes)) {
-    throw new OnnxFormatError(`Tensor "${name}" has impossible dimensions [${dims.join(', ')}].`);
-  }
-  return bytes;
+/** Bytes that `dims` of `dataType` take; no safe integer where no file is as long. */
+export function tensorBytes(dims: readonly number[], dataType: ElementType): number {
+  return Math.ceil((elementCount(dims) * BITS[dataType]) / 8);
 }
 
 /**
@@ -88,7 +65,7 @@ export function tensorBytes(name: string, dims: readonly number[], dataType: num
 export function sliceRows(ref: TensorRef, rows: number, start: number, count: number): TensorRef {
   const rowBytes = ref.byteLength / rows;
   if (!Number.isInteger(rowBytes) || start < 0 || count < 0 || start + count > rows) {
-    throw new OnnxFormatError(
+    throw new TensorError(
       `Tensor "${ref.name}" cannot give rows ${start} to ${start + count} of ${rows}.`,
     );
   }
@@ -100,7 +77,7 @@ export function sliceRows(ref: TensorRef, rows: number, start: number, count: nu
       : [(elementCount(ref.dims) / rows) * count];
   const { storage } = ref;
   if (storage.kind === 'padded') {
-    throw new OnnxFormatError(`Tensor "${ref.name}" is padded and cannot be cut.`);
+    throw new TensorError(`Tensor "${ref.name}" is padded and cannot be cut.`);
   }
   return {
     name: ref.name,
@@ -179,16 +156,16 @@ export async function readTensor(ref: TensorRef, files: ModelFiles): Promise<Uin
 export async function readFloats(ref: TensorRef, files: ModelFiles): Promise<Float32Array> {
   const bytes = await readTensor(ref, files);
   switch (ref.dataType) {
-    case DataType.float32:
+    case 'float32':
       return new Float32Array(aligned(bytes));
-    case DataType.float16:
+    case 'float16':
       return float16ToFloat32(new Uint16Array(aligned(bytes)));
-    case DataType.bfloat16: {
+    case 'bfloat16': {
       const words = Uint32Array.from(new Uint16Array(aligned(bytes)), (bits) => bits << 16);
       return new Float32Array(words.buffer);
     }
     default:
-      throw new OnnxFormatError(
+      throw new TensorError(
         `Tensor "${ref.name}" has data type ${ref.dataType}; a float type was expected.`,
       );
   }

@@ -3,13 +3,18 @@ import { memorySource } from '../byte-source';
 import { mapDecoder } from '../onnx/decoder';
 import { referenceLogits } from '../onnx/decoder.reference';
 import { FIXTURE_TOKENS, loadFixture } from '../onnx/fixtures.testing';
-import type { Int4Linear } from '../onnx/linear';
-import { DataType, type TensorRef } from './tensor';
+import type { Int4Linear } from './linear';
+import type { ElementType, TensorRef } from './tensor';
 import { readDense, readEmbedding, readInt4, readMatrix, readScales } from './weights';
 
 const files = { model: memorySource(new Uint8Array(0)), external: new Map() };
 
-function inline(name: string, dims: number[], dataType: number, data: ArrayBufferView): TensorRef {
+function inline(
+  name: string,
+  dims: number[],
+  dataType: ElementType,
+  data: ArrayBufferView,
+): TensorRef {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return { name, dims, dataType, byteLength: bytes.length, storage: { kind: 'inline', bytes } };
 }
@@ -28,8 +33,8 @@ function int4(extra: Partial<Int4Linear> = {}): { linear: Int4Linear; levels: nu
       outFeatures: 2,
       inFeatures: 48,
       blockSize: 16,
-      data: inline('data', [2, 3, 8], DataType.uint8, data),
-      scales: inline('scales', [6], DataType.float32, Float32Array.of(1, -2, 0.5, 3, 4, -0.25)),
+      data: inline('data', [2, 3, 8], 'uint8', data),
+      scales: inline('scales', [6], 'float32', Float32Array.of(1, -2, 0.5, 3, 4, -0.25)),
       accuracyLevel: 0,
       ...extra,
     },
@@ -48,7 +53,7 @@ describe('int4 weights', () => {
 
   it('take zero points from nibbles, even blocks low, each row in whole bytes', async () => {
     // Three blocks a row: the fourth nibble of a row is padding.
-    const zeroPoints = inline('zp', [2, 2], DataType.uint8, Uint8Array.of(0x31, 0xf5, 0x97, 0xfb));
+    const zeroPoints = inline('zp', [2, 2], 'uint8', Uint8Array.of(0x31, 0xf5, 0x97, 0xfb));
     const zeros = [1, 3, 5, 7, 9, 11];
     const { linear, levels } = int4({ zeroPoints });
     expect([...(await readMatrix(linear, files))]).toEqual(
@@ -58,7 +63,7 @@ describe('int4 weights', () => {
 
   it('come as words of eight consecutive inputs, lowest nibble first', async () => {
     const { linear, levels } = int4({
-      bias: inline('bias', [2], DataType.float16, Uint16Array.of(0x3c00, 0xc000)),
+      bias: inline('bias', [2], 'float16', Uint16Array.of(0x3c00, 0xc000)),
     });
     const weights = await readInt4(linear, files);
     const nibbles = Array.from(weights.data).flatMap((word) =>
@@ -76,10 +81,10 @@ describe('longer blocks', () => {
     outFeatures: 2,
     inFeatures: 192,
     blockSize,
-    data: inline('wide', [2, 192 / blockSize, blockSize / 2], DataType.uint8, new Uint8Array(192)),
-    scales: inline('scales', [6], DataType.float32, Float32Array.of(1, -2, 0.5, 3, 4, -0.25)),
+    data: inline('wide', [2, 192 / blockSize, blockSize / 2], 'uint8', new Uint8Array(192)),
+    scales: inline('scales', [6], 'float32', Float32Array.of(1, -2, 0.5, 3, 4, -0.25)),
     ...(zeroPoints && {
-      zeroPoints: inline('zp', [2, 2], DataType.uint8, Uint8Array.of(0x31, 0xf5, 0x97, 0xfb)),
+      zeroPoints: inline('zp', [2, 2], 'uint8', Uint8Array.of(0x31, 0xf5, 0x97, 0xfb)),
     }),
     accuracyLevel: 0,
   });
@@ -97,8 +102,8 @@ describe('longer blocks', () => {
     const narrow = {
       ...linear,
       blockSize: 32,
-      scales: inline('scales', [12], DataType.float32, scales),
-      zeroPoints: inline('zp', [2, 3], DataType.uint8, zeroPoints!),
+      scales: inline('scales', [12], 'float32', scales),
+      zeroPoints: inline('zp', [2, 3], 'uint8', zeroPoints!),
     };
     expect(await readMatrix(narrow, files)).toEqual(await readMatrix(linear, files));
   });
@@ -111,7 +116,7 @@ describe('longer blocks', () => {
 });
 
 it('dense weights come as [out, in] from either layout', async () => {
-  const data = inline('w', [2, 3], DataType.float32, Float32Array.of(1, 2, 3, 4, 5, 6));
+  const data = inline('w', [2, 3], 'float32', Float32Array.of(1, 2, 3, 4, 5, 6));
   const shape = { kind: 'dense', dtype: 'f32', data } as const;
   const straight = { ...shape, layout: 'out_in', outFeatures: 2, inFeatures: 3 } as const;
   const turned = { ...shape, layout: 'in_out', outFeatures: 3, inFeatures: 2 } as const;

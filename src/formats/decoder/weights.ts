@@ -1,6 +1,6 @@
-import { UnsupportedModelError } from '../onnx/errors';
+import { UnsupportedModelError } from './errors';
 import type { DenseTensor, EmbeddingTable, Rotary } from './model';
-import type { DenseLinear, Int4Linear, Linear } from '../onnx/linear';
+import type { DenseLinear, Int4Linear, Linear } from './linear';
 import { aligned, type ModelFiles, readFloats, readTensor } from './tensor';
 
 /** An int4 layer in memory, in the layout of Int4Linear. */

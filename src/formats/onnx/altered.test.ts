@@ -19,10 +19,11 @@ import {
 } from './altered.testing';
 import { mapDecoder } from './decoder';
 import { referenceLogits } from './decoder.reference';
-import { OnnxFormatError, UnsupportedModelError } from './errors';
+import { UnsupportedModelError } from '../decoder/errors';
+import { OnnxFormatError } from './errors';
 import { type Family, load, logitsError, NAMES } from './families.testing';
 import { type OnnxNode, readOnnx } from './proto';
-import { DataType, elementCount, readTensor } from '../decoder/tensor';
+import { elementCount, readTensor } from '../decoder/tensor';
 
 /** Message of the refusal, or null where the model is mapped. */
 function refusal({ model, config }: Family): string | null {
@@ -96,7 +97,7 @@ describe.each(NAMES)('%s works as before', (name) => {
           const packed = Math.ceil(blocks / 2);
           const zeros = new Uint8Array(rows * packed).fill(0x88);
           const key = `${node.name} eights`;
-          family.model.initializers.set(key, inline(key, [rows, packed], DataType.uint8, zeros));
+          family.model.initializers.set(key, inline(key, [rows, packed], 'uint8', zeros));
           node.inputs[3] = key;
         }
       },
@@ -108,7 +109,7 @@ describe.each(NAMES)('%s works as before', (name) => {
           one.name.includes('layers.0/mlp/up_proj'),
         );
         const rows = stored(family, node!, 1).dims[0]!;
-        const bias = inline('bias', [rows], DataType.float32, new Float32Array(rows));
+        const bias = inline('bias', [rows], 'float32', new Float32Array(rows));
         family.model.initializers.set('bias', bias);
         node!.inputs = [0, 1, 2, 3].map((i) => node!.inputs[i] ?? '').concat('', 'bias');
       },
@@ -200,7 +201,7 @@ describe.each(NAMES)('%s names the node', (name) => {
       'with two biases',
       (node, { model }) => {
         const rows = 64;
-        const bias = inline('bias', [rows], DataType.float32, new Float32Array(rows));
+        const bias = inline('bias', [rows], 'float32', new Float32Array(rows));
         model.initializers.set('bias', bias);
         node.inputs = inputs(node, 5, 'bias');
         const target = node.outputs[0]!;
@@ -230,7 +231,7 @@ describe.each(NAMES)('%s names the node', (name) => {
       ],
       [
         `with another type in input ${index}`,
-        (node, family) => replace(family, stored(family, node, index), { dataType: DataType.int8 }),
+        (node, family) => replace(family, stored(family, node, index), { dataType: 'int8' }),
       ],
       [
         `without the tensor of input ${index}`,

@@ -3,7 +3,8 @@ import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { float32ToFloat16 } from '../float16';
 import type { Family } from './families.testing';
 import type { OnnxNode } from './proto';
-import { DataType, readFloats, readTensor, type TensorRef } from '../decoder/tensor';
+import { type ElementType, readFloats, readTensor, type TensorRef } from '../decoder/tensor';
+import { OnnxType } from './data-type';
 
 export function isQuantised(node: OnnxNode): boolean {
   return node.opType === 'MatMulNBits';
@@ -23,7 +24,7 @@ export function attribute(node: OnnxNode, name: string): number {
 export function inline(
   name: string,
   dims: readonly number[],
-  dataType: number,
+  dataType: ElementType,
   values: ArrayBufferView,
 ): TensorRef {
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -48,9 +49,9 @@ export function replace({ model }: Family, ref: TensorRef, by: Partial<TensorRef
 export async function halveScales(family: Family): Promise<void> {
   for (const node of quantisedNodes(family)) {
     const ref = stored(family, node, 2);
-    if (ref.dataType !== DataType.float32) continue;
+    if (ref.dataType !== 'float32') continue;
     const half = float32ToFloat16(await readFloats(ref, family.files));
-    replace(family, ref, inline(ref.name, ref.dims, DataType.float16, half));
+    replace(family, ref, inline(ref.name, ref.dims, 'float16', half));
   }
 }
 
@@ -101,7 +102,7 @@ export function shuffleNodes({ model }: Family, random: () => number): void {
 /** Puts a node of one input between a tensor and all that read it. */
 export function insertBehind({ model }: Family, tensor: string, opType: string): OnnxNode {
   const attributes: OnnxNode['attributes'] = new Map();
-  if (opType === 'Cast') attributes.set('to', { kind: 'int', value: DataType.float32 });
+  if (opType === 'Cast') attributes.set('to', { kind: 'int', value: OnnxType.float32 });
   const node: OnnxNode = {
     ...{ name: `/inserted/${opType}`, opType, domain: '', attributes },
     ...{ inputs: [tensor], outputs: ['/inserted/output_0'] },
@@ -145,11 +146,10 @@ export async function widenBlocks(narrow: Family, wide: Family): Promise<void> {
         wideScales[row * halved + (block >> 1)] = scale;
       }
     }
-    const { float32, uint8 } = DataType;
-    replace(narrow, scales, inline(scales.name, [rows, blocks], float32, values));
-    replace(wide, scales, inline(scales.name, [rows, halved], float32, wideScales));
+    replace(narrow, scales, inline(scales.name, [rows, blocks], 'float32', values));
+    replace(wide, scales, inline(scales.name, [rows, halved], 'float32', wideScales));
     const dims = isQuantised(node) ? [rows, halved, 32] : [rows, halved * 32];
-    replace(wide, data, inline(data.name, dims, uint8, wideData));
+    replace(wide, data, inline(data.name, dims, 'uint8', wideData));
     if (!node.inputs[3]) continue;
     const zeros = stored(narrow, node, 3);
     const packed = await readTensor(zeros, narrow.files);
@@ -163,8 +163,8 @@ export async function widenBlocks(narrow: Family, wide: Family): Promise<void> {
         wideZeros[row * wideStride + (block >> 1)]! |= zero << (4 * (block & 1));
       }
     }
-    replace(narrow, zeros, inline(zeros.name, [rows, stride], uint8, narrowZeros));
-    replace(wide, zeros, inline(zeros.name, [rows, wideStride], uint8, wideZeros));
+    replace(narrow, zeros, inline(zeros.name, [rows, stride], 'uint8', narrowZeros));
+    replace(wide, zeros, inline(zeros.name, [rows, wideStride], 'uint8', wideZeros));
   }
 }
 
@@ -213,13 +213,13 @@ export function typeFields(file: Uint8Array): Uint8Array {
     return copyMessage(tensor, (field, raw, writer) => {
       if (field !== 9) return false;
       const copy = raw.slice();
-      if (dataType === DataType.float32) return nested(writer, 4, copy);
+      if (dataType === OnnxType.float32) return nested(writer, 4, copy);
       const values = new BinaryWriter();
-      if (dataType === DataType.int64) {
+      if (dataType === OnnxType.int64) {
         for (const value of new BigInt64Array(copy.buffer)) values.int64(value);
         return nested(writer, 7, values.finish());
       }
-      const half = dataType === DataType.float16;
+      const half = dataType === OnnxType.float16;
       for (const value of half ? new Uint16Array(copy.buffer) : copy) values.int32(value);
       return nested(writer, 5, values.finish());
     });

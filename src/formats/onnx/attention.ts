@@ -1,7 +1,8 @@
 /** GroupQueryAttention with the projections, head norms and rotation in front of it. */
 import { assertDims, assertFeatures, assertName } from './checks';
 import { isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
-import { isLinearOp, type Linear, readLinear, sliceOutputs } from './linear';
+import type { Linear } from '../decoder/linear';
+import { isLinearOp, readLinear, sliceOutputs } from './linear';
 import { linearAfter } from './mlp';
 import type { DecoderLayer, DenseTensor, Rotary } from '../decoder/model';
 import { readNormOf } from './norm';

@@ -1,7 +1,8 @@
 /** What a decoder's nodes must agree with, each refusing the model in a sentence. */
-import { UnsupportedModelError } from './errors';
+import { UnsupportedModelError } from '../decoder/errors';
 import { assertCount, type Graph, unsupported } from './graph';
-import { blockInputs, type Linear } from './linear';
+import type { Linear } from '../decoder/linear';
+import { blockInputs } from './linear';
 import type { OnnxNode } from './proto';
 import type { TensorRef } from '../decoder/tensor';
 

@@ -1,5 +1,6 @@
 /** A plain float64 forward pass over a mapped file: what its weights and features must mean. */
-import type { DecoderModel, DenseTensor, Linear } from './decoder';
+import type { Linear } from '../decoder/linear';
+import type { DecoderModel, DenseTensor } from '../decoder/model';
 import { type ModelFiles, readFloats } from '../decoder/tensor';
 import { readEmbedding, readMatrix, readNorm, readRotary } from '../decoder/weights';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { mapDecoder } from './decoder';
 import { referenceLogits } from './decoder.reference';
-import { UnsupportedModelError } from './errors';
+import { UnsupportedModelError } from '../decoder/errors';
 import { FIXTURE_TOKENS, type Fixture, loadFixture } from './fixtures.testing';
 import type { OnnxNode } from './proto';
 
@@ -179,7 +179,7 @@ it('reads biases that are separate Add nodes', async () => {
   model.initializers.set('bias', {
     name: 'bias',
     dims: [64],
-    dataType: 1,
+    dataType: 'float32',
     byteLength: 256,
     storage: { kind: 'inline', bytes: new Uint8Array(new Float32Array(64).fill(0.5).buffer) },
   });

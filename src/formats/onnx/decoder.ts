@@ -7,16 +7,10 @@
 import { findFusedAttention, readFusedAttention } from './attention';
 import { assertDims, assertFeatures, assertPair, lost } from './checks';
 import { type DecoderConfig, parseDecoderConfig } from '../decoder/config';
-import { UnsupportedModelError } from './errors';
+import { UnsupportedModelError } from '../decoder/errors';
 import { Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
-import {
-  type DenseLinear,
-  type Int4Linear,
-  isLinearOp,
-  type Linear,
-  readInt4Rows,
-  readLinear,
-} from './linear';
+import type { Linear } from '../decoder/linear';
+import { isLinearOp, readInt4Rows, readLinear } from './linear';
 import { readMlp } from './mlp';
 import {
   type DecoderLayer,
@@ -40,9 +34,6 @@ import {
   type Walk,
   PLUMBING,
 } from './walk';
-
-export type { DecoderConfig, DenseLinear, Int4Linear, Linear };
-export type { DecoderLayer, DecoderModel, DenseTensor, EmbeddingTable, Rotary };
 
 /** The walk's place: the residual stream and what has still to be added to it. */
 interface Stream {

@@ -6,12 +6,6 @@ export class OnnxFormatError extends KnownError {
   readonly errorCode = 'unsupported-model';
 }
 
-/** A valid ONNX file whose graph or configuration this app cannot train on; says which part. */
-export class UnsupportedModelError extends KnownError {
-  override readonly name = 'UnsupportedModelError';
-  readonly errorCode = 'unsupported-model';
-}
-
 /** A half-precision model that cannot be had in float32. */
 export class WideningError extends KnownError {
   override readonly name = 'WideningError';

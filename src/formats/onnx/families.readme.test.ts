@@ -4,9 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { type DecoderModel, mapDecoder } from './decoder';
+import type { DecoderModel } from '../decoder/model';
+import { mapDecoder } from './decoder';
 import { type Family, load, NAMES } from './families.testing';
-import type { Linear } from './linear';
+import type { Linear } from '../decoder/linear';
 
 const INTRODUCTION = `# Fixtures of every family and export structure
 
@@ -84,7 +85,7 @@ function weights(decoder: DecoderModel): string {
   const quantised = [...linears, ...table].filter((linear) => linear.kind === 'int4');
   const blocks = [...new Set(quantised.map(({ blockSize }) => blockSize))].join(' and ');
   const zeros = quantised.filter(({ zeroPoints }) => zeroPoints !== undefined).length;
-  const half = quantised.some(({ scales }) => scales.dataType === 10);
+  const half = quantised.some(({ scales }) => scales.dataType === 'float16');
   return [
     `blocks of ${blocks}`,
     half ? 'f16 scales' : 'f32 scales',

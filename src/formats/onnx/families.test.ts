@@ -1,7 +1,7 @@
 /** Every family and export structure of tools/models/fixtures, mapped without a GPU. */
 import { describe, expect, it } from 'vitest';
 import { mapDecoder } from './decoder';
-import { UnsupportedModelError } from './errors';
+import { UnsupportedModelError } from '../decoder/errors';
 import { load, logitsError, NAMES } from './families.testing';
 import type { OnnxNode } from './proto';
 import { readFloats, type TensorRef } from '../decoder/tensor';

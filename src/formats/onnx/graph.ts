@@ -1,7 +1,7 @@
-import { UnsupportedModelError } from './errors';
+import { UnsupportedModelError } from '../decoder/errors';
 import type { OnnxAttribute, OnnxModel, OnnxNode } from './proto';
 import { float16ToFloat32 } from '../float16';
-import { aligned, DataType, elementCount, type TensorRef } from '../decoder/tensor';
+import { aligned, elementCount, type TensorRef } from '../decoder/tensor';
 
 /**
  * A graph that is read by claiming: a walk from the embedding to the logits claims each node it
@@ -353,11 +353,11 @@ export function numberAttribute(node: OnnxNode, name: string, otherwise: number)
 function scalarOf({ dims, dataType, storage }: TensorRef): number | undefined {
   if (elementCount(dims) !== 1 || storage.kind !== 'inline') return undefined;
   const buffer = aligned(storage.bytes);
-  if (dataType === DataType.float32) return new Float32Array(buffer)[0];
-  if (dataType === DataType.float16) return float16ToFloat32(new Uint16Array(buffer))[0];
-  if (dataType === DataType.int64) return Number(new BigInt64Array(buffer)[0]);
-  if (dataType === DataType.int32) return new Int32Array(buffer)[0];
-  if (dataType === DataType.uint8) return new Uint8Array(buffer)[0];
+  if (dataType === 'float32') return new Float32Array(buffer)[0];
+  if (dataType === 'float16') return float16ToFloat32(new Uint16Array(buffer))[0];
+  if (dataType === 'int64') return Number(new BigInt64Array(buffer)[0]);
+  if (dataType === 'int32') return new Int32Array(buffer)[0];
+  if (dataType === 'uint8') return new Uint8Array(buffer)[0];
   return undefined;
 }
 

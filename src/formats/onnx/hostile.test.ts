@@ -2,13 +2,15 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, it } from 'vitest';
 import { type ByteSource, ByteSourceError, memorySource } from '../byte-source';
-import { DataType, readTensor } from '../decoder/tensor';
+import { readTensor, type TensorRef } from '../decoder/tensor';
+import { OnnxType } from './data-type';
 import { readRotary } from '../decoder/weights';
-import { expectEvenGrowth } from '../hostile.testing';
+import { expectEvenGrowth } from '../growth.testing';
 import { seededRandom } from '../random.testing';
 import { inline } from './altered.testing';
 import { mapDecoder } from './decoder';
-import { OnnxFormatError, UnsupportedModelError, WideningError } from './errors';
+import { TensorError, UnsupportedModelError } from '../decoder/errors';
+import { OnnxFormatError, WideningError } from './errors';
 import { externalise } from './externalise';
 import { type Family, load } from './families.testing';
 import { type OnnxModel, type OnnxNode, readOnnx } from './proto';
@@ -26,7 +28,7 @@ import {
 import { widen } from './widen';
 
 const ROOM = { tensorBytes: 2 ** 20, totalBytes: 2 ** 22 };
-const KINDS = [OnnxFormatError, UnsupportedModelError, WideningError, ByteSourceError];
+const KINDS = [OnnxFormatError, UnsupportedModelError, TensorError, WideningError, ByteSourceError];
 
 /** The sentence of an error that is ours; others are thrown on. */
 async function refusal(work: () => unknown): Promise<string> {
@@ -48,7 +50,7 @@ const everyReader: [string, (file: Uint8Array) => Promise<unknown>][] = [
 
 function node(opType: string, inputs: string[], outputs: string[]): OnnxNode {
   const attributes: OnnxNode['attributes'] = new Map();
-  if (opType === 'Cast') attributes.set('to', { kind: 'int', value: DataType.float32 });
+  if (opType === 'Cast') attributes.set('to', { kind: 'int', value: OnnxType.float32 });
   return { name: `/long/${outputs[0]}`, opType, domain: '', inputs, outputs, attributes };
 }
 
@@ -73,7 +75,7 @@ function lengthen({ model }: Family, tensor: string, opType: string, length: num
 const shape = (model: OnnxModel, name: string, values: number[]) =>
   model.initializers.set(
     name,
-    inline(name, [values.length], DataType.int64, BigInt64Array.from(values, BigInt)),
+    inline(name, [values.length], 'int64', BigInt64Array.from(values, BigInt)),
   );
 
 describe('a graph of very many or very deep nodes', () => {
@@ -119,7 +121,7 @@ describe('a graph of very many or very deep nodes', () => {
     const reader = model.nodes.find(
       ({ opType, name }) => opType === 'Expand' && name.includes('rotary_emb'),
     )!;
-    model.initializers.set('one', inline('one', [1], DataType.float32, Float32Array.of(1)));
+    model.initializers.set('one', inline('one', [1], 'float32', Float32Array.of(1)));
     model.nodes.push(...chain('Mul', DEPTH, 'one', 'one'));
     reader.inputs[0] = `Mul ${DEPTH - 1}`;
     // A tail whose last node is asked for its shape.
@@ -200,7 +202,7 @@ describe('a file of very many parts', () => {
       'values of an attribute',
       nested(1, nested(5, all(varint(20, 7), bytes(8, new Uint8Array(2 ** 20 + 1))))),
     ],
-    ['dimensions', tensor('w', [], DataType.float32, bytes(1, new Uint8Array(2 ** 10)))],
+    ['dimensions', tensor('w', [], OnnxType.float32, bytes(1, new Uint8Array(2 ** 10)))],
     ['empty dimensions of an input', nested(11, nested(2, nested(1, nested(2, empty(1)))))],
     ['bytes of a name', nested(1, string(3, 'n'.repeat(5000)))],
   ])('such as %s is refused in a short sentence', async (_, graph) => {
@@ -218,7 +220,7 @@ describe('a file of very many parts', () => {
       const parts = Array.from({ length: size }, (_, i) =>
         all(
           operator('Add', [`t${i}`, `w${i}`], [`t${i + 1}`]),
-          tensor(`w${i}`, [2], DataType.float32, bytes(9, new Uint8Array(8))),
+          tensor(`w${i}`, [2], OnnxType.float32, bytes(9, new Uint8Array(8))),
         ),
       );
       const source = memorySource(modelBytes(...parts));
@@ -229,7 +231,7 @@ describe('a file of very many parts', () => {
   it('takes time in proportion to values that are typed', async () => {
     await expectEvenGrowth(400_000, (size) => {
       const values = new Uint8Array(size).fill(5);
-      const file = modelBytes(tensor('w', [size], DataType.int64, bytes(7, values)));
+      const file = modelBytes(tensor('w', [size], OnnxType.int64, bytes(7, values)));
       return () => readOnnx(memorySource(file));
     });
   });
@@ -240,7 +242,7 @@ describe('a file of very many parts', () => {
       writer.tag(number, WireType.LengthDelimited).bytes(value);
     const build = (dims: number) => {
       const inner = new BinaryWriter();
-      inner.tag(1, WireType.Varint).int64(dims).tag(2, WireType.Varint).int32(DataType.int64);
+      inner.tag(1, WireType.Varint).int64(dims).tag(2, WireType.Varint).int32(OnnxType.int64);
       one(inner, 8, new TextEncoder().encode('w'));
       const tensorBytes = one(inner, 7, values).finish();
       const graph = one(new BinaryWriter(), 5, tensorBytes).finish();
@@ -275,17 +277,17 @@ describe('sizes that a file only names', () => {
       external: new Map<string, ByteSource>(),
     };
     files.external.set('data', memorySource(new Uint8Array(8)));
-    const stored = {
-      ...{ name: 'w', dims: [2 ** 50], dataType: DataType.uint8, byteLength: 2 ** 50 },
+    const stored: TensorRef = {
+      ...{ name: 'w', dims: [2 ** 50], dataType: 'uint8', byteLength: 2 ** 50 },
       storage: { kind: 'external', location: 'data', offset: 0 },
-    } as const;
+    };
     await expect(readTensor(stored, files)).rejects.toThrow(ByteSourceError);
     const padded = { ...stored, byteLength: 2 ** 51, storage: { kind: 'padded', stored } } as const;
     await expect(readTensor(padded, files)).rejects.toThrow('"w" ends at byte 1125899906842624');
   });
 
   it('are refused by widen, in initializers and in constants of the graph', async () => {
-    const huge = external('w', [2 ** 40], DataType.float16);
+    const huge = external('w', [2 ** 40], OnnxType.float16);
     const constant = nested(
       1,
       all(
@@ -295,7 +297,7 @@ describe('sizes that a file only names', () => {
           all(string(1, 'value'), varint(20, 4), (writer) => {
             writer.tag(5, WireType.LengthDelimited).fork();
             varint(1, 2 ** 40)(writer);
-            varint(2, DataType.float16)(writer);
+            varint(2, OnnxType.float16)(writer);
             nested(13, all(string(1, 'location'), string(2, 'data')))(writer);
             varint(14, 1)(writer);
             writer.join();
@@ -404,10 +406,10 @@ describe('a damaged file', () => {
     for (const graph of [
       nested(1, nested(5, all(varint(20, 7), bytes(8, half)))),
       nested(1, nested(5, all(varint(20, 6), bytes(7, half)))),
-      tensor('w', [], DataType.float32, bytes(1, half)),
-      tensor('w', [2], DataType.int64, bytes(7, half)),
-      tensor('w', [2], DataType.float64, bytes(10, half)),
-      tensor('w', [1], DataType.int64, bytes(7, new Uint8Array(11).fill(0xff, 0, 10))),
+      tensor('w', [], OnnxType.float32, bytes(1, half)),
+      tensor('w', [2], OnnxType.int64, bytes(7, half)),
+      tensor('w', [2], OnnxType.float64, bytes(10, half)),
+      tensor('w', [1], OnnxType.int64, bytes(7, new Uint8Array(11).fill(0xff, 0, 10))),
     ]) {
       const message = await refusal(() => readOnnx(memorySource(modelBytes(graph))));
       expect(message).toMatch(/not a readable ONNX file/);

@@ -1,45 +1,7 @@
 import { assertCount, type Graph, isOp, MICROSOFT, numberAttribute, unsupported } from './graph';
+import type { DenseLinear, Int4Linear, Linear } from '../decoder/linear';
 import type { OnnxNode } from './proto';
-import { DataType, elementCount, padRows, sliceRows, type TensorRef } from '../decoder/tensor';
-
-/** A frozen linear layer y = x·Wᵀ + bias, as the file stores it. */
-export type Linear = Int4Linear | DenseLinear;
-
-/**
- * Block-quantised weights of MatMulNBits: byte j of block b of output row n holds elements 2j (low
- * nibble) and 2j + 1 (high nibble) of that block; w = (q − zeroPoint) · scale.
- */
-export interface Int4Linear {
-  kind: 'int4';
-  outFeatures: number;
-  inFeatures: number;
-  /** Inputs that share a scale; the last block of a row may be longer than the inputs are. */
-  blockSize: number;
-  /** uint8 [outFeatures, ⌈inFeatures / blockSize⌉, blockSize / 2]. */
-  data: TensorRef;
-  /** float32 or float16 [outFeatures, ⌈inFeatures / blockSize⌉]; may be negative. */
-  scales: TensorRef;
-  /** uint8 [outFeatures, ⌈blocks / 2⌉], low nibble = even block. Absent: 8 everywhere. */
-  zeroPoints?: TensorRef;
-  /** float32 or float16 [outFeatures]. */
-  bias?: TensorRef;
-  /**
-   * MatMulNBits `accuracy_level`; 4 lets CPU kernels round activations to int8, so that runtime
-   * logits differ from these weights' exact ones.
-   */
-  accuracyLevel: number;
-}
-
-export interface DenseLinear {
-  kind: 'dense';
-  /** How `data` lies: [outFeatures, inFeatures] or [inFeatures, outFeatures]. */
-  layout: 'out_in' | 'in_out';
-  outFeatures: number;
-  inFeatures: number;
-  dtype: 'f32' | 'f16';
-  data: TensorRef;
-  bias?: TensorRef;
-}
+import { elementCount, padRows, sliceRows, type TensorRef } from '../decoder/tensor';
 
 /** A linear layer in the graph and the tensors at its two ends. */
 export interface LinearSite {
@@ -50,8 +12,8 @@ export interface LinearSite {
 
 /** 'f32' or 'f16'; other types are refused. */
 export function floatType(node: OnnxNode, ref: TensorRef): 'f32' | 'f16' {
-  if (ref.dataType === DataType.float32) return 'f32';
-  if (ref.dataType === DataType.float16) return 'f16';
+  if (ref.dataType === 'float32') return 'f32';
+  if (ref.dataType === 'float16') return 'f16';
   throw unsupported(node, `its tensor "${ref.name}" has data type ${ref.dataType}`);
 }
 
@@ -179,7 +141,7 @@ function assertRows(node: OnnxNode, ref: TensorRef, dims: readonly number[]): vo
 }
 
 function assertBytes(node: OnnxNode, ref: TensorRef): void {
-  if (ref.dataType !== DataType.uint8) {
+  if (ref.dataType !== 'uint8') {
     throw unsupported(node, `its tensor "${ref.name}" has data type ${ref.dataType}, not uint8`);
   }
 }
@@ -242,7 +204,7 @@ export function readInt4Rows(graph: Graph, node: OnnxNode, rows: number, dim: nu
     numberAttribute(node, 'gather_axis', 0) === 0 &&
     numberAttribute(node, 'quantize_axis', 1) === 1;
   const data = graph.weight(node, 0, 'embedding');
-  if (!plain || data.dataType !== DataType.uint8) {
+  if (!plain || data.dataType !== 'uint8') {
     throw unsupported(node, 'its table is not packed as 4-bit rows');
   }
   const scales = graph.weight(node, 2, 'scales');

@@ -1,13 +1,6 @@
 /** Tensors laid out as external data of a new model, read piece by piece. */
 import { float16ToFloat32 } from '../float16';
-import {
-  aligned,
-  DataType,
-  type ModelFiles,
-  readTensor,
-  sliceRows,
-  type TensorRef,
-} from '../decoder/tensor';
+import { aligned, type ModelFiles, readTensor, sliceRows, type TensorRef } from '../decoder/tensor';
 
 /** A chunk grows no further than this, but for a tensor that is larger by itself. */
 const CHUNK_BYTES = 2 ** 30;
@@ -56,7 +49,7 @@ export async function* widenedTensor(
   ref: TensorRef,
   files: ModelFiles,
 ): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
-  const half = ref.dataType === DataType.float16;
+  const half = ref.dataType === 'float16';
   for (let start = 0; start < ref.byteLength; start += PIECE_BYTES) {
     const length = Math.min(PIECE_BYTES, ref.byteLength - start);
     const bytes = await readTensor(sliceRows(ref, ref.byteLength, start, length), files);

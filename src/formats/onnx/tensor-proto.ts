@@ -1,6 +1,12 @@
 /** TensorProto and StringStringEntryProto: what a tensor is and where its bytes lie. */
 import { OnnxFormatError } from './errors';
-import { DataType, type TensorRef, type TensorStorage, tensorBytes } from '../decoder/tensor';
+import {
+  type ElementType,
+  tensorBytes,
+  type TensorRef,
+  type TensorStorage,
+} from '../decoder/tensor';
+import { elementTypeOf } from './data-type';
 import {
   append,
   assertDelimited,
@@ -88,9 +94,13 @@ class TensorBuilder {
     if (dims.some((dim) => !Number.isSafeInteger(dim) || dim < 0)) {
       throw new OnnxFormatError(`Tensor "${name}" has impossible dimensions [${dims.join(', ')}].`);
     }
-    const byteLength = tensorBytes(name, dims, dataType);
-    const storage = this.storage(byteLength);
-    return { name, dims, dataType, byteLength, storage };
+    const type = elementTypeOf(name, dataType);
+    const byteLength = tensorBytes(dims, type);
+    if (!Number.isSafeInteger(byteLength)) {
+      throw new OnnxFormatError(`Tensor "${name}" has impossible dimensions [${dims.join(', ')}].`);
+    }
+    const storage = this.storage(type, byteLength);
+    return { name, dims, dataType: type, byteLength, storage };
   }
 
   /** Before anything of that size is allocated. */
@@ -101,7 +111,7 @@ class TensorBuilder {
     );
   }
 
-  private storage(byteLength: number): TensorStorage {
+  private storage(type: ElementType, byteLength: number): TensorStorage {
     if (this.isExternal) {
       const number = (key: string, otherwise: number): number => {
         const written = this.external.get(key);
@@ -120,12 +130,12 @@ class TensorBuilder {
       this.assertLength(length, byteLength);
       return bytes ? { kind: 'inline', bytes } : { kind: 'model', offset };
     }
-    return { kind: 'inline', bytes: this.valueBytes(byteLength) };
+    return { kind: 'inline', bytes: this.valueBytes(type, byteLength) };
   }
 
   /** The typed value fields as the little-endian bytes that raw_data would have held. */
-  private valueBytes(byteLength: number): Uint8Array {
-    const { number, values, array } = typedAs(this.dataType);
+  private valueBytes(type: ElementType, byteLength: number): Uint8Array {
+    const { number, values, array } = typedAs(type);
     const fields = this.values.filter((field) => field.number === number);
     const count = fields.reduce((sum, field) => sum + countOf(field, values), 0);
     this.assertLength(count * array.BYTES_PER_ELEMENT, byteLength);
@@ -160,24 +170,24 @@ interface Typed {
 }
 
 /** Which field holds the values of a type, as onnx.proto says, and what they are in memory. */
-function typedAs(dataType: number): Typed {
+function typedAs(dataType: ElementType): Typed {
   switch (dataType) {
-    case DataType.float32:
+    case 'float32':
       return { number: 4, values: 'float', array: Float32Array };
-    case DataType.float64:
+    case 'float64':
       return { number: 10, values: 'double', array: Float64Array };
-    case DataType.int64:
+    case 'int64':
       return { number: 7, values: 'varint', array: BigInt64Array };
-    case DataType.uint64:
+    case 'uint64':
       return { number: 11, values: 'varint', array: BigInt64Array };
-    case DataType.uint32:
+    case 'uint32':
       return { number: 11, values: 'varint', array: Int32Array };
-    case DataType.int32:
+    case 'int32':
       return { number: 5, values: 'varint', array: Int32Array };
-    case DataType.float16:
-    case DataType.bfloat16:
-    case DataType.int16:
-    case DataType.uint16:
+    case 'float16':
+    case 'bfloat16':
+    case 'int16':
+    case 'uint16':
       return { number: 5, values: 'varint', array: Int16Array };
     default:
       // Bytes, or two values of four bits in each.

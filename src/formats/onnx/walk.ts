@@ -4,7 +4,8 @@ import { type Graph, isOp, numberAttribute, unsupported } from './graph';
 import { floatType } from './linear';
 import type { DenseTensor } from '../decoder/model';
 import type { OnnxNode } from './proto';
-import { DataType, type TensorRef } from '../decoder/tensor';
+import type { TensorRef } from '../decoder/tensor';
+import { OnnxType } from './data-type';
 
 export interface Walk {
   readonly graph: Graph;
@@ -38,7 +39,7 @@ export function claimPlumbing(graph: Graph, tensor: string): void {
 export function isFloatCast(node: OnnxNode): boolean {
   if (!isOp(node, 'Cast')) return false;
   const to = numberAttribute(node, 'to', 0);
-  return to === DataType.float32 || to === DataType.float16;
+  return to === OnnxType.float32 || to === OnnxType.float16;
 }
 
 /** Follows a tensor through float casts that only widen or narrow it. */

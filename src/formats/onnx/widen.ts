@@ -6,7 +6,8 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { WideningError } from './errors';
 import { readOnnx } from './proto';
-import { assertStored, DataType, type ModelFiles, type TensorRef } from '../decoder/tensor';
+import { assertStored, type ElementType, type ModelFiles, type TensorRef } from '../decoder/tensor';
+import { OnnxType } from './data-type';
 import { readTensorProto } from './tensor-proto';
 import { type Chunk, type Place, planChunks, widenedTensor } from './tensor-chunks';
 import {
@@ -103,7 +104,7 @@ function allocate(bytes: number): Uint8Array<ArrayBuffer> {
 }
 
 function bytesAfter({ dataType, byteLength }: TensorRef): number {
-  return dataType === DataType.float16 ? 2 * byteLength : byteLength;
+  return dataType === 'float16' ? 2 * byteLength : byteLength;
 }
 
 async function rewriteModel(
@@ -172,8 +173,8 @@ async function tensorMessage(
   return tensor.tag(14, WireType.Varint).int32(1).finish();
 }
 
-function typeAfter(dataType: number): number {
-  return dataType === DataType.float16 ? DataType.float32 : dataType;
+function typeAfter(dataType: ElementType): number {
+  return OnnxType[dataType === 'float16' ? 'float32' : dataType];
 }
 
 async function writeNode(to: BinaryWriter, node: LoadedField, files: ModelFiles): Promise<void> {
@@ -205,12 +206,12 @@ async function writeAttribute(
   const written = new BinaryWriter();
   for (const field of parts) {
     if (STRANGE_ATTRIBUTES.has(field.number)) throw refuse();
-    const isHalf = field.number === ATTRIBUTE.int && int(field) === DataType.float16;
+    const isHalf = field.number === ATTRIBUTE.int && int(field) === OnnxType.float16;
     if (field.number === ATTRIBUTE.tensor) {
       const message = await tensorMessage(readTensorProto(field), files);
       written.tag(ATTRIBUTE.tensor, WireType.LengthDelimited).bytes(message);
     } else if (isHalf && opType === 'Cast' && name === 'to') {
-      written.tag(ATTRIBUTE.int, WireType.Varint).int64(DataType.float32);
+      written.tag(ATTRIBUTE.int, WireType.Varint).int64(OnnxType.float32);
     } else if (isHalf && TYPE_NAMES.test(name)) {
       throw refuse();
     } else writeField(written, field);
@@ -225,7 +226,7 @@ function writeValueInfo(to: BinaryWriter, info: LoadedField): void {
     within(info, type, (typeProto) =>
       within(typeProto, tensorType, (tensor) =>
         within(tensor, elementType, (field) => {
-          const { float16, float32 } = DataType;
+          const { float16, float32 } = OnnxType;
           const number = int(field) === float16 ? float32 : int(field);
           return new BinaryWriter().int32(number).finish();
         }),

@@ -2,7 +2,7 @@
 import { blobSource } from '../../formats/byte-source';
 import { type Dtype, dtypeOf } from '../../formats/model-source';
 import { readExternalFiles } from '../../formats/onnx/external';
-import { UnsupportedModelError } from '../wire/errors';
+import { UnsupportedModelError } from '../../formats/decoder/errors';
 import { blobSet } from './blob-set';
 import { CONFIG, isRequired, SMALL_FILES } from './choose';
 import type { ModelFileSet } from './file-set';

@@ -1,5 +1,5 @@
 /** What a KV cache of a decoder looks like, from its config.json. */
-import { UnsupportedModelError } from '../wire/errors';
+import { UnsupportedModelError } from '../../formats/decoder/errors';
 
 export interface CacheShape {
   kvHeads: number;

@@ -4,11 +4,8 @@
  * hashed. Where that is not safe they run on WASM, as they are.
  */
 import { mapDecoder } from '../../formats/onnx/decoder';
-import {
-  OnnxFormatError,
-  UnsupportedModelError as UnmappedError,
-  WideningError,
-} from '../../formats/onnx/errors';
+import { TensorError, UnsupportedModelError } from '../../formats/decoder/errors';
+import { OnnxFormatError, WideningError } from '../../formats/onnx/errors';
 import { readOnnx } from '../../formats/onnx/proto';
 import { widen } from '../../formats/onnx/widen';
 import { deviceFor, type DeviceChoice, findAdapter } from './device';
@@ -88,5 +85,7 @@ async function widened(
 }
 
 function isRefusal(error: unknown): error is Error {
-  return [WideningError, UnmappedError, OnnxFormatError].some((kind) => error instanceof kind);
+  return [WideningError, UnsupportedModelError, TensorError, OnnxFormatError].some(
+    (kind) => error instanceof kind,
+  );
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { deviceFor, type DeviceChoice } from './device';
-import { UnsupportedModelError } from '../wire/errors';
+import { UnsupportedModelError } from '../../formats/decoder/errors';
 
 const wasm: DeviceChoice = { device: 'wasm', reason: 'w' };
 const webgpu: DeviceChoice = { device: 'webgpu', reason: 'g' };

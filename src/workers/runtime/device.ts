@@ -1,5 +1,5 @@
 /** Where a runtime session should run on this machine. */
-import { UnsupportedModelError } from '../wire/errors';
+import { UnsupportedModelError } from '../../formats/decoder/errors';
 import type { ModelWeights } from './model-weights';
 
 export type RuntimeDevice = 'webgpu' | 'wasm';

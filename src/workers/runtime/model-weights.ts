@@ -4,9 +4,9 @@ import { externalFiles, tensorsOf } from '../../formats/onnx/external';
 import { externalise } from '../../formats/onnx/externalise';
 import { isOp, MICROSOFT, numberAttribute } from '../../formats/onnx/graph';
 import { type OnnxNode, readOnnx } from '../../formats/onnx/proto';
-import { assertStored, DataType, type ModelFiles } from '../../formats/decoder/tensor';
+import { assertStored, type ModelFiles } from '../../formats/decoder/tensor';
 import { DownloadError } from '../files/errors';
-import { UnsupportedModelError } from '../wire/errors';
+import { UnsupportedModelError } from '../../formats/decoder/errors';
 import { type ModelFileSet, readFile } from '../files/open-model';
 
 export interface ModelWeights {
@@ -58,7 +58,7 @@ export async function findWeights(model: ModelFileSet): Promise<ModelWeights> {
   }
   const files: ModelFiles = { model: file, external };
   for (const tensor of tensorsOf(graph)) assertStored(tensor, files);
-  const f16 = [...initializers.values()].some(({ dataType }) => dataType === DataType.float16);
+  const f16 = [...initializers.values()].some(({ dataType }) => dataType === 'float16');
   const special = nodes.find(
     ({ opType, inputs }) =>
       opType === 'GatherBlockQuantized' ||

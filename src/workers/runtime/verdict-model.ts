@@ -1,7 +1,7 @@
 /** A generative guard: on the runtime, or on the engine where the runtime cannot run it. */
 import { INSTRUCTED, LLAMA_GUARD, scoresByPaths, VerdictGuard } from '../../distill/target/verdict';
 import type { DeviceChoice, RuntimeDevice } from './device';
-import { UnsupportedModelError } from '../wire/errors';
+import { UnsupportedModelError } from '../../formats/decoder/errors';
 import type { ModelFileSet } from '../files/open-model';
 import { nextTask } from './next-task';
 import type { Progress } from '../wire/protocol';

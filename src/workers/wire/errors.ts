@@ -7,12 +7,6 @@ const OUT_OF_MEMORY = /out of memory|allocation failed|bad_alloc/i;
 /** Words of JavaScript's own RangeErrors; ours are about what was asked for. */
 const OVERFLOW = /call stack|Invalid (typed )?array length/i;
 
-/** A model that is not what its place asks for. */
-export class UnsupportedModelError extends KnownError {
-  override readonly name = 'UnsupportedModelError';
-  readonly errorCode = 'unsupported-model';
-}
-
 export function describeError(error: unknown): WireError {
   if (error instanceof WorkerError) {
     // From another worker, over a port: it has said itself what it is.
