@@ -52,7 +52,10 @@ const arrows = Object.entries(forbidden).map(([room, rooms]) => ({
   },
 }));
 
-/** What an engine needs of a model, whatever file it comes from. */
+/**
+ * What an engine needs of a model, whatever file it comes from.
+ * @type {import('typescript-eslint').ConfigArray[number]}
+ */
 const decoder = {
   files: ['src/formats/decoder/**/*.ts'],
   ignores: ['**/*.test.ts'],

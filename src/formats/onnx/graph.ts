@@ -159,7 +159,7 @@ export class Graph {
   /** The values of a short int64 constant, such as a shape; undefined where `tensor` is none. */
   integers(tensor: string): number[] | undefined {
     const ref = this.constant(tensor);
-    if (ref?.dataType !== DataType.int64 || ref.storage.kind !== 'inline') return undefined;
+    if (ref?.dataType !== 'int64' || ref.storage.kind !== 'inline') return undefined;
     return Array.from(new BigInt64Array(aligned(ref.storage.bytes)), Number);
   }
 

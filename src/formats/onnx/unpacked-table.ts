@@ -7,9 +7,10 @@
  * with the low nibble of a byte before the high one. The same tensors as a MatMulNBits head's.
  */
 import { assertDims } from './checks';
-import { DataType } from '../decoder/tensor';
+import { OnnxType } from './data-type';
 import { type Graph, isOp, numberAttribute, unsupported } from './graph';
-import { type Int4Linear, int4Table } from './linear';
+import type { Int4Linear } from '../decoder/linear';
+import { int4Table } from './linear';
 import type { OnnxNode } from './proto';
 import { otherInput, scalarOperand } from './walk';
 
@@ -22,8 +23,7 @@ export interface Gathers {
 /** Are these the two gathers of a packed table and of its scales? */
 export function findUnpackedRows(graph: Graph, gathers: readonly OnnxNode[]): Gathers | undefined {
   if (gathers.length !== 2 || !gathers.every((node) => isOp(node, 'Gather'))) return undefined;
-  const isPacked = (node: OnnxNode) =>
-    graph.constant(node.inputs[0] ?? '')?.dataType === DataType.uint8;
+  const isPacked = (node: OnnxNode) => graph.constant(node.inputs[0] ?? '')?.dataType === 'uint8';
   const table = gathers.find(isPacked);
   const scales = gathers.find((node) => node !== table);
   return table && scales && { table, scales };
@@ -55,7 +55,7 @@ export function readUnpackedRows(
   const pairs = step.pair(low, high);
   const levels = step.reshaped(pairs, [blocks, 2 * half]);
   const values = step.only(levels, 'Cast');
-  if (numberAttribute(values, 'to', 0) !== DataType.float32) {
+  if (numberAttribute(values, 'to', 0) !== OnnxType.float32) {
     throw unsupported(values, 'it casts levels to no float32');
   }
   const centred = step.only(values.outputs[0] ?? '', 'Sub');
