@@ -168,6 +168,12 @@ export function textField(
 
 /** Shares, probabilities and proportions. */
 export const SHARE: Readonly<Omit<NumberRange, 'default'>> = { min: 0, max: 1, integer: false };
+/** Of two shares. */
+export const DIFFERENCE: Readonly<Omit<NumberRange, 'default'>> = {
+  min: -1,
+  max: 1,
+  integer: false,
+};
 export const COUNT: Readonly<Omit<NumberRange, 'default'>> = {
   min: 0,
   max: Number.MAX_SAFE_INTEGER,
@@ -179,3 +185,21 @@ export const FINITE: Readonly<Omit<NumberRange, 'default'>> = {
   max: Number.MAX_VALUE,
   integer: false,
 };
+
+/** Undefined where there is none; null is how JSON writes that. */
+export function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
+  return isMissing(value) ? undefined : read(value);
+}
+
+export function isMissing(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
+}
+
+/** Without the fields that are undefined. */
+export function present<T extends object>(
+  fields: T,
+): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -5,29 +5,29 @@
 import {
   checkNumber,
   COUNT,
+  DIFFERENCE,
   describe,
   fieldsOf,
   FINITE,
   join,
   listField,
   type NumberRange,
+  optional,
+  present,
   SHARE,
   SpecError,
   textField,
 } from '../data/spec-fields';
 import type {
-  Calibration,
-  CalibrationBin,
   Evaluation,
   EvaluationSet,
   ImportedSource,
-  JointScore,
   Label,
-  Measure,
   SystemName,
   SystemScores,
 } from '../types';
 import { unpackAnswers, type Outcome } from './packed-answers';
+import { readMeasure, readScores } from './read-scores';
 
 type Range = Readonly<Omit<NumberRange, 'default'>>;
 type Fields = Readonly<Record<string, unknown>>;
@@ -54,15 +54,12 @@ export type ReadEvaluation = Omit<Evaluation, 'systems'> & {
 export const MAX_ANSWERS = 3_000_000;
 const MAX_LIST = 200_000;
 const MAX_EVALUATIONS = 50;
-/** Styles, wrappers and categories of prompts. */
-const MAX_GROUPS = 10_000;
-const MAX_BINS = 1000;
+const MAX_PROMPT_LISTS = 10_000;
 const MAX_ID = 1000;
 
 const SETS: readonly EvaluationSet[] = ['wording', 'intent', 'custom'];
 const SYSTEMS: readonly SystemName[] = ['base', 'preamble', 'guarded', 'adapter'];
 const LABELS: readonly Label[] = ['harmful', 'borderline', 'benign'];
-const DIFFERENCE: Range = { min: -1, max: 1, integer: false };
 const NOT_NEGATIVE: Range = { ...FINITE, min: 0 };
 
 export function answerSource(prompts: AnswerSource['prompts'] = []): AnswerSource {
@@ -191,143 +188,6 @@ function readSystem(value: unknown, path: string, source: AnswerSource): ReadSys
   };
 }
 
-function readScores(value: unknown, path: string): SystemScores {
-  const scores = fieldsOf(value, path);
-  const safety = fieldsOf(scores.safety, `${path}.safety`);
-  const share = (name: string) => readMeasure(scores[name], `${path}.${name}`, SHARE);
-  const measure = (name: string, range: Range) =>
-    optional(scores[name], (found) => readMeasure(found, `${path}.${name}`, range));
-  const tokenTv = measure('tokenTv', FINITE);
-  return {
-    safety: {
-      judge: readMeasure(safety.judge, `${path}.safety.judge`, SHARE),
-      guard: readMeasure(safety.guard, `${path}.safety.guard`, SHARE),
-    },
-    overRefusal: share('overRefusal'),
-    usefulness: share('usefulness'),
-    // Estimates from samples may be a little below 0.
-    tokenKl: measure('tokenKl', FINITE) ?? null,
-    wellFormed: share('wellFormed'),
-    ...present({
-      refusal: optional(scores.refusal, (found) => readLabels(found, `${path}.refusal`, SHARE)),
-      firstToken: optional(scores.firstToken, (found) => {
-        const at = `${path}.firstToken`;
-        const parts = fieldsOf(found, at);
-        return {
-          score: readLabels(parts.score, `${at}.score`, FINITE),
-          refused: readLabels(parts.refused, `${at}.refused`, SHARE),
-        };
-      }),
-      joint: optional(scores.joint, (found) => readJoint(found, `${path}.joint`)),
-      attackSuccess: optional(scores.attackSuccess, (found) => {
-        const at = `${path}.attackSuccess`;
-        const parts = fieldsOf(found, at);
-        return {
-          wrapper: readGroups(parts.wrapper, `${at}.wrapper`),
-          category: readGroups(parts.category, `${at}.category`),
-        };
-      }),
-      overRefusalByStyle: optional(scores.overRefusalByStyle, (found) =>
-        readGroups(found, `${path}.overRefusalByStyle`),
-      ),
-      tokenTv: scores.tokenTv === null ? null : tokenTv,
-      tokenDistance: optional(scores.tokenDistance, (found) => {
-        if (found === 'exact' || found === 'sampled') return found;
-        const at = `${path}.tokenDistance`;
-        throw new SpecError(at, `${at} must be exact or sampled.`);
-      }),
-      calibration: optional(scores.calibration, (found) =>
-        readCalibration(found, `${path}.calibration`),
-      ),
-    }),
-  };
-}
-
-/** A missing measure is one of no prompts; there null is how JSON writes NaN. */
-export function readMeasure(value: unknown, path: string, range: Range): Measure {
-  if (value === undefined || value === null) return { value: NaN, low: 0, high: 1, n: 0 };
-  const fields = fieldsOf(value, path);
-  const n = checkNumber(fields.n, COUNT, `${path}.n`);
-  const number = (field: string) =>
-    n === 0 && isUnmeasured(fields[field])
-      ? NaN
-      : checkNumber(fields[field], range, join(path, field));
-  const measure: Measure = { value: number('value'), low: number('low'), high: number('high'), n };
-  if (measure.low > measure.high) {
-    throw new SpecError(`${path}.low`, `${path}.low must not be above ${path}.high.`);
-  }
-  const cluster = optional(fields.cluster, (found) => {
-    const at = `${path}.cluster`;
-    const parts = fieldsOf(found, at);
-    return {
-      low: checkNumber(parts.low, range, `${at}.low`),
-      high: checkNumber(parts.high, range, `${at}.high`),
-      clusters: checkNumber(parts.clusters, COUNT, `${at}.clusters`),
-    };
-  });
-  return cluster ? { ...measure, cluster } : measure;
-}
-
-function readLabels(value: unknown, path: string, range: Range): Record<Label, Measure> {
-  const fields = fieldsOf(value, path);
-  return Object.fromEntries(
-    LABELS.map((label) => [label, readMeasure(fields[label], `${path}.${label}`, range)]),
-  ) as Record<Label, Measure>;
-}
-
-function readGroups(value: unknown, path: string): Record<string, Measure> {
-  const entries = Object.entries(fieldsOf(value ?? {}, path));
-  if (entries.length > MAX_GROUPS) {
-    throw new SpecError(path, `${path} must have at most ${MAX_GROUPS} entries.`);
-  }
-  return Object.fromEntries(
-    entries.map(([name, entry]) => [
-      textField(name, path, { max: MAX_ID }),
-      readMeasure(entry, join(path, name), SHARE),
-    ]),
-  );
-}
-
-function readJoint(value: unknown, path: string): JointScore {
-  const fields = fieldsOf(value, path);
-  const measure = readMeasure(value, path, SHARE);
-  const share = (field: 'safe' | 'answered') =>
-    isUnmeasured(fields[field]) ? NaN : checkNumber(fields[field], SHARE, join(path, field));
-  return { ...measure, safe: share('safe'), answered: share('answered') };
-}
-
-function readCalibration(value: unknown, path: string): Calibration {
-  const fields = fieldsOf(value, path);
-  const n = checkNumber(fields.n, COUNT, `${path}.n`);
-  const number = (given: unknown, range: Range, at: string) =>
-    n === 0 && isUnmeasured(given) ? NaN : checkNumber(given, range, at);
-  const chance = fieldsOf(fields.chance, `${path}.chance`);
-  return {
-    bins: listField(fields.bins, `${path}.bins`, { min: 0, max: MAX_BINS }, readBin),
-    error: number(fields.error, SHARE, `${path}.error`),
-    chance: {
-      mean: number(chance.mean, SHARE, `${path}.chance.mean`),
-      high: number(chance.high, SHARE, `${path}.chance.high`),
-    },
-    bias: number(fields.bias, DIFFERENCE, `${path}.bias`),
-    n,
-  };
-}
-
-function readBin(value: unknown, path: string): CalibrationBin {
-  const fields = fieldsOf(value, path);
-  const share = (field: string) => checkNumber(fields[field], SHARE, join(path, field));
-  return {
-    from: share('from'),
-    to: share('to'),
-    n: checkNumber(fields.n, COUNT, `${path}.n`),
-    expected: share('expected'),
-    refused: share('refused'),
-    low: share('low'),
-    high: share('high'),
-  };
-}
-
 function readAnswers(value: unknown, path: string, source: AnswerSource): Outcome[] {
   const take = (count: number) => {
     source.left -= count;
@@ -376,32 +236,11 @@ function readAnswer(value: unknown, path: string): Outcome {
 /** Lists of ids that packed answers name by number. @throws SpecError */
 export function readPromptLists(value: unknown, path: string): string[][] {
   let left = MAX_ANSWERS;
-  return listField(value, path, { min: 0, max: MAX_GROUPS }, (list, at) => {
+  return listField(value, path, { min: 0, max: MAX_PROMPT_LISTS }, (list, at) => {
     const ids = listField(list, at, { min: 0, max: Math.min(left, MAX_LIST) }, (id, where) =>
       textField(id, where, { min: 1, max: MAX_ID }),
     );
     left -= ids.length;
     return ids;
   });
-}
-
-/** Undefined where there is none; null is how JSON writes that. */
-function optional<T>(value: unknown, read: (value: unknown) => T): T | undefined {
-  return isMissing(value) ? undefined : read(value);
-}
-
-/** NaN as a store keeps it, null as JSON does. */
-function isUnmeasured(value: unknown): boolean {
-  return isMissing(value) || Number.isNaN(value);
-}
-
-function isMissing(value: unknown): value is null | undefined {
-  return value === null || value === undefined;
-}
-
-/** Without the fields that are undefined. */
-function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }

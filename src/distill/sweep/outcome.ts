@@ -8,6 +8,7 @@ import {
   COUNT,
   fieldsOf,
   FINITE,
+  isMissing,
   listField,
   SpecError,
   textField,
@@ -140,8 +141,4 @@ function recipeOf(value: unknown, path: string): Recipe {
     if (!(error instanceof RecipeError)) throw error;
     throw new SpecError(`${path}.${error.field}`, `${path} cannot be used. ${error.message}`);
   }
-}
-
-function isMissing(value: unknown): value is null | undefined {
-  return value === null || value === undefined;
 }

@@ -1,7 +1,14 @@
 /** Where a run stands, kept so that a closed tab or a crash costs a few steps and not the run. */
 import { KnownError } from '../../formats/errors';
 import type { OptimiserState } from '../../engine/types';
-import { checkNumber, fieldsOf, FINITE, listField, SpecError } from '../data/spec-fields';
+import {
+  checkNumber,
+  fieldsOf,
+  FINITE,
+  isMissing,
+  listField,
+  SpecError,
+} from '../data/spec-fields';
 import type { ValueHead, ValueState } from '../objectives/value-head';
 import type { ProbeRecord, Recipe, StepRecord } from '../types';
 import { readProbe, readStep } from './read-records';
@@ -146,8 +153,4 @@ function valueHeadOf(value: unknown): ValueState {
     throw new SpecError('valueHead', 'valueHead has parts of different lengths.');
   }
   return { ...state, updates: updatesOf(fields.updates, 'valueHead.updates') };
-}
-
-function isMissing(value: unknown): value is null | undefined {
-  return value === null || value === undefined;
 }

@@ -4,12 +4,13 @@ import {
   choiceField,
   fieldsOf,
   FINITE,
+  isMissing,
   listField,
   SHARE,
   SpecError,
   textField,
 } from '../data/spec-fields';
-import { readMeasure } from '../evaluation/read-evaluation';
+import { readMeasure } from '../evaluation/read-scores';
 import type { ProbeRecord, RunEnvironment, StepRecord } from '../types';
 
 /** Answers that one probe shows. */
@@ -107,8 +108,4 @@ export function readEnvironment(value: unknown, path: string): RunEnvironment {
     ]),
   ) as Record<(typeof ENVIRONMENT)[number], string>;
   return { ...fields, ...texts, software: fields.software === true };
-}
-
-function isMissing(value: unknown): value is null | undefined {
-  return value === null || value === undefined;
 }
