@@ -1,5 +1,11 @@
 /** Training in words: one polite sentence every ten seconds instead of a flood of numbers. */
-import type { Measure, ProbeRecord, StepRecord, SystemScores } from '../../../distill/types';
+import type {
+  Measure,
+  ProbeRecord,
+  RunRecord,
+  StepRecord,
+  SystemScores,
+} from '../../../distill/types';
 import type { Progress } from '../../../workers/wire/protocol';
 import { bytes } from '../../charts/format';
 
@@ -87,4 +93,13 @@ export function amount(progress: Progress): string {
   if (total === 1) return '';
   if (total > 0) return `${done} of ${total}`;
   return done > 0 ? String(done) : '';
+}
+
+/** What is said when a run is measured, or ends unmeasured. */
+export function summary({ evaluations, steps, probes, recipe }: RunRecord): string {
+  // What was measured just now, or the set that reports are about.
+  const told = evaluations.findLast(({ set }) => set === 'custom') ?? evaluations[0];
+  const scores = told?.systems.adapter?.scores;
+  if (scores) return `Finished; ${scoreWords(scores)}.`;
+  return `Finished. ${narrate(steps, probes.at(-1), recipe.steps)}`;
 }

@@ -1,29 +1,23 @@
 /** One training run as the lab sees it: from Start to scored and kept. Survives page changes. */
 import { isTrained } from '../../../distill/adapters/adapter-spec';
-import type { ImportedSet } from '../../../distill/data/imported-prompts';
 import type { ProbeRecord, Recipe, RunRecord, StepRecord } from '../../../distill/types';
-import { EVALUATION_SEED } from '../../../distill/train/recipe';
 import type { CheckpointSummary, Progress, TrainEvent } from '../../../workers/wire/protocol';
 import { isCancelled, problemOf, type Problem } from '../errors';
-import { type EvaluationWanted, missingEvaluations, withEvaluation } from './evaluations';
-import { amount, narrate, PHASE_WORDS, scoreWords } from './narration';
+import { missingEvaluations } from './evaluations';
+import { amount, narrate, PHASE_WORDS, summary } from './narration';
 import { probeBoard } from './probe-board.svelte';
 import { promptSets } from './prompt-sets.svelte';
 import { runs } from '../runs.svelte';
 import { session } from '../models/session.svelte';
-import { withScores } from '../chat/share';
+import { type ScoreLimit, scoreRun, type Wanted, wantedWords } from './score-run';
 import { WakeLock } from './wake-lock';
 
 export type TrainingState =
   'idle' | 'loading' | 'running' | 'paused' | 'stopping' | 'scoring' | 'done' | 'failed';
 
-/** How much is measured when a run ends: prompts of each label; 0 means all. */
-export type ScoreLimit = 0 | 40;
+export type { ScoreLimit } from './score-run';
 
 const NARRATE_EVERY_MS = 10_000;
-
-/** What is measured of a run, on which prompts. */
-type Wanted = EvaluationWanted | { set: 'custom'; temperature: 1; imported: ImportedSet };
 
 /** The safe system answers what nobody has prepared: a model that a person brings, for instance. */
 function isPreparing({ phase }: Progress): boolean {
@@ -184,14 +178,8 @@ class Training {
       await runs.save(this.run);
       this.#wakeLock.release();
       await this.#score(missingEvaluations(this.run), limit, abort.signal);
-      this.#enter('done', this.#summary());
     } catch (error) {
-      if (isCancelled(error) || abort.signal.aborted) {
-        this.#enter(this.run ? 'done' : 'idle', 'Stopped.');
-      } else {
-        this.problem = problemOf(error);
-        this.#enter('failed', `${this.problem.title}. ${this.problem.message}`);
-      }
+      this.#endWith(error, abort.signal);
     } finally {
       session.held = false;
       this.#wakeLock.release();
@@ -221,49 +209,35 @@ class Training {
       // A run that an earlier version of the site has kept may be of an earlier student.
       session.requireModel(run.modelId);
       await this.#score(sets, limit, abort.signal);
-      this.#enter('done', this.#summary());
     } catch (error) {
-      if (isCancelled(error) || abort.signal.aborted) this.#enter('done', 'Stopped.');
-      else {
-        this.problem = problemOf(error);
-        this.#enter('failed', `${this.problem.title}. ${this.problem.message}`);
-      }
+      this.#endWith(error, abort.signal);
     } finally {
       session.held = false;
       this.scoring = null;
     }
   }
 
-  async #score(wanted: readonly Wanted[], limit: ScoreLimit, signal: AbortSignal): Promise<void> {
-    for (const { temperature, ...on } of wanted) {
-      const run = this.run!;
-      this.scoring = on.set === 'custom' ? on.imported.name : on.set;
-      const how = temperature === 0 ? ', greedy' : '';
-      this.#enter('scoring', `Measuring all four systems on the ${this.scoring} set${how}.`);
-      const evaluation = await session.trainer(
-        'evaluate',
-        {
-          ...on,
-          systems: ['base', 'preamble', 'guarded', 'adapter'],
-          temperature,
-          seed: EVALUATION_SEED,
-          values: run.values.slice(),
-          recipe: run.recipe,
-          limit,
-        },
-        { signal, onEvent: (progress) => session.report('trainer', progress) },
-      );
-      this.run = {
-        ...run,
-        evaluations: withEvaluation(run, evaluation),
-        // The link claims what was measured on wordings, the set with the most prompts.
-        share:
-          run.share !== null && on.set === 'wording' && temperature === 1
-            ? withScores(run.share, evaluation)
-            : run.share,
-      };
+  async #score(sets: readonly Wanted[], limit: ScoreLimit, signal: AbortSignal): Promise<void> {
+    for (const wanted of sets) {
+      const { set, how } = wantedWords(wanted);
+      this.scoring = set;
+      this.#enter('scoring', `Measuring all four systems on the ${set} set${how}.`);
+      this.run = await scoreRun(this.run!, wanted, limit, signal);
       await runs.save(this.run);
     }
+    this.#enter('done', summary(this.run!));
+  }
+
+  /** What a run or a measurement ends in, where it is not done. */
+  #endWith(error: unknown, { aborted }: AbortSignal): void {
+    if (isCancelled(error) || aborted) {
+      this.#enter(this.run ? 'done' : 'idle', 'Stopped.');
+      return;
+    }
+    this.problem = problemOf(error);
+    this.#enter('failed', `${this.problem.title}. ${this.problem.message}`);
+    // What was kept before may be gone on with, without a reload.
+    if (!this.run) void this.findCheckpoint();
   }
 
   #take(event: TrainEvent): void {
@@ -293,16 +267,6 @@ class Training {
       default:
         event satisfies never;
     }
-  }
-
-  #summary(): string {
-    const { evaluations = [] } = this.run ?? {};
-    // What was measured just now, or the set that reports are about.
-    const told = evaluations.findLast(({ set }) => set === 'custom') ?? evaluations[0];
-    const scores = told?.systems.adapter?.scores;
-    const words = narrate(this.steps, this.probes.at(-1), this.recipe?.steps ?? 0);
-    if (!scores) return `Finished. ${words}`;
-    return `Finished; ${scoreWords(scores)}.`;
   }
 
   #narrate(): string {
