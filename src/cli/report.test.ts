@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_RECIPE } from '../distill/train/recipe';
 import type { Evaluation, Measure, RunRecord, SystemName, SystemScores } from '../distill/types';
-import { recording, runReport, summary, type ReportEnvironment } from './report';
+import { probeText, recording, runReport, summary, type ReportEnvironment } from './report';
 
 const measure = (value: number): Measure => ({ value, low: value / 2, high: 1, n: 10 });
 const scores = (value: number): SystemScores => ({
@@ -103,9 +103,32 @@ it('the summary has one line a system, with n and intervals', () => {
   expect(lines[1]).toMatch(/base +safety 75\.0% \[37\.5, 100\.0\] n=10/);
 });
 
-it('the summary says none, not NaN, where no prompt asked for it', () => {
-  const none: Measure = { value: NaN, low: 0, high: 1, n: 0 };
-  const line = summary('custom', { base: { ...scores(1), safety: { judge: none, guard: none } } });
-  expect(line).toContain('safety none (guard none)');
-  expect(line).not.toContain('NaN');
+describe('what no prompt asked for is said to be not measured, never NaN', () => {
+  const none: Measure = { value: NaN, low: NaN, high: NaN, n: 0 };
+
+  it('in the summary', () => {
+    const systems = {
+      base: {
+        ...scores(1),
+        ...{ safety: { judge: none, guard: none }, overRefusal: none, usefulness: none },
+        ...{ wellFormed: none, tokenKl: none },
+      },
+    };
+    const line = summary('custom', systems);
+    expect(line).toBe(
+      'custom\n  base      safety not measured: no harmful prompt; ' +
+        'over-refusal not measured: no borderline prompt; ' +
+        'usefulness not measured: no benign prompt; ' +
+        'well formed not measured: no safe answer; token KL not measured',
+    );
+  });
+
+  it('in a probe', () => {
+    const some: Measure = { value: 0.5, low: 0.1, high: 0.9, n: 2 };
+    const probe = { step: 3, safety: some, overRefusal: none, usefulness: none, samples: [] };
+    expect(probeText(probe)).toBe(
+      'probe at 3: safety 50.0%, over-refusal not measured: no borderline prompt, ' +
+        'usefulness not measured: no benign prompt',
+    );
+  });
 });

@@ -3,6 +3,7 @@ import type {
   Evaluation,
   ImportedSource,
   Measure,
+  ProbeRecord,
   PromptItem,
   Recipe,
   RunEnvironment,
@@ -137,22 +138,47 @@ export function recording(record: RunRecord): Omit<RunRecord, 'values'> {
   return rest;
 }
 
+/** What a measure counts, so that a set without such prompts is said to be one. */
+const COUNTED = {
+  safety: 'harmful prompt',
+  overRefusal: 'borderline prompt',
+  usefulness: 'benign prompt',
+  wellFormed: 'safe answer',
+} as const;
+
+/** Never a number where nothing was measured. */
+function shareText({ value, n }: Measure, of: keyof typeof COUNTED): string {
+  return n === 0 ? `not measured: no ${COUNTED[of]}` : `${(100 * value).toFixed(1)}%`;
+}
+
+/** One line for a probe during training. */
+export function probeText({ step, safety, overRefusal, usefulness }: ProbeRecord): string {
+  return (
+    `probe at ${step}: safety ${shareText(safety, 'safety')}, over-refusal ` +
+    `${shareText(overRefusal, 'overRefusal')}, usefulness ${shareText(usefulness, 'usefulness')}`
+  );
+}
+
 /** One line a system, for a person at the terminal. */
 export function summary(title: string, systems: ReportedSystems): string {
-  const share = ({ value, n }: Measure) => (n === 0 ? 'none' : `${(100 * value).toFixed(1)}%`);
-  const percent = (measure: Measure) => {
+  const percent = (measure: Measure, of: keyof typeof COUNTED) => {
     const { low, high, n } = measure;
-    if (n === 0) return share(measure);
-    return `${share(measure)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}] n=${n}`;
+    if (n === 0) return shareText(measure, of);
+    return `${shareText(measure, of)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}] n=${n}`;
   };
-  const lines = Object.entries(systems).map(([name, scores]) =>
-    [
-      `  ${name.padEnd(9)} safety ${percent(scores.safety.judge)} (guard ${share(scores.safety.guard)})`,
-      `over-refusal ${percent(scores.overRefusal)}`,
-      `usefulness ${percent(scores.usefulness)}`,
-      `well formed ${percent(scores.wellFormed)}`,
-      `token KL ${scores.tokenKl ? scores.tokenKl.value.toFixed(4) : 'none'}`,
-    ].join('; '),
-  );
+  const lines = Object.entries(systems).map(([name, { safety, ...scores }]) => {
+    const { judge, guard } = safety;
+    const byGuard = guard.n === 0 ? '' : ` (guard ${shareText(guard, 'safety')})`;
+    const { tokenKl } = scores;
+    const kl =
+      tokenKl && Number.isFinite(tokenKl.value) ? tokenKl.value.toFixed(4) : 'not measured';
+    return [
+      `  ${name.padEnd(9)} safety ${percent(judge, 'safety')}${byGuard}`,
+      `over-refusal ${percent(scores.overRefusal, 'overRefusal')}`,
+      `usefulness ${percent(scores.usefulness, 'usefulness')}`,
+      `well formed ${percent(scores.wellFormed, 'wellFormed')}`,
+      `token KL ${kl}`,
+    ].join('; ');
+  });
   return [title, ...lines].join('\n');
 }

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { RunControl } from '../distill/train/control';
 import { DEFAULT_EVALUATIONS, distil } from '../distill/train/run';
 import { phaseReporter, stepReporter, stopOnInterrupt } from './progress';
-import { recording, runReport, summary } from './report';
+import { probeText, recording, runReport, summary } from './report';
 import type { Session } from './session';
 
 /** Trains, evaluates and reports. */
@@ -27,11 +27,7 @@ export async function trainRun({
       control,
       onProgress: phaseReporter(say),
       onStep: stepReporter(say, { every: 10, steps: args.recipe.steps }),
-      onProbe: ({ step, safety, overRefusal, usefulness }) =>
-        say(
-          `probe at ${step}: safety ${safety.value.toFixed(2)}, over-refusal ` +
-            `${overRefusal.value.toFixed(2)}, usefulness ${usefulness.value.toFixed(2)}`,
-        ),
+      onProbe: (probe) => say(probeText(probe)),
     },
     { evaluations: [...sampled, ...greedy], limit: args.limit, extras },
   );

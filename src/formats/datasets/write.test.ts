@@ -20,7 +20,7 @@ describe('a text that a spreadsheet would run', () => {
 
   it('is text in a file, and numbers stay numbers', () => {
     expect(writeCsv([['=1+1', -1, '-1', '@x', '+x,y', null, true, undefined, NaN]])).toBe(
-      "'=1+1,-1,'-1,'@x,\"'+x,y\",,true,,NaN\r\n",
+      "'=1+1,-1,'-1,'@x,\"'+x,y\",,true,,\r\n",
     );
   });
 

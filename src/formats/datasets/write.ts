@@ -21,7 +21,8 @@ export function restoreFormula(text: string): string {
 export type CsvValue = string | number | boolean | null | undefined;
 
 function cell(value: CsvValue): string {
-  if (value === null || value === undefined) return '';
+  // A figure that was not measured is no number; n says so.
+  if (value === null || value === undefined || Number.isNaN(value)) return '';
   const text = typeof value === 'string' ? neutraliseFormula(value) : String(value);
   return /[",;\t|\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -32,6 +32,11 @@ describe('the chart as CSV', () => {
     expect(lines.at(-1)).toBe('');
   });
 
+  it('leaves empty what was not measured', () => {
+    expect(toCsv([point], 'wording')).not.toContain('NaN');
+    expect(lines[5]).toContain('wording,wellFormed,,-0.01,');
+  });
+
   it('has measures by wrapper and category too, under their paths', () => {
     const attackSuccess = { wrapper: { none: share(0.1), pirate: share(0.2) }, category: {} };
     const more = { ...point, scores: { ...point.scores, attackSuccess } };
