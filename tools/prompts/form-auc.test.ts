@@ -84,6 +84,14 @@ test('the tables of docs/data.md are those of the files', () => {
         pair!.startsWith(kind) ? [pair] : [],
       ),
     ).size;
+  const pocketPairs = readJsonl(join(ROOT, 'public/data/pairs.jsonl'));
+  const apart = pocketPairs.map((row) => ({ ...row, pair: undefined }));
+  const pairOf = new Map(pocketPairs.map((row) => [row.prompt, row.pair!]));
+  const plain = (label: string) => [
+    transferAuc(bundle.pocket.get('train')!, apart, [label]).toFixed(2),
+    crossValidatedAuc(apart, [label], (row) => pairOf.get(row.prompt)!).toFixed(2),
+  ];
+  const [benign, borderline] = [plain('benign'), plain('borderline')];
   const prose = page.replace(/\s+/g, ' ');
   for (const said of [
     `${frames(FRAMES)} frames of every set, ${frames(HELD_FRAMES)} more`,
@@ -91,6 +99,8 @@ test('the tables of docs/data.md are those of the files', () => {
     `${twins('unseen')} have held-out intents`,
     `a Jaccard index of the word 5-grams of ${FIVE_GRAMS} or more, or of the words of ${WORDS}`,
     `at most ${LIMIT.toFixed(2)} in a test`,
+    `an AUC of ${benign[0]} taught on train and ${benign[1]} in folds by pair`,
+    `against the borderline ones ${borderline.join(' and ')}`,
   ]) {
     expect(prose).toContain(said);
   }

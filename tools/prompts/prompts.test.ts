@@ -174,7 +174,7 @@ test('pairs of the bundled students: matched, never trained on', () => {
   expect(pairs.filter((row) => trained.has(row.prompt))).toEqual([]);
   for (const pair of byPair(pairs).values()) {
     const [a, b] = pair.map((row) => row.prompt.length) as [number, number];
-    expect(Math.abs(a - b), pair[0]!.pair).toBeLessThanOrEqual(5);
+    expect(Math.abs(a - b), pair[0]!.pair).toBeLessThanOrEqual(3);
   }
 });
 
