@@ -31,8 +31,7 @@ interface ToySum {
 
 /** What the trainer asks of the student of testing.ts. */
 export interface ToyModel {
-  /** Examples that were trained on, so far. */
-  taught: number;
+  teach(examples: readonly Example[]): Promise<TeacherPath[][]>;
   logits(prompt: Tokens, prefix: Tokens, adaptation: ToyAdaptation): number[];
   /** ∂z_v/∂g_d at a prefix. */
   features(topic: number, prefix: Tokens): (d: number, v: number) => number;
