@@ -173,7 +173,7 @@ export class ToyTrainer implements StudentTrainer {
 
 /** What the student says along paths; hidden states of a toy are its logits. */
 export function pathsOf(
-  student: ToyStudent,
+  student: Pick<ToyModel, 'logits'>,
   examples: readonly Example[],
   adaptation: ToyAdaptation,
 ): TeacherPath[][] {
