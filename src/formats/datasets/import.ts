@@ -57,7 +57,7 @@ export function importAll(
 
 /**
  * The prompts of a report without errors.
- * Throws {@link DatasetFileError} that names the first rows which are wrong, or where there are none.
+ * Throws {@link DatasetFileError} that names the first wrong rows, or where there are no prompts.
  */
 export function allOf(report: ImportReport | null): ImportedPrompt[] {
   if (report === null) throw new DatasetFileError('empty-file', 'The file has no prompts.');
