@@ -15,9 +15,9 @@ it.each(['pocket', 'class'])(NAME, async (student) => {
     [student, 'guard'].map((name) => openModel(join(root, 'models'), name)),
   );
   const { train } = await bundledData(join(root, 'data'));
-  const key = preparedKey(train, { student: model!.id, guard: guard!.id }, maxNewTokens);
-  const shipped = await jsonOf(join(root, 'data', `prepared-${student}.json`));
   const chat = await chatTokenizer(model!);
+  const key = preparedKey(train, { student: model!.id, guard: guard!.id }, maxNewTokens, chat);
+  const shipped = await jsonOf(join(root, 'data', `prepared-${student}.json`));
   // Made with: npm run distill -- --student NAME --fresh --prepare-only --prepared public/data/prepared-NAME.json
   const data = parsePrepared(shipped, key, train.length, chat.vocabSize);
 

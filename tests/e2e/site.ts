@@ -1,6 +1,7 @@
 // What the end-to-end tests share: watching a page, links that fit the built model, kept runs.
 import { readFile } from 'node:fs/promises';
 import { type BrowserContext, expect, type Locator, type Page } from '@playwright/test';
+import { ChatTemplate } from '../../src/distill/data/chat-template';
 import type { RunRecord } from '../../src/distill/types';
 import { manifestId } from '../../src/formats/manifest';
 import { dequantiseRows, quantiseRows } from '../../src/formats/share/prompt-quant';
@@ -92,6 +93,8 @@ export async function untrainedLink(
   options: { modelId?: string; small?: boolean } = {},
 ): Promise<string> {
   const manifest = new Uint8Array(await readFile('build/models/pocket/manifest.json'));
+  const config = await readFile('build/models/pocket/tokenizer_config.json', 'utf8');
+  const { chat_template: template } = JSON.parse(config) as { chat_template: string };
   const n = 16;
   const d = 128;
   const small = { form: 'rows', size: 20 } as const;
@@ -99,7 +102,7 @@ export async function untrainedLink(
   const noise = Float32Array.from({ length: n * width }, (_, i) => Math.sin(i * 12.9898) * 0.1);
   return encodeShare({
     modelId: options.modelId ?? (await manifestId(manifest)),
-    templateHash: '00000000',
+    templateHash: await new ChatTemplate(template).hash(),
     n,
     d,
     ...(options.small && { small }),

@@ -97,6 +97,32 @@ describe.each(bases)('on $name', ({ tokenizer }) => {
   });
 });
 
+describe('the format of a conversation', () => {
+  const tokenizer = pocketWithMarkers();
+  const pocket = json('public/models/pocket/tokenizer_config.json');
+  const format = (config: object, files = {}) => new ChatTokenizer(tokenizer, config, files).format;
+
+  it('has no name where template and end are plain: what was kept before is still found', () => {
+    const generation = json('public/models/pocket/generation_config.json');
+    expect(format(pocket, { generation })).toBeNull();
+    expect(format(json(at('cond-end/tokenizer_config.json')))).toBeNull();
+  });
+
+  it('is named where kept data may be of other tokens', () => {
+    const crlf = json(at('crlf/tokenizer_config.json'));
+    const template = text(at('crlf/chat_template.jinja'));
+    const names = [
+      format(pocket, { generation: { eos_token_id: [0, 2] } }),
+      format(pocket, { generation: { eos_token_id: [0, 1, 2] } }),
+      format(json(at('strftime/tokenizer_config.json'))),
+      format(crlf, { template }),
+    ];
+    expect(names).not.toContain(null);
+    expect(new Set(names).size).toBe(names.length);
+    expect(format(crlf, { template: template.replaceAll('\r', '') })).toBeNull();
+  });
+});
+
 describe('pocket', () => {
   const tokenizer = json('public/models/pocket/tokenizer.json');
   const config = json('public/models/pocket/tokenizer_config.json');

@@ -75,12 +75,15 @@ const MAX_RANGE = 10_000;
 export class ChatTemplate {
   /** The template's text as it is rendered: every line ends in a line feed. */
   readonly text: string;
+  /** Its text is the file's, and nothing in it asks for the day. */
+  readonly plain: boolean;
   private readonly program: ReturnType<typeof parse>;
 
   /** @throws ChatTemplateError where it is no template, or too large for one */
   constructor(source: string) {
     // As jinja2's lexer reads it.
     this.text = source.replace(/\r\n?/g, '\n');
+    this.plain = this.text === source && !source.includes('strftime_now');
     if (this.text.length > MAX_TEMPLATE) {
       throw new ChatTemplateError(
         `The chat template has ${this.text.length} characters; up to ${MAX_TEMPLATE} are read.`,

@@ -15,6 +15,7 @@ import {
   MAX_CHAT_CHARS,
   TextTooLongError,
 } from './chat-template';
+import { hash32 } from '../statistics/prng';
 import { TextTokenizer } from './text-tokenizer';
 import { endsOf, TokenizerError } from './tokenizer-files';
 
@@ -106,6 +107,17 @@ export class ChatTokenizer {
   /** The chat template's text, as it is rendered. */
   get templateText(): string {
     return this.template.text;
+  }
+
+  /**
+   * Names how conversations are written and end, where the plain reading of the template does not
+   * say it all: it ends on several tokens, or renders other than word for word. Null otherwise. Data
+   * that was kept under another format, or none, is of other tokens.
+   */
+  get format(): string | null {
+    const { template, stopTokens } = this;
+    if (stopTokens.length === 1 && template.plain) return null;
+    return `chat-${hash32(template.text, ...stopTokens).toString(16)}`;
   }
 
   /** First 4 bytes of the template's sha256, 8 hex digits: a link names what it was trained with. */

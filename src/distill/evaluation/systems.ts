@@ -224,6 +224,7 @@ export class Systems {
     const parts: (string | number)[] = [ids.student, ids.guard, ids.judge];
     parts.push(contentHash(input.items), input.temperature, input.seed, input.maxNewTokens);
     parts.push(hash32(...domain.refusals));
+    if (deps.chat.format !== null) parts.push(deps.chat.format);
     if (name === 'preamble') parts.push(hash32(domain.preamble));
     if (name === 'guarded') {
       const { strictness, guardTemperature, guardClip } = input.teacher;

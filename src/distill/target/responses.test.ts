@@ -12,7 +12,7 @@ import { toyChat, ToyGuard, toyItems, ToyStudent, TOY_DOMAIN } from '../testing'
 const chat = toyChat();
 const items = toyItems(10);
 const ids = { student: 'toy', guard: 'toy-guard' };
-const key = { ...preparedKey(items, ids, 6), answers: 3 };
+const key = { ...preparedKey(items, ids, 6, chat), answers: 3 };
 const recipe = parseRecipe({ virtualTokens: 2, batchSize: 4, maxNewTokens: 6 });
 const deps = () => ({ engine: new ToyStudent(), chat, guard: new ToyGuard() });
 const prepared = await prepareResponses(items, key, deps());
@@ -24,7 +24,7 @@ describe('prepareResponses', () => {
     expect(used.engine.generated).toBe(180);
     expect(used.guard.calls).toBe(180);
     expect(data.samples.every((row) => row.length === 3)).toBe(true);
-    const caseA = await prepare(items, preparedKey(items, ids, 6), deps());
+    const caseA = await prepare(items, preparedKey(items, ids, 6, chat), deps());
     expect(data.samples.map(([first]) => first)).toEqual(caseA.samples);
     // Answers differ, and so do verdicts on harmful prompts.
     expect(data.samples.some(([a, b]) => String(a) !== String(b))).toBe(true);

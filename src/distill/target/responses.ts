@@ -18,6 +18,7 @@ import {
 import {
   isAnswer,
   keyedData,
+  keyPath,
   PreparedDataError,
   type PrepareDeps,
   type PrepareHooks,
@@ -44,8 +45,7 @@ export interface PreparedResponses {
 
 /** The key as one line, for caches. */
 export function responsesKeyText(key: ResponsesKey): string {
-  const { student, guard, data, maxNewTokens, seed, answers } = key;
-  return `responses-1/${student}/${guard}/${data}/${maxNewTokens}/${seed}/${answers}`;
+  return `responses-1/${keyPath(key)}/${key.answers}`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { parsePrepared, prepare, preparedKey, preparedKeyText, PreparedDataError
 import { toyChat, ToyGuard, toyItems, ToyStudent } from '../testing';
 
 const items = toyItems(9);
-const key = preparedKey(items, { student: 'toy', guard: 'toy-guard' }, 6);
+const key = preparedKey(items, { student: 'toy', guard: 'toy-guard' }, 6, toyChat());
 const deps = () => ({ engine: new ToyStudent(), chat: toyChat(), guard: new ToyGuard() });
 
 describe('prepare', () => {
@@ -50,9 +50,13 @@ describe('prepare', () => {
       (value: unknown, wanted = key) =>
       () =>
         parsePrepared(value, wanted, items.length, 64);
-    const other = preparedKey(items.slice(1), { student: 'toy', guard: 'toy-guard' }, 6);
+    const other = preparedKey(items.slice(1), { student: 'toy', guard: 'toy-guard' }, 6, toyChat());
     expect(preparedKeyText(other)).not.toBe(preparedKeyText(key));
     expect(reading(data, other)).toThrow(/another data/);
+    const dressed = preparedKey(items, { student: 'toy', guard: 'toy-guard' }, 6, { format: 'x' });
+    expect(preparedKeyText(dressed)).not.toBe(preparedKeyText(key));
+    expect(reading(data, dressed)).toThrow(/another chat/);
+    expect(reading({ ...data, key: dressed })).toThrow(/another chat/);
     expect(reading({ ...data, key: { ...key, guard: 'new' } })).toThrow(/another guard/);
     expect(reading({ ...data, version: 2 })).toThrow(/version/);
     expect(reading({ ...data, safe: data.safe.slice(1) })).toThrow(/53 prompts/);

@@ -24,6 +24,8 @@ export interface PreparedKey {
   data: string;
   maxNewTokens: number;
   seed: number;
+  /** The chat's {@link ChatTokenizer.format}, where it has one. */
+  chat?: string;
 }
 
 export interface PreparedData {
@@ -56,13 +58,21 @@ export function preparedKey(
   items: readonly PromptItem[],
   ids: { student: string; guard: string },
   maxNewTokens: number,
+  { format }: Pick<ChatTokenizer, 'format'>,
 ): PreparedKey {
-  return { ...ids, data: contentHash(items), maxNewTokens, seed: PREPARE_SEED };
+  const key = { ...ids, data: contentHash(items), maxNewTokens, seed: PREPARE_SEED };
+  return { ...key, ...(format !== null && { chat: format }) };
 }
 
 /** The key as one line, for caches. */
 export function preparedKeyText(key: PreparedKey): string {
-  return `prepared-1/${key.student}/${key.guard}/${key.data}/${key.maxNewTokens}/${key.seed}`;
+  return `prepared-1/${keyPath(key)}`;
+}
+
+/** What all prepared data depends on, as a path. */
+export function keyPath({ student, guard, data, maxNewTokens, seed, chat }: PreparedKey): string {
+  const parts = [student, guard, data, maxNewTokens, seed, ...(chat ? [chat] : [])];
+  return parts.join('/');
 }
 
 /**
@@ -137,7 +147,9 @@ export function keyedData<D extends { version: 1; key: object }>(
 ): Partial<Record<keyof D, unknown>> {
   const data = (value ?? {}) as Partial<D>;
   if (data.version !== 1) throw new PreparedDataError('Prepared data of an unknown version.');
-  for (const part of Object.keys(key) as (keyof D['key'] & string)[]) {
+  // A key without a chat's format is one of the plain format, not of any.
+  const parts = Object.keys({ chat: undefined, ...key }) as (keyof D['key'] & string)[];
+  for (const part of parts) {
     if (data.key?.[part] !== key[part]) {
       throw new PreparedDataError(`Prepared data was made for another ${part}.`);
     }

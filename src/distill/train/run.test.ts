@@ -132,7 +132,7 @@ describe('distil', () => {
       {},
       options,
     );
-    expect(made[0]!.key).toEqual(preparedKey(train, ids, 6));
+    expect(made[0]!.key).toEqual(preparedKey(train, ids, 6, toyChat()));
     const shipped = deps({
       prepared: [
         async () => null,

@@ -23,11 +23,15 @@ const recipe: Recipe = parseRecipe({
   learningRate: 0.1,
   maxNewTokens: 6,
 });
-const prepared = await prepare(items, preparedKey(items, { student: 'toy', guard: 'toy' }, 6), {
-  engine: new ToyStudent(),
-  chat,
-  guard: new ToyGuard(),
-});
+const prepared = await prepare(
+  items,
+  preparedKey(items, { student: 'toy', guard: 'toy' }, 6, chat),
+  {
+    engine: new ToyStudent(),
+    chat,
+    guard: new ToyGuard(),
+  },
+);
 const planFor = (wanted: Recipe): Plan =>
   plan(
     items,

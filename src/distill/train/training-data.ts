@@ -59,7 +59,7 @@ export async function planRun(
   const { train, engine, chat, domain, ids } = deps;
   const { guardCase, maxNewTokens } = recipe;
   if (learnsFromItself(recipe)) return planPrompts(recipe, indices, deps);
-  const key = preparedKey(train, ids, maxNewTokens);
+  const key = preparedKey(train, ids, maxNewTokens, chat);
   if (guardCase.kind === 'prompt') {
     const data = await keptOr(
       preparedKeyText(key),

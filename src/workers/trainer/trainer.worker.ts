@@ -54,6 +54,7 @@ const handlers: Handlers<TrainerRequests> = {
             parity,
             weightBytes: engine.weightBytes,
             systemRole: chat.systemRole,
+            templateHash: await chat.templateHash(),
             shape: decoderShape(engine.config),
           };
         }, signal);

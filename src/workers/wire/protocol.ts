@@ -115,6 +115,8 @@ export interface TrainerReady extends OpenedModel {
   weightBytes: number;
   /** 'merged' where the chat template has no system role: that text opens the user's turn. */
   systemRole: 'template' | 'merged';
+  /** As links name it: the first 4 bytes of the sha256 of the template as it is rendered. */
+  templateHash: string;
   /** What counts of trained values depend on. */
   shape: DecoderShape;
 }

@@ -3,7 +3,7 @@ import type { Recipe, RunRecord } from '../../../distill/types';
 import type { SharedPrompt } from '../../../formats/share/share-link';
 import { KIND_LABELS } from '../../charts/facets';
 import { recipeLine } from '../../charts/tradeoff';
-import type { OpenedShare } from './share';
+import { type OpenedShare, templateOf } from './share';
 
 export interface ChatAdapter {
   /** A link's text, or a run's id behind `run=`: what the address says after its `#`. */
@@ -11,6 +11,8 @@ export interface ChatAdapter {
   label: string;
   recipe: Recipe;
   modelId: string;
+  /** Of the chat template that it was trained with; null where nobody knows. */
+  templateHash: string | null;
   /** As a run's record has them; a link's are in `shared`. */
   values: Float32Array;
   /** Where it came as a link. */
@@ -33,7 +35,8 @@ export function runOfHash(hash: string): string | null {
 export function adapterOfRun(run: RunRecord): ChatAdapter {
   const { recipe, modelId, values } = run;
   const label = `Your run: ${recipeLine(recipe)}`;
-  return { id: chatHash(run), label, recipe, modelId, values, shared: null };
+  const templateHash = templateOf(run.share);
+  return { id: chatHash(run), label, recipe, modelId, templateHash, values, shared: null };
 }
 
 export function adapterOfShare(
@@ -46,6 +49,7 @@ export function adapterOfShare(
     label: `${origin}: ${recipeLine(recipe)}`,
     recipe: { ...recipe, student },
     modelId: shared.modelId,
+    templateHash: shared.templateHash,
     values: shared.values,
     shared,
   };

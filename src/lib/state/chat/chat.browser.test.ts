@@ -15,7 +15,15 @@ const RESPONSE = parseGuardCase('response');
 /** A written preamble needs no engine: the runtime answers in all three columns. */
 function adapter(change: Partial<Recipe>): ChatAdapter {
   const recipe = { ...DEFAULT_RECIPE, adapter: parseAdapter('preamble'), ...change };
-  return { id: 'a', label: 'A', recipe, modelId: '', values: new Float32Array(0), shared: null };
+  return {
+    id: 'a',
+    label: 'A',
+    recipe,
+    modelId: '',
+    templateHash: null,
+    values: new Float32Array(0),
+    shared: null,
+  };
 }
 
 async function ask(question: string, change: Partial<Recipe>) {

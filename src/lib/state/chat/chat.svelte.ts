@@ -194,7 +194,7 @@ class Chat {
         return;
       }
       await session.load(['trainer'], signal);
-      session.requireModel(adapter.modelId);
+      session.requireModel(adapter.modelId, adapter.templateHash);
       if (kind === 'soft-prompt') await this.#soft(question, adapter, signal);
       else await this.#inside(question, adapter, signal);
     } catch (error) {

@@ -30,6 +30,17 @@ export function openShare(text: string): OpenedShare {
   };
 }
 
+/** The chat template that a link's prompt was trained with; null where there is no link to ask. */
+export function templateOf(share: string | null | undefined): string | null {
+  if (!share) return null;
+  try {
+    return decodeShare(share).templateHash;
+  } catch (error) {
+    if (error instanceof ShareLinkError) return null;
+    throw error;
+  }
+}
+
 /** The same prompt with what was measured of it as claimed scores. */
 export function withScores(share: string, evaluation: Evaluation): string {
   const scores = evaluation.systems.adapter?.scores;

@@ -47,11 +47,11 @@ class SharedPromptState {
     await this.#work('loading', async (signal) => {
       await runs.load();
       // A link names its model by an id alone; a run of this browser may know where it came from.
-      const { modelId } = opened.shared;
+      const { modelId, templateHash } = opened.shared;
       const known = runs.list.find((run) => run.modelId === modelId)?.recipe.student;
       session.use({ student: known ?? studentOfSite(modelId) ?? DEFAULT_RECIPE.student });
       await session.load(['student', 'guard', 'judge', 'trainer'], signal);
-      session.requireModel(modelId);
+      session.requireModel(modelId, templateHash);
       signal.throwIfAborted();
       this.announcement = 'Loaded.';
     });

@@ -10,6 +10,7 @@ import { promptSets } from './prompt-sets.svelte';
 import { runs } from '../runs.svelte';
 import { session } from '../models/session.svelte';
 import { type ScoreLimit, scoreRun, type Wanted, wantedWords } from './score-run';
+import { templateOf } from '../chat/share';
 import { WakeLock } from './wake-lock';
 
 export type TrainingState =
@@ -207,7 +208,7 @@ class Training {
       session.held = true;
       await session.load(['trainer', 'guard', 'judge'], abort.signal);
       // A run that an earlier version of the site has kept may be of an earlier student.
-      session.requireModel(run.modelId);
+      session.requireModel(run.modelId, templateOf(run.share));
       await this.#score(sets, limit, abort.signal);
     } catch (error) {
       this.#endWith(error, abort.signal);

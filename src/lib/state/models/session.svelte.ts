@@ -28,6 +28,7 @@ import {
 import { RefusedError } from '../errors';
 import { siteRoot } from './bundle';
 import { Loads } from './loads';
+import { mismatch } from './mismatch';
 import { models } from './models.svelte';
 import { finishPhases, foldPhase, type PhaseRow, type Source } from '../phases';
 
@@ -123,12 +124,13 @@ class Session {
     return !same;
   }
 
-  /** @throws an error for people where a prompt of model `modelId` would be noise here. */
-  requireModel(modelId: string): void {
-    const here = this.engine?.modelId ?? '';
-    if (here === modelId) return;
-    const message = `The prompt was trained for model ${modelId}; this page has ${here}. On another model it would be noise.`;
-    throw new RefusedError('unsupported-model', message);
+  /**
+   * @param templateHash of the chat template that it was trained with, where that is known
+   * @throws an error for people where what was trained for model `modelId` would be noise here
+   */
+  requireModel(modelId: string, templateHash: string | null = null): void {
+    const message = mismatch({ modelId, templateHash }, this.engine);
+    if (message !== null) throw new RefusedError('unsupported-model', message);
   }
 
   async trainer<K extends keyof TrainerRequests & string>(

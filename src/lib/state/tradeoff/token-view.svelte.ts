@@ -60,7 +60,7 @@ class TokenViews {
     this.asked = asked;
     this.view = null;
     await this.#run(async (signal) => {
-      session.requireModel(trained.modelId);
+      session.requireModel(trained.modelId, trained.shared?.templateHash);
       const { prompt, answer, other } = asked;
       const { recipe, shared } = trained;
       const values = shared ? await vectorsOf(shared, signal) : trained.values;
