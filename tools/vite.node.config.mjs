@@ -7,6 +7,7 @@ import { root } from './project.mjs';
 
 const entries = {
   distill: 'src/cli/main.ts',
+  'tokenizer-trial': 'src/cli/tokenizer-trial.worker.ts',
   bench: 'bench/main.ts',
   study: 'tools/study/main.ts',
   interop: 'tests/interop/engine.ts',

@@ -28,6 +28,7 @@ import {
   optionalJson,
 } from './node-files';
 import { NodeGuard } from './node-guard';
+import { tryTokenizerOf } from './tokenizer-trial';
 import type { EvaluationSettings, ReportEnvironment } from './report';
 
 const COST_ROUNDS = 5;
@@ -66,6 +67,8 @@ export async function openSession(
   const [student, guard, judge] = await Promise.all(
     [named.student, named.guard, 'judge'].map((name) => openModel(models, name)),
   );
+  // A folder of models is whoever's: its tokenizers are read here once they have come to an end.
+  await Promise.all([student, guard, judge].map((model) => tryTokenizerOf(model!)));
   const { train, wording, intent, domain } = await bundledData(data);
   const gpu = await Gpu.create(dawn());
   const adapter = gpu.description.description || gpu.description.device || 'unnamed adapter';
