@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseManifest, readWhole, verifyFile, type ManifestPart } from '../src/formats/manifest';
+import { modelFiles, openModel } from '../src/cli/node-files';
 import { idFrom, ModelsError, ModelStore } from './site-models/store.mjs';
 
 const root = resolve(import.meta.dirname, '..');
@@ -156,6 +157,27 @@ test('large files are cut, and joined again', async () => {
   };
   expect(await readWhole(file, read)).toEqual(bytes);
   expect(await store.check(made)).toEqual([]);
+});
+
+test('the command line opens a model in parts', async () => {
+  const store = new ModelStore(models, work, 50_000);
+  const folder = await store.startFolder('parts');
+  cpSync(modelFolder(), folder, { recursive: true });
+  const facts = {
+    title: 'Parts',
+    parameters: 1,
+    licence: 'MIT',
+    source: 'a test',
+    command: 'test',
+  };
+  await store.finish(folder, { id: 'parts', kind: 'student', ...facts, versions: {} });
+  const model = await openModel(models, 'parts');
+  const { files, close } = await modelFiles(model);
+  const whole = readFileSync(join(FAMILY, 'model.onnx'));
+  expect(await files.model.read(0, files.model.size)).toEqual(new Uint8Array(whole));
+  await close();
+  writeFileSync(join(models, 'parts/onnx/model_q4.onnx.part001'), 'cut');
+  await expect(openModel(models, 'parts')).rejects.toThrow('part001 is damaged');
 });
 
 test('names of folders become ids', () => {

@@ -2,8 +2,15 @@
 import { JsonTextError, parseBoundedJson } from '../formats/bounded-json';
 import { access, constants, type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type ByteSource, handleSource } from '../formats/byte-source';
-import { manifestId, type ModelManifest, parseManifest, verifyFile } from '../formats/manifest';
+import { type ByteSource, handleSource, memorySource } from '../formats/byte-source';
+import {
+  manifestId,
+  type ManifestPart,
+  type ModelManifest,
+  parseManifest,
+  readWhole,
+  verifyFile,
+} from '../formats/manifest';
 import { ChatTokenizer } from '../distill/data/chat';
 import { assertStored, type ModelFiles } from '../formats/decoder/tensor';
 import { externalFiles, tensorsOf } from '../formats/onnx/external';
@@ -86,7 +93,7 @@ export async function openModel(models: string, name: string): Promise<ModelFold
   const path = join(models, name);
   const bytes = await bytesOf(join(path, 'manifest.json'));
   const manifest = parseManifest(parseJson(bytes, join(path, 'manifest.json')));
-  for (const file of manifest.files) await verifyFile(file, await bytesOf(join(path, file.path)));
+  for (const file of manifest.files) await readWhole(file, checked(path));
   return { path, id: await manifestId(bytes), manifest };
 }
 
@@ -107,6 +114,15 @@ export async function chatTokenizer({ path }: Pick<ModelFolder, 'path'>): Promis
   return new ChatTokenizer(tokenizer, tokenizerConfig, { template, generation, config });
 }
 
+/** Reads what is stored of a file, and holds it to its hash. */
+function checked(folder: string) {
+  return async (part: ManifestPart): Promise<Uint8Array<ArrayBuffer>> => {
+    const bytes = await bytesOf(join(folder, part.path));
+    await verifyFile(part, bytes);
+    return bytes;
+  };
+}
+
 const WEIGHTS = 'onnx/model_q4.onnx';
 
 /**
@@ -119,6 +135,9 @@ export async function modelFiles(
 ): Promise<{ files: ModelFiles; close: () => Promise<void> }> {
   const handles: FileHandle[] = [];
   const source = async (path: string) => {
+    const listed = folder.manifest.files.find((file) => file.path === path);
+    // In parts it is joined, and read from memory.
+    if (listed?.parts) return memorySource(await readWhole(listed, checked(folder.path)));
     const handle = await open(join(folder.path, path));
     handles.push(handle);
     return handleSource(handle, (await handle.stat()).size);
