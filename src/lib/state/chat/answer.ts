@@ -63,7 +63,7 @@ export interface GuardedInput {
   seed: number;
 }
 
-/** What a recipe's guard is asked about a question and the base's answer to it. */
+/** What a recipe's guard is asked: about the question alone, or about it and the base's answer. */
 export function guardItem({ guardCase }: Pick<Recipe, 'guardCase'>, prompt: string, text: string) {
   return readByGuard(guardCase, {
     prompt: { of: 'question', item: { prompt } } as const,
