@@ -182,3 +182,55 @@ describe('a generative guard', () => {
     expect(turned.safe[0]).toBeLessThan(0.1);
   });
 });
+
+describe('a folder’s tokenizer files', () => {
+  /** The family's folder with other files, or more. */
+  async function withFiles(files: Record<string, string>): Promise<ModelRequest> {
+    const request = await familyFolder('llama-optimum');
+    const folder = (request.folder ?? []).filter(({ name }) => !Object.hasOwn(files, name));
+    const more = Object.entries(files).map(([name, text]) => new File([text], name));
+    return { ...request, folder: [...folder, ...more] };
+  }
+
+  test('a chat_template.jinja goes before the config’s, whatever its line endings', async () => {
+    const template =
+      "{% for m in messages %}\r\n{{ '<|' + m['role'] + '|>' + m['content'] }}\r\n{% endfor %}";
+    const hashes: string[] = [];
+    for (const text of [template, template.replaceAll('\r', '')]) {
+      const trainer = spawn(createTrainerClient());
+      const files = {
+        'chat_template.jinja': text,
+        'generation_config.json': '{"eos_token_id":[1]}',
+      };
+      const loaded = await trainer.request('load', {
+        ...(await withFiles(files)),
+        runtimeLogits: null,
+      });
+      hashes.push(loaded.templateHash);
+    }
+    const plain = spawn(createTrainerClient());
+    const other = await plain.request('load', { ...(await withFiles({})), runtimeLogits: null });
+    expect(hashes[0]).toBe(hashes[1]);
+    expect(hashes).not.toContain(other.templateHash);
+  });
+
+  test('what does not come to an end is ended, and the worker opens the next', async () => {
+    const { tokenizer } = wordTokenizer(250, WORDS);
+    const pattern = { Regex: '(a+)+$' };
+    const split = { type: 'Split', pattern, behavior: 'Isolated', invert: false };
+    const endless = { ...tokenizer, pre_tokenizer: split };
+    const student = spawn(createStudentClient());
+    const device = 'auto' as const;
+    const load = async (files: Record<string, string>) =>
+      student.request('load', { ...(await withFiles(files)), device });
+    await expect(load({ 'tokenizer.json': JSON.stringify(endless) })).rejects.toMatchObject({
+      code: 'unsupported-model',
+      message: expect.stringMatching(/patterns take more than/) as string,
+    });
+    await expect(load({ 'generation_config.json': '{"eos_token_id":"2"}' })).rejects.toMatchObject({
+      code: 'unsupported-model',
+      message: expect.stringMatching(/eos_token_id/) as string,
+    });
+    await expect(load({})).resolves.toMatchObject({ vocabSize: 250 });
+  });
+});
