@@ -133,7 +133,7 @@ const WRONG: [string, (files: ReturnType<typeof good>) => void, RegExp][] = [
         type: 'Sequence',
         normalizers: Array.from({ length: 1000 }, () => ({ type: 'NFC' })),
       }),
-    /up to 64/,
+    /up to 512/,
   ],
   [
     'a post-processor that repeats the text',

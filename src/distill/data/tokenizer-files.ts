@@ -48,14 +48,14 @@ const TEXTS: ReadonlySet<string> = new Set([
   'pad_token',
   'word_delimiter_token',
 ]);
-/** Fields of the stages that hold other stages. */
-const LISTS: ReadonlySet<string> = new Set([
-  'normalizers',
-  'pretokenizers',
-  'processors',
-  'decoders',
-  'single',
-  'pair',
+/** Fields of the stages that hold lists, and how long those may be. */
+const LISTS: ReadonlyMap<string, number> = new Map([
+  ['normalizers', 512],
+  ['pretokenizers', 512],
+  ['processors', MAX_PIECES],
+  ['decoders', 512],
+  ['single', MAX_PIECES],
+  ['pair', MAX_PIECES],
 ]);
 
 /** @throws TokenizerError naming what is wrong and where */
@@ -170,9 +170,10 @@ function checkField(field: string, value: unknown, path: string, fail: Fail): vo
     if (typeof value !== 'string') throw fail(`${path} is no text`);
     if (value.length > MAX_PART_CHARS) throw fail(`${path} is longer than ${MAX_PART_CHARS}`);
   }
-  if (LISTS.has(field)) {
-    if (!Array.isArray(value) || value.length > MAX_PIECES || !value.every(isObject)) {
-      throw fail(`${path} is no list of up to ${MAX_PIECES} objects`);
+  const most = LISTS.get(field);
+  if (most !== undefined) {
+    if (!Array.isArray(value) || value.length > most || !value.every(isObject)) {
+      throw fail(`${path} is no list of up to ${most} objects`);
     }
   }
   // FixedLength goes on by so many characters, and would not go on by none.
