@@ -49,6 +49,19 @@ test('a prompt of another model is refused after Load', async ({ page, baseURL }
   await expect(page.getByRole('alert')).toContainText('0123456789abcdef', { timeout: 150_000 });
 });
 
+test('a prompt made with another chat template is refused after Load', async ({
+  page,
+  baseURL,
+}) => {
+  test.setTimeout(180_000);
+  const link = await untrainedLink({ templateHash: '01234567' });
+  await page.goto(`${baseURL}/p/#${link}`);
+  await page.getByRole('button', { name: /^Load/ }).click();
+  await expect(page.getByRole('alert')).toContainText('with the chat template 01234567', {
+    timeout: 150_000,
+  });
+});
+
 test('a small form opens and answers under a sub-path, and nobody else is asked', async ({
   page,
 }) => {

@@ -90,7 +90,7 @@ export async function dropFolder(page: Page, dialog: Locator, path: string): Pro
 
 /** The text of a link for the built student, or for another, with a prompt that nobody trained. */
 export async function untrainedLink(
-  options: { modelId?: string; small?: boolean } = {},
+  options: { modelId?: string; templateHash?: string; small?: boolean } = {},
 ): Promise<string> {
   const manifest = new Uint8Array(await readFile('build/models/pocket/manifest.json'));
   const config = await readFile('build/models/pocket/tokenizer_config.json', 'utf8');
@@ -102,7 +102,7 @@ export async function untrainedLink(
   const noise = Float32Array.from({ length: n * width }, (_, i) => Math.sin(i * 12.9898) * 0.1);
   return encodeShare({
     modelId: options.modelId ?? (await manifestId(manifest)),
-    templateHash: await new ChatTemplate(template).hash(),
+    templateHash: options.templateHash ?? (await new ChatTemplate(template).hash()),
     n,
     d,
     ...(options.small && { small }),
