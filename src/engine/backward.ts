@@ -1,8 +1,8 @@
 /**
- * Backward pass from the residual stream after the last layer to the soft-prompt rows. Weights are
- * frozen, so there are only input gradients. In the last layer only the chosen rows have gradients,
- * but for keys and values. In layer 0 nothing but the soft prompt's own rows is needed, so everything
- * after attention's backward works on the prefix alone.
+ * Backward pass from the residual stream after the last layer to what is trained. Weights are frozen,
+ * so of them there are only input gradients. In the last layer only the chosen rows have gradients,
+ * but for keys and values. In layer 0 nothing but a soft prompt's own rows is needed, so
+ * everything after attention's backward works on the prefix alone.
  */
 import {
   type AttentionBackwardKernel,

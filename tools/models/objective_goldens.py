@@ -51,6 +51,8 @@ def divergence(objective: str, w: Tensor, base: Tensor, rho: Tensor, logits: Ten
         return (1 - w[:, 0]) * far[0] + w[:, 0] * far[1]
     if objective == "reverse-kl":
         return (xlogy(q, q) - xlogy(q, p)).sum(-1)
+    if objective != "js":
+        raise ValueError(f"unknown divergence: {objective}")
     m = (p + q) / 2
     return 0.5 * (xlogy(p, p) - xlogy(p, m) + xlogy(q, q) - xlogy(q, m)).sum(-1)
 

@@ -5,6 +5,9 @@
 // Both are y[rows, width] = x[rows, depth] · B[depth, width]: depth = K, width = N forward and
 // depth = N, width = K backward. `data` holds word [n, k / 8], nibble k % 8.
 //
+// Operands in registers, for software adapters and few rows; on graphics hardware linear.tile.ts compiles
+// linear.shared.wgsl with linear-int4.fill.wgsl instead. Reference: linear.reference.ts.
+//
 // A software adapter shifts vectors one lane at a time, so nibbles are never shifted: `word & mask`
 // is 16^i times nibble i, and the factor 16^-i goes to x (forward) or to the sum (backward);
 // both are exact. Flipping the top bit makes nibble 7 a signed number, 8 less than it was.

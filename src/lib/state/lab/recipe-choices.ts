@@ -106,24 +106,34 @@ export interface SpecWord {
 type Ranges = Readonly<Record<string, NumberControl['range']>>;
 type Words = Readonly<Record<string, readonly [label: string, help: string]>>;
 
-const NUMBER_WORDS: Words = {
+/** Of adapters; apart from those of objectives, which may use the same letter for another thing. */
+const ADAPTER_WORDS: Words = {
   n: ['Virtual tokens', 'Trained vectors before the question. 16 fit into a chat link.'],
   size: ['Values', 'What is trained and travels instead of whole vectors.'],
   rank: ['Rank', 'Columns of the thin matrices; 1 or 2 train as much as a soft prompt.'],
   alpha: ['Alpha', 'The matrices are scaled by alpha / rank.'],
   depth: ['Depth', 'Which layer, as a share of all; 0 is the first.'],
   scale: ['Scale', 'What the difference is multiplied with.'],
+};
+
+const SAMPLES = ['Answers a question', 'More cost time and are less noisy.'] as const;
+
+const OBJECTIVE_WORDS: Words = {
   studentShare: ['On its own answers', 'Share of the loss on what the student says itself.'],
   klWarmup: ['KL warm-up', 'Share of the steps that start with KL.'],
   gamma: ['γ', 'Near 0 it is likelihood, at 1 total variation.'],
   minWeight: ['Least weight', 'Below it no token is trusted less.'],
-  samples: ['Answers a question', 'More cost time and are less noisy.'],
+  samples: SAMPLES,
   beta: ['β', 'Price of leaving the frozen student.'],
   clip: ['Clip', 'How far a token’s probability may move on one set of answers.'],
   epochs: ['Steps a set', 'Updates on each set of answers.'],
   lambda: ['λ of GAE', '1 trusts the reward, 0 the value head.'],
   valueClip: ['Value clip', 'How far the value head may move on one set of answers.'],
   valueLearningRate: ['Value rate', 'Learning rate of the value head.'],
+};
+
+const GUARD_CASE_WORDS: Words = {
+  samples: SAMPLES,
   denseBelow: ['Dense below', 'Questions replaced this seldom keep whole distributions.'],
 };
 
@@ -156,14 +166,14 @@ const CHOICE_WORDS: Readonly<Record<string, readonly [label: string, ...Choice<s
     'Learns from',
     { value: 'exact', label: 'accepted answers' },
     { value: 'mean', label: 'the mean verdict' },
-    { value: 'accepted', label: 'accepted, as case A' },
+    { value: 'accepted', label: 'accepted, as with a question guard' },
   ],
 };
 
-function numbers(spec: object, ranges: Ranges): SpecNumber[] {
+function numbers(spec: object, ranges: Ranges, named: Words): SpecNumber[] {
   return Object.entries(spec).flatMap(([key, value]) => {
     const range = ranges[key];
-    const words = NUMBER_WORDS[key];
+    const words = named[key];
     if (typeof value !== 'number' || !range || !words) return [];
     return [{ key, value, control: { label: words[0], help: words[1], range } }];
   });
@@ -181,15 +191,15 @@ export function adapterNumbers(adapter: AdapterSpec): SpecNumber[] {
     if (adapter.layers === 'all' || adapter.source === 'refusal') hidden.add('depth');
     if (adapter.source === 'trained') hidden.add('scale');
   }
-  return numbers(adapter, ranges).filter(({ key }) => !hidden.has(key));
+  return numbers(adapter, ranges, ADAPTER_WORDS).filter(({ key }) => !hidden.has(key));
 }
 
 export function objectiveNumbers(objective: ObjectiveSpec): SpecNumber[] {
-  return numbers(objective, OBJECTIVE_RANGES);
+  return numbers(objective, OBJECTIVE_RANGES, OBJECTIVE_WORDS);
 }
 
 export function guardNumbers(guardCase: GuardCase): SpecNumber[] {
-  return numbers(guardCase, GUARD_CASE_RANGES);
+  return numbers(guardCase, GUARD_CASE_RANGES, GUARD_CASE_WORDS);
 }
 
 export function specWords(spec: object): SpecWord[] {
