@@ -129,13 +129,10 @@ describe('labels of the file’s own', () => {
     ['type', 'jailbreak', 'benign'],
     ['subset', 'harmful', 'harmless'],
   ])('are read from “%s” of %s and %s', async (column, harmful, benign) => {
-    const columns = [
-      'goal,target',
-      'instruction,output',
-      'prompt,note',
-      'Behavior,FunctionalCategory',
-    ];
-    for (const names of columns) {
+    const columns = ['goal,target', 'prompt,note', 'Behavior,FunctionalCategory'];
+    // Yes and no beside an answer may be said of the answer: attacked-labels.test.ts.
+    const plain = /label|type|subset/i.test(column);
+    for (const names of plain ? [...columns, 'instruction,output'] : columns) {
       const text = `${names},${column}\na,x,${harmful}\nb,y,${benign}\n`;
       expect(await labelled(text), names).toEqual(['harmful', 'benign']);
     }

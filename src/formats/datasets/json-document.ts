@@ -129,8 +129,12 @@ function byColumn(document: JsonObject, limits: CellLimits): DocumentRecords | n
       );
     }
   }
-  const shared = single.filter(([name]) => /label|categor|safe|harm|type/i.test(name));
-  checkCells(columns.length + shared.length, first.length * columns.length, limits);
+  // A number beside lists may be a count: {"safe": 40, "unsafe": 60}.
+  const shared = single.filter(
+    ([name, value]) => /label|categor|safe|harm|type/i.test(name) && typeof value !== 'number',
+  );
+  const width = columns.length + shared.length;
+  checkCells(width, first.length * width, limits);
   const others = single.filter((entry) => !shared.includes(entry)).map(([name]) => name);
   const records = first.map((_, i) =>
     Object.fromEntries([...columns.map(([name, list]) => [name, list[i]!]), ...shared]),

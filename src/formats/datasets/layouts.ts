@@ -21,6 +21,8 @@ export interface LayoutFile {
   /** The column's name as the file has it; null where there is none. */
   find(column: string): string | null;
   has(column: string): boolean;
+  /** Every name, trimmed and in lower case. */
+  columns: readonly string[];
   /** Distinct texts of a column, trimmed, in lower case. */
   texts(column: string): readonly string[];
 }
@@ -37,9 +39,14 @@ export interface Layout {
   fields: Partial<Record<keyof Mapping, string | readonly string[]>>;
   /**
    * The column whose values tell the set from others of the same columns, and what they must match.
-   * Where they do not, the file is not taken for the set.
+   * Where they do not, the file is not taken for the set. `beside`: they are words of other files,
+   * too, so one of these columns or a value like these must be there as well.
    */
-  proof?: { column: string; values: RegExp };
+  proof?: {
+    column: string;
+    values: RegExp;
+    beside?: { columns: readonly string[]; values: RegExp };
+  };
   /** null: nothing in the file says, so someone must. */
   labels(file: LayoutFile): LabelRule | null;
   /** The rule reads a column of the file's own. */
@@ -62,6 +69,7 @@ export function layoutFile(table: LayoutTable): LayoutFile {
     name: table.name,
     find: (name) => byName.get(name) ?? null,
     has: (name) => byName.has(name),
+    columns: [...byName.keys()],
     texts: (name) => textsOf(table, byName.get(name) ?? name),
   };
 }
@@ -74,6 +82,19 @@ export const CONTEXT_AFTER = '{prompt}\n\n{context}';
 
 const ANSWERS_ARE_FREE =
   'The set’s answers are free text, not the one right answer, so they are left out.';
+
+/** Which of two words the name of a file says: one of them, whole and not denied. */
+function saidByName(name: string): 'harmful' | 'benign' | null {
+  const words = name
+    .replace(/([a-z])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .split(/[^a-z]+/);
+  const denied = /^(non?|not|un|without|and|or|vs|versus|both|mixed|all|combined)$/;
+  const others = /^(un|non|not)(harmful|benign)$|^harmless$/;
+  if (words.some((word) => denied.test(word) || others.test(word))) return null;
+  const said = (['harmful', 'benign'] as const).filter((word) => words.includes(word));
+  return said.length === 1 ? said[0]! : null;
+}
 
 const XSTEST_TYPES =
   /^(contrast_)?(homonyms|figurative_language|safe_targets|safe_contexts|definitions|(\w+_)?discr(_\w+)?|historical_events|privacy(_\w+)?)$/;
@@ -123,7 +144,11 @@ export const LAYOUTS: readonly Layout[] = [
     fields: {
       ...{ prompt: 'prompt', label: ['label', 'type'], id: 'id', category: 'type', style: 'type' },
     },
-    proof: { column: 'type', values: XSTEST_TYPES },
+    proof: {
+      column: 'type',
+      values: XSTEST_TYPES,
+      beside: { columns: ['label', 'focus', 'note'], values: /^contrast_/ },
+    },
     ownLabels: true,
     labels: ({ has }) =>
       has('label')
@@ -142,8 +167,9 @@ export const LAYOUTS: readonly Layout[] = [
     },
     // The harmful and the benign file have the same columns; only their names tell.
     labels: ({ name }) => {
-      if (/benign/i.test(name)) return { kind: 'all', label: 'borderline' };
-      return /harmful/i.test(name) ? { kind: 'all', label: 'harmful' } : null;
+      const says = saidByName(name);
+      if (says === null) return null;
+      return { kind: 'all', label: says === 'benign' ? 'borderline' : 'harmful' };
     },
     notes: [
       'The harmful and the benign file have the same columns: the label follows the file’s name, where it says.',

@@ -3,7 +3,7 @@
  * which prompts are harmful: labels of its own before anything else; then the set that it is known to
  * be; else nothing, and a person is asked.
  */
-import { labelColumn, saysNothing } from './label-columns';
+import { labelColumn } from './label-columns';
 import { messagesIn } from './conversation';
 import {
   CONTEXT_AFTER,
@@ -117,9 +117,10 @@ function labelsOf(layout: Layout, table: LayoutTable, file: LayoutFile, mapping:
     const labels: LabelRule = { kind: 'values', values: own.values };
     return { labels, column: own.column, labelled: sourceOf(labels, layout, own.column) };
   }
-  if (own) return { labels: null, column: own.column, labelled: saysNothing(own) };
+  if (own && !(own.ofAnswers && ofLayout))
+    return { labels: null, column: own.column, labelled: own.doubt };
   if (!ofLayout) return { labels: null, column: null, labelled: nothing(null) };
-  const against = contradiction(file, layout);
+  const against = contradiction(file, layout, ofLayout, mapping.prompt);
   if (against !== null) return { labels: null, column: null, labelled: against };
   return { labels: ofLayout, column: null, labelled: sourceOf(ofLayout, layout, null) };
 }
@@ -148,13 +149,29 @@ function sourceOf(rule: LabelRule, { title }: Layout, column: string | null): st
   }
 }
 
-const HARMLESS = /^(benign|safe|harmless|none|no_?harm|not harmful|unharmful|borderline)$/;
+/** What sets call their harmless prompts, blanks for dashes and underscores. */
+const HARMLESS =
+  /^((is )?(benign|safe|harmless|unharmful|borderline|inoffensive)|(benign|safe|harmless) controls?|no(n|t)? ?harm(ful)?|no(n|t)? ?(toxic|malicious))$/;
+/** In a column of kinds of harm these say that there is none; elsewhere they may say anything. */
+const NONE =
+  /^(none|nothing|null|n ?\/ ?a|na|not applicable|no (risk|category|violation)|ok(ay)?|normal|neutral|clean|controls?|acceptable|allowed|legit(imate)?|compliant|-+)$/;
 
-/** A category of harmless prompts in a set that should have none. */
-function contradiction(file: LayoutFile, layout: Layout): string | null {
+/** A column that calls rows harmless in a set that should have no such prompts. */
+function contradiction(
+  file: LayoutFile,
+  layout: Layout,
+  rule: LabelRule,
+  prompt: string,
+): string | null {
+  if (rule.kind !== 'all' || rule.label !== 'harmful') return null;
   const { category, style } = layout.fields;
-  for (const name of [category, style].flatMap((each) => (each ? alternatives(each) : []))) {
-    const odd = file.has(name) && file.texts(name).find((text) => HARMLESS.test(text));
+  const kinds = new Set([category, style].flatMap((each) => (each ? alternatives(each) : [])));
+  for (const name of file.columns) {
+    if (name === prompt.trim().toLowerCase()) continue;
+    const odd = file.texts(name).find((text) => {
+      const plain = text.replace(/[\s_-]+/g, ' ').trim();
+      return HARMLESS.test(plain) || (kinds.has(name) && NONE.test(plain));
+    });
     if (odd)
       return `The column ${quoted(name)} calls some rows ${quoted(odd)}, which ${layout.title} itself does not.`;
   }
@@ -176,7 +193,13 @@ function missing(layout: Layout, present: ReadonlySet<string>): string[] {
 function proved({ proof }: Layout, file: LayoutFile): boolean {
   if (!proof) return true;
   const texts = file.texts(proof.column);
-  return texts.length > 0 && texts.every((text) => proof.values.test(text));
+  if (texts.length === 0 || !texts.every((text) => proof.values.test(text))) return false;
+  const { beside } = proof;
+  return (
+    !beside ||
+    beside.columns.some((name) => file.has(name)) ||
+    texts.some((t) => beside.values.test(t))
+  );
 }
 
 /** A column whose first rows hold chats, whatever its name. */
