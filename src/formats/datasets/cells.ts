@@ -75,13 +75,23 @@ export function textOf(cell: Json | undefined, column = ''): string {
   throw new CellError('an object, not a text');
 }
 
+/** Whether lists are what a column of this name holds. */
+export const isNested = (column: string) => NESTED.test(column.trim());
+
+/** Whether a text spells a chat out, or starts as one that is broken. */
+export function isChatText(text: string): boolean {
+  if (!/^\s*(\[|\{|array\()/.test(text)) return false;
+  return CHAT_TEXT.test(text.trim()) || messagesIn(structureIn(text)) !== null;
+}
+
 /**
  * The prompt in a cell: of a list of texts the first (turns), of a chat the first message of the
- * user, whether as JSON or as JSON's or Python's text.
+ * user, whether as JSON or as JSON's or Python's text. `isPlain`: texts are what they are, whatever they
+ * spell.
  * @throws CellError
  */
-export function promptOf(cell: Json | undefined, column: string): PromptText {
-  if (typeof cell === 'string') return promptOfText(cell, column);
+export function promptOf(cell: Json | undefined, column: string, isPlain = false): PromptText {
+  if (typeof cell === 'string') return isPlain ? plain(cell) : promptOfText(cell, column);
   if (Array.isArray(cell)) {
     if (cell.length === 0) return plain('');
     if (cell.every((entry) => typeof entry === 'string')) {

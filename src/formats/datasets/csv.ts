@@ -25,6 +25,10 @@ export class CsvParser {
   row = 1;
   /** The line being read, from 1. */
   line: number;
+  /** Quoted cells that hold both a delimiter and a line end: the first rows, and how many there are. */
+  readonly swallowed = { total: 0, rows: [] as number[] };
+  /** What the quoted cell being read holds of both. */
+  private holds = { delimiter: false, lineEnd: false };
   private state: State = 'cell-start';
   private cell = '';
   private cells: string[] = [];
@@ -55,7 +59,11 @@ export class CsvParser {
         if (code === QUOTE) {
           this.add(text, start, i);
           this.state = 'quote-in-quoted';
-        } else if ((code === LF && !secondOfPair) || code === CR) this.line++;
+        } else if (code === this.separator) this.holds.delimiter = true;
+        else if (code === LF || code === CR) {
+          this.holds.lineEnd = true;
+          if (!secondOfPair) this.line++;
+        }
         continue;
       }
       if (secondOfPair) {
@@ -74,7 +82,10 @@ export class CsvParser {
       } else if (this.state === 'cell-start') {
         this.state = code === QUOTE ? 'quoted' : 'plain';
         start = code === QUOTE ? i + 1 : i;
-        if (code === QUOTE) this.opened = { row: this.row, line: this.line };
+        if (code === QUOTE) {
+          this.opened = { row: this.row, line: this.line };
+          this.holds = { delimiter: false, lineEnd: false };
+        }
       } else if (this.state === 'quote-in-quoted') {
         if (code !== QUOTE) throw this.strayQuote(text[i]!);
         // The second of two quotes is the text; it starts the next piece.
@@ -122,6 +133,9 @@ export class CsvParser {
         `Row ${count(this.row)}: more than ${count(this.limits.columns)} cells.`,
         { row: this.row, line: this.line },
       );
+    }
+    if (this.state === 'quote-in-quoted' && this.holds.delimiter && this.holds.lineEnd) {
+      if (++this.swallowed.total <= 3) this.swallowed.rows.push(this.row);
     }
     this.cells.push(this.cell);
     this.cell = '';

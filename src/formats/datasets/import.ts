@@ -1,5 +1,6 @@
 /** A table as prompts, by a plan; what is wrong is named by row and column, never by its text. */
 import { CellError, promptOf, textOf } from './cells';
+import { NestedCells } from './nested-cells';
 import { checkPlan, type ImportPlan, type LabelRule, type Mapping } from './plan';
 import {
   atRow,
@@ -95,6 +96,7 @@ class Importer {
   private systems = 0;
   private readonly limit: number;
   private readonly used: ReadonlySet<string>;
+  private readonly nested: NestedCells;
 
   constructor(
     private readonly table: Table,
@@ -104,6 +106,7 @@ class Importer {
     this.index = new Map(table.columns.map((name, i) => [name, i]));
     this.limit = options.promptCharacters ?? 4000;
     this.used = usedColumns(plan);
+    this.nested = new NestedCells(table, plan);
   }
 
   add(row: TableRow): void {
@@ -158,6 +161,7 @@ class Importer {
       const empty = rows(table.emptyRows).replace(' ', ' empty ');
       say('empty-rows', `${empty} ${were} left out.`);
     }
+    if (this.nested.note !== null) say('file-note', this.nested.note);
     if (this.furtherTurns > 0) {
       say('first-turns', `${rows(this.furtherTurns)} with more turns: only the first is a prompt.`);
     }
@@ -268,7 +272,9 @@ class Importer {
   private prompt(row: TableRow): string {
     const { prompt: column } = this.plan.mapping;
     if (this.plan.layout === 'retort') return this.text(row, column);
-    const { text, turns, system } = this.cell(row, column, promptOf);
+    const { text, turns, system } = this.cell(row, column, (cell) =>
+      promptOf(cell, column, this.nested.arePlain),
+    );
     if (turns > 1) this.furtherTurns++;
     if (system) this.systems++;
     return text.trim();
@@ -288,8 +294,10 @@ class Importer {
     column: string,
     read: (cell: Json | undefined, column: string) => T,
   ): T {
+    const cell = row.cells[this.index.get(column)!];
+    this.nested.spend(cell, column);
     try {
-      return read(row.cells[this.index.get(column)!], column);
+      return read(cell, column);
     } catch (error) {
       if (!(error instanceof CellError)) throw error;
       throw new RowError('not-a-text', column, `holds ${error.message}.`);

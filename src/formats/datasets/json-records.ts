@@ -1,6 +1,6 @@
 /** JSON records in pieces as they arrive: one object a line, or the elements of one array. */
-import { checkJsonSize } from './json-scan';
-import { count, DatasetFileError, type Json, type Limits } from './types';
+import { checkJsonSize, doubledName, parseJson } from './json-scan';
+import { count, DatasetFileError, type Json, type Limits, quoted } from './types';
 
 export interface JsonRecord {
   row: number;
@@ -21,12 +21,30 @@ export interface RecordParser {
 function parse(text: string, row: number, what: string, limits: Limits): JsonRecord {
   const place = { row, line: row };
   const { values } = checkJsonSize(text, limits, `${what} ${count(row)}`, place);
+  let value: Json;
   try {
-    return { row, value: JSON.parse(text) as Json, values };
+    value = parseJson(text);
   } catch (cause) {
     const message = `${what} ${count(row)}: not JSON.`;
     throw new DatasetFileError('not-json', message, place, { cause });
   }
+  checkNames(text, `${what} ${count(row)}`, place);
+  return { row, value, values };
+}
+
+/** @throws DatasetFileError where an object of JSON `text` has a name twice: one value would be lost */
+export function checkNames(
+  text: string,
+  where: string,
+  place: { row?: number; line?: number } = {},
+): void {
+  const name = doubledName(text);
+  if (name === null) return;
+  throw new DatasetFileError(
+    'duplicate-column',
+    `${where}: ${quoted(name)} stands twice in one object.`,
+    { ...place, column: name },
+  );
 }
 
 function tooLong(row: number, what: string, { record }: Limits): DatasetFileError {

@@ -2,6 +2,9 @@
 import { count, DatasetFileError, type Json, type Limits } from './types';
 
 const QUOTE = 0x22;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const OPEN_LIST = 0x5b;
@@ -61,10 +64,82 @@ export function checkJsonSize(
   return size;
 }
 
+/** The first name that stands twice in one object of JSON `text`, where JSON.parse keeps the last. */
+export function doubledName(text: string): string | null {
+  /** Names of each open object; null for a list. */
+  const open: (Set<string> | null)[] = [];
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === OPEN_OBJECT) open.push(new Set());
+    else if (code === OPEN_LIST) open.push(null);
+    else if (code === CLOSE_OBJECT || code === CLOSE_LIST) open.pop();
+    else if (code === QUOTE) {
+      const start = i + 1;
+      i = endOfString(text, start);
+      const names = open.at(-1);
+      if (!names || !COLON_NEXT.test(text.slice(i + 1, i + 9))) continue;
+      const name = unescaped(text.slice(start, i));
+      if (names.has(name)) return name;
+      names.add(name);
+    }
+  }
+  return null;
+}
+
+const COLON_NEXT = /^\s*:/;
+
+/** Where the string that starts at `i` ends: at its quote. */
+function endOfString(text: string, i: number): number {
+  for (; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) return i;
+    if (code === BACKSLASH) i++;
+  }
+  return text.length;
+}
+
+function unescaped(inner: string): string {
+  if (!inner.includes('\\')) return inner;
+  const value = tryParse(`"${inner}"`);
+  return typeof value === 'string' ? value : inner;
+}
+
+const LONG_NUMBER = /\d{16}/;
+const NUMBER = /-?\d[\d.eE+-]*/y;
+
+/**
+ * JSON `text` with whole numbers beyond 2^53 as strings: as numbers, ids that differ would be one.
+ * Others are as they were.
+ */
+function keepingDigits(text: string): string {
+  if (!LONG_NUMBER.test(text)) return text;
+  const pieces: string[] = [];
+  let from = 0;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === QUOTE) i = endOfString(text, i + 1);
+    else if (code === MINUS || (code >= ZERO && code <= NINE)) {
+      NUMBER.lastIndex = i;
+      const number = NUMBER.exec(text)?.[0] ?? text[i]!;
+      if (/^-?[1-9]\d{15,}$/.test(number) && !Number.isSafeInteger(Number(number))) {
+        pieces.push(text.slice(from, i), `"${number}"`);
+        from = i + number.length;
+      }
+      i += number.length - 1;
+    }
+  }
+  return [...pieces, text.slice(from)].join('');
+}
+
+/** JSON.parse, but that no digit of a whole number is lost. @throws SyntaxError */
+export function parseJson(text: string): Json {
+  return JSON.parse(keepingDigits(text)) as Json;
+}
+
 /** The value, or undefined where `text` is not JSON. */
 export function tryParse(text: string): Json | undefined {
   try {
-    return JSON.parse(text) as Json;
+    return parseJson(text);
   } catch {
     return undefined;
   }

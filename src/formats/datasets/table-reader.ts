@@ -5,6 +5,7 @@ import { checkDelimiter, csvStart } from './header';
 import { recordsOf } from './json-document';
 import { isObject } from './json-object';
 import {
+  checkNames,
   JsonArrayParser,
   JsonLinesParser,
   type JsonRecord,
@@ -76,9 +77,25 @@ export class TableReader {
       else this.state = 'document';
     }
     if (this.full) return;
-    if (this.csv) this.addAll(this.csv.end());
-    else if (this.records) this.addRecords(this.records.end());
+    if (this.csv) {
+      this.addAll(this.csv.end());
+      this.noteSwallowed(this.csv);
+    }
+    if (this.records) this.addRecords(this.records.end());
     else if (this.state === 'document') this.endDocument();
+  }
+
+  /** In files with tabs a quote is often no more than a quote. */
+  private noteSwallowed({ swallowed }: CsvParser): void {
+    const [first] = swallowed.rows;
+    if (first === undefined || this.delimiter !== '\t') return;
+    const rows = swallowed.rows.slice(0, 3).map((row) => count(row));
+    const more =
+      swallowed.total > rows.length ? ` and ${count(swallowed.total - rows.length)} more` : '';
+    this.builder.notes.push(
+      `Row ${rows.join(', ')}${more}: a cell in quotes holds tabs and line ends. Where the quotes are ` +
+        'part of the text, it swallowed rows: write them twice, and quotes around the cell.',
+    );
   }
 
   table(): Table {
@@ -243,6 +260,7 @@ export class TableReader {
         'The file starts as JSON but is neither one JSON value nor one object a line. Is it cut off?',
       );
     }
+    checkNames(text, 'The file');
     const found = recordsOf(document, this.limits) ?? { records: [document], notes: [] };
     this.builder.notes.push(...found.notes);
     for (const [i, record] of found.records.entries()) {
