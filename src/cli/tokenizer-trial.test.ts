@@ -64,16 +64,25 @@ describe('a tokenizer on trial', () => {
     await tried(split(usual));
   });
 
-  it.each(['(a+)+$', '(a|aa)+$', '(x+x+)+y', '([a-z]+)*1', '(?:ab|abab)+c', '(\\s+)+x'])(
-    'is ended where it does not: %s',
-    async (pattern) => {
-      const start = performance.now();
-      const error = await tried(split(pattern)).catch((reason: unknown) => reason);
-      expect(error).toBeInstanceOf(TokenizerError);
-      expect((error as Error).message).toMatch(/patterns take more than 3 s/);
-      expect(performance.now() - start).toBeLessThan(30_000);
-    },
-  );
+  const endless = ['(a+)+$', '(a|aa)+$', '(x+x+)+y', '([a-z]+)*1', '(?:ab|abab)+c', '(\\s+)+x'];
+  // Classes and escapes name characters, too.
+  const named = ['(\\p{M}+)+$', '(\\p{Script=Han}+)+$', '(\\p{Sc}+)+$', '([\\u0430-\\u044f]+)+1'];
+  it.each([...endless, ...named])('is ended where it does not: %s', async (pattern) => {
+    const start = performance.now();
+    const error = await tried(split(pattern)).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TokenizerError);
+    expect((error as Error).message).toMatch(/patterns take more than 3 s/);
+    expect(performance.now() - start).toBeLessThan(30_000);
+  });
+
+  it('goes on behind a text that the tokenizer has no ids for', async () => {
+    const error = await tried((tokenizer) => {
+      split('(a+)+$')(tokenizer);
+      // No token for what is unknown, and no bytes: the first text that is not in the vocabulary throws.
+      tokenizer.model = { type: 'WordPiece', vocab: { a: 0 }, unk_token: null };
+    }).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(TokenizerError);
+  });
 
   it('leaves what is plainly wrong to those who open it', async () => {
     await tried((tokenizer) => {

@@ -164,6 +164,27 @@ describe('pocket', () => {
       0,
     ],
     [
+      'that always opens the next answer',
+      "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}<assistant>",
+      0,
+    ],
+    [
+      'that always opens the next answer behind an end',
+      "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}<end>{% endfor %}<assistant>",
+      2,
+    ],
+    [
+      'that ends the conversation alone',
+      "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% if loop.last %}<end>{% endif %}" +
+        '{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}',
+      2,
+    ],
+    [
+      'that writes contents in capitals',
+      "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] | upper }}<end>{% endfor %}",
+      2,
+    ],
+    [
       'whose turns are parted by the end alone',
       "{% for m in messages %}{{ m['content'] }}{% if not loop.last %}<end>{% endif %}{% endfor %}",
       2,

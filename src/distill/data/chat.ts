@@ -31,9 +31,12 @@ export interface ChatMessage {
   content: string;
 }
 
-/** Nothing that a template could print by itself. */
-const MARK = 'qzxmark';
-const QUESTION = 'qzxask';
+/**
+ * Nothing that a template could print by itself, nor change: some write contents in small letters or
+ * capitals.
+ */
+const MARK = '714253869514';
+const QUESTION = '936258147362';
 
 const SPECIAL_TOKENS = [
   'bos_token',
@@ -90,7 +93,7 @@ export class ChatTokenizer {
     }
     this.specialNames = names;
     this.contentParts = !this.shows('user') && this.shows('user', true);
-    const ends = endsOf(files.generation, files.config);
+    const ends = endsOf(files.generation, files.config, this.tokenizer.idLimit);
     const named = names.eos_token ? this.idOf(names.eos_token) : undefined;
     const eos = this.turnEnd() ?? named ?? ends[0];
     if (eos === undefined) throw new ChatTemplateError('The tokenizer names no eos_token.');
@@ -194,15 +197,23 @@ export class ChatTokenizer {
   private turnEnd(): number | undefined {
     const user: ChatMessage = { role: 'user', content: QUESTION };
     const answer: ChatMessage = { role: 'assistant', content: MARK };
-    const [last] = this.markers(this.written([user, answer]).split(MARK)[1]);
-    if (last !== undefined) return last;
-    // What stands between two turns may also be the next turn's beginning alone.
+    const whole = this.written([user, answer]);
+    const [last, ...afterLast] = this.markers(whole.split(MARK)[1]);
     const between = this.written([user, answer, user]).split(MARK)[1]?.split(QUESTION)[0];
-    const [first, ...more] = this.markers(between);
+    const [first, ...afterFirst] = this.markers(between);
     const asked = this.written([user]);
     const opening = this.added(asked.split(QUESTION)[0] ?? '').at(-1);
     const [answering] = this.markers(this.written([user], true).slice(asked.length));
-    const opensTurn = first === answering || (more.length === 0 && first === opening);
+    if (last !== undefined) {
+      // Some templates open the next answer whether or not they are asked to: what stands before an
+      // answer, and not between it and the next turn, begins one.
+      const begins = this.added(whole.split(QUESTION)[1]?.split(MARK)[0] ?? '').includes(last);
+      const isBetween = between === undefined || this.added(between).includes(last);
+      const turn = afterLast.length === 0 && last === opening && last === first;
+      if (!(begins && !isBetween) && !turn) return last;
+    }
+    // What stands between two turns may also be the next turn's beginning alone.
+    const opensTurn = first === answering || (afterFirst.length === 0 && first === opening);
     return opensTurn ? undefined : first;
   }
 

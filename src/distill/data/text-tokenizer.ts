@@ -30,6 +30,13 @@ export class TextTokenizer {
     return this.tokenizer.get_vocab(true).size;
   }
 
+  /** One beyond the highest id; ids may leave gaps, so `vocabSize` can be less. */
+  get idLimit(): number {
+    let most = 0;
+    for (const id of this.tokenizer.get_vocab(true).values()) most = Math.max(most, id);
+    return most + 1;
+  }
+
   idOf(token: string): number | undefined {
     return this.tokenizer.token_to_id(token);
   }

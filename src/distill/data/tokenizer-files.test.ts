@@ -247,7 +247,7 @@ describe('ends of answers', () => {
     [{}, {}, []],
     [null, null, []],
   ])('%j and %j say %j', (generation, config, ids) => {
-    expect(endsOf(generation, config)).toEqual(ids);
+    expect(endsOf(generation, config, 10)).toEqual(ids);
   });
 
   it.each([
@@ -261,11 +261,56 @@ describe('ends of answers', () => {
     1e300,
     Array.from({ length: 1000 }, (_, i) => i),
   ])('are no %j', (eos_token_id) => {
-    expect(() => endsOf({ eos_token_id }, null)).toThrow(TokenizerError);
-    expect(() => endsOf(null, { eos_token_id })).toThrow(/^config\.json/);
+    expect(() => endsOf({ eos_token_id }, null, 10)).toThrow(TokenizerError);
+    expect(() => endsOf(null, { eos_token_id }, 10)).toThrow(/^config\.json/);
   });
 
   it.each([[[]], ['x'], [3]])('are in no file of %j', (file) => {
-    expect(() => endsOf(file, null)).toThrow(/generation_config\.json is not a JSON object/);
+    expect(() => endsOf(file, null, 10)).toThrow(/generation_config\.json is not a JSON object/);
+  });
+
+  it('are tokens of the vocabulary, the tokenizer’s or the model’s', () => {
+    expect(() => endsOf({ eos_token_id: [2, 10] }, null, 10)).toThrow(
+      'generation_config.json: eos_token_id is 10, but the vocabulary ends at 9.',
+    );
+    expect(() => endsOf(null, { eos_token_id: 31, vocab_size: 30 }, 10)).toThrow(/^config\.json/);
+    // Models have rows beyond what their tokenizers name.
+    expect(endsOf({ eos_token_id: 29 }, { vocab_size: 30 }, 10)).toEqual([29]);
+    expect(endsOf({ eos_token_id: 29 }, { text_config: { vocab_size: 30 } }, 10)).toEqual([29]);
+    const { tokenizer, config } = good();
+    const open = () =>
+      new ChatTokenizer(tokenizer, config, { generation: { eos_token_id: 99_999 } });
+    expect(open).toThrow(TokenizerError);
+  });
+});
+
+describe('replacements one after the other', () => {
+  const replace = (pattern: object, content: string) => ({ type: 'Replace', pattern, content });
+  const chained = (...normalizers: object[]) => {
+    const { tokenizer, config } = good();
+    return () =>
+      checkTokenizerFiles({ ...tokenizer, normalizer: { type: 'Sequence', normalizers } }, config);
+  };
+  const double = replace({ String: 'a' }, 'aa');
+
+  it('may make a text longer, within a bound', () => {
+    expect(chained(...Array<object>(6).fill(double))).not.toThrow();
+    expect(chained(...Array<object>(7).fill(double))).toThrow(/more than 64 times as long/);
+    expect(chained(replace({ String: 'a' }, 'a'.repeat(65)))).toThrow(/64 times/);
+    expect(chained(replace({ Regex: '' }, 'a'.repeat(64)))).toThrow(/64 times/);
+    const inner = { type: 'Sequence', normalizers: Array<object>(4).fill(double) };
+    expect(chained(inner, inner)).toThrow(/64 times/);
+    const { tokenizer, config } = good();
+    const decoder = { type: 'Sequence', decoders: Array<object>(30).fill(double) };
+    expect(() => checkTokenizerFiles({ ...tokenizer, decoder }, config)).toThrow(
+      /^tokenizer.*decoder/,
+    );
+  });
+
+  it('that do not make it longer may be many', () => {
+    const many = Array.from({ length: 400 }, (_, i) =>
+      i % 2 ? replace({ String: '``' }, '"') : replace({ Regex: '\\s+' }, ' '),
+    );
+    expect(chained(...many)).not.toThrow();
   });
 });

@@ -29,6 +29,8 @@ const MAX_WORD = 512;
 /** Sequences and special tokens that a post-processor writes. */
 const MAX_PIECES = 64;
 const MAX_STOPS = 256;
+/** Times as long as it was that a text may become before it is cut into tokens. */
+const MAX_GROWTH = 64;
 
 const STAGES = ['normalizer', 'pre_tokenizer', 'post_processor', 'decoder'] as const;
 
@@ -67,15 +69,19 @@ export function checkTokenizerFiles(tokenizer: unknown, config: unknown): void {
 /**
  * The ids that end an answer as a model's files say: generation_config.json's, else config.json's,
  * as transformers reads them. Empty where neither names one.
- * @throws TokenizerError for anything but an id or a list of ids
+ * @param vocabulary one beyond the tokenizer's highest id; the model may have more, as config.json says
+ * @throws TokenizerError for anything but an id or a list of ids, and for one that no token has
  */
-export function endsOf(generation: unknown, config: unknown): number[] {
+export function endsOf(generation: unknown, config: unknown, vocabulary: number): number[] {
+  const ofConfig = (name: string) =>
+    fieldOf(config, name, 'config.json') ??
+    fieldOf(fieldOf(config, 'text_config', 'config.json'), name, 'config.json');
+  const size = ofConfig('vocab_size');
+  const most = Math.max(vocabulary, isId(size) ? size : 0);
   const own = fieldOf(generation, 'eos_token_id', 'generation_config.json');
-  if (own !== null) return idList(own, 'generation_config.json');
-  const named =
-    fieldOf(config, 'eos_token_id', 'config.json') ??
-    fieldOf(fieldOf(config, 'text_config', 'config.json'), 'eos_token_id', 'config.json');
-  return named === null ? [] : idList(named, 'config.json');
+  if (own !== null) return idList(own, 'generation_config.json', most);
+  const named = ofConfig('eos_token_id');
+  return named === null ? [] : idList(named, 'config.json', most);
 }
 
 function fieldOf(value: unknown, name: string, file: string): unknown {
@@ -84,11 +90,17 @@ function fieldOf(value: unknown, name: string, file: string): unknown {
   return Object.hasOwn(value, name) ? (value[name] ?? null) : null;
 }
 
-function idList(value: unknown, file: string): number[] {
+function idList(value: unknown, file: string, vocabulary: number): number[] {
   const ids = Array.isArray(value) ? (value as unknown[]) : [value];
   if (ids.length > MAX_STOPS || !ids.every(isId)) {
     throw new TokenizerError(
       `${file}: eos_token_id must be a token id or a list of up to ${MAX_STOPS} of them.`,
+    );
+  }
+  const none = (ids as number[]).find((id) => id >= vocabulary);
+  if (none !== undefined) {
+    throw new TokenizerError(
+      `${file}: eos_token_id is ${none}, but the vocabulary ends at ${vocabulary - 1}.`,
     );
   }
   return [...new Set(ids as number[])];
@@ -102,7 +114,9 @@ function checkTokenizer(tokenizer: unknown): void {
   for (const stage of STAGES) {
     const value = tokenizer[stage] ?? null;
     if (value !== null && !isObject(value)) throw fail(`${stage} is no object`);
-    if (value !== null) checkStage(value, stage, fail);
+    if (value === null) continue;
+    checkStage(value, stage, fail);
+    if (stage === 'normalizer' || stage === 'decoder') checkGrowth(value, stage, fail);
   }
   checkAdded(tokenizer.added_tokens, fail);
 }
@@ -162,6 +176,36 @@ function checkStage(stage: Json, name: string, fail: Fail): void {
     }
   };
   check(stage, name, 0);
+}
+
+/** Throws where replacements, one after the other, could make a text too many times as long. */
+function checkGrowth(stage: Json, name: string, fail: Fail): void {
+  const growth = (part: unknown): number => {
+    if (!isObject(part)) return 1;
+    const inside = [part.normalizers, part.decoders].find(Array.isArray) as unknown[] | undefined;
+    const list = inside?.map(growth) ?? [];
+    return list.reduce((product, each) => product * each, part.type === 'Replace' ? of(part) : 1);
+  };
+  /** Characters that one character of the text may become. */
+  const of = ({ pattern, content }: Json): number => {
+    const length = typeof content === 'string' ? content.length : 0;
+    const { String: text, Regex: expression } = isObject(pattern) ? pattern : {};
+    if (typeof text === 'string' && text !== '') return Math.max(1, length / text.length);
+    // What fits between any two characters is put in there.
+    return matchesNothing(expression) ? length + 1 : Math.max(1, length);
+  };
+  if (growth(stage) <= MAX_GROWTH) return;
+  throw fail(`${name} may make a text more than ${MAX_GROWTH} times as long`);
+}
+
+/** Whether a regular expression may match no character at all; true where it cannot be read. */
+function matchesNothing(expression: unknown): boolean {
+  if (typeof expression !== 'string') return true;
+  try {
+    return new RegExp(expression, 'u').test('') || /\(\?<?[=!]|\\[bB]|[\^$]/.test(expression);
+  } catch {
+    return true;
+  }
 }
 
 function checkField(field: string, value: unknown, path: string, fail: Fail): void {
