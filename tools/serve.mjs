@@ -5,9 +5,10 @@
  *   node tools/serve.mjs [--root build] [--port 4173] [--base /sub/]
  */
 import { createReadStream } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, resolve, sep } from 'node:path';
+import { pipeline } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { policy } from './csp.mjs';
@@ -58,27 +59,53 @@ export function parseRange(header, size) {
 }
 
 /**
+ * The names in a path, each decoded by itself; undefined where one is hidden, empty or more than one.
+ * So `%2F` and `//` never begin an address, which browsers would take for another host.
+ * @param {string} path without a slash at its start
+ * @returns {string[] | undefined}
+ */
+function namesOf(path) {
+  const names = path.split('/').map(decodeURIComponent);
+  // A folder's address ends in a slash.
+  if (names.at(-1) === '') names.pop();
+  return names.every((name) => /^[^./\\\0][^/\\\0]*$/.test(name)) ? names : undefined;
+}
+
+/**
+ * Where a path leads when its links are followed; undefined where that is nothing, or not in the folder.
+ * @param {string} folder
+ * @param {string} path
+ */
+async function inside(folder, path) {
+  try {
+    const [home, file] = await Promise.all([realpath(folder), realpath(path)]);
+    return file === home || file.startsWith(home + sep) ? file : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
  * @param {{ root: string, base?: string }} options `base` is the path the site is mounted on, with
  *   slashes at both ends.
  */
 export function createStaticServer({ root, base = '/' }) {
   const folder = resolve(root);
 
-  /** @param {string} pathname @returns {Promise<{ file: string, size: number } | { redirect: string } | undefined>} */
+  /** @param {string} pathname as the request has it @returns {Promise<{ file: string, size: number } | { redirect: string } | undefined>} */
   async function find(pathname) {
     if (pathname === base.slice(0, -1)) return { redirect: base };
     if (!pathname.startsWith(base)) return undefined;
-    const relative = pathname.slice(base.length);
-    const file = join(folder, relative);
-    const isInside = file === folder || file.startsWith(folder + sep) || file === folder + sep;
-    if (!isInside || relative.split('/').some((part) => part.startsWith('.'))) return undefined;
-    const info = await stat(file).catch(() => undefined);
-    if (info?.isFile()) return { file, size: info.size };
-    if (!info?.isDirectory()) return undefined;
+    const names = namesOf(pathname.slice(base.length));
+    const file = names && (await inside(folder, join(folder, ...names)));
+    if (!file) return undefined;
+    const info = await stat(file);
+    if (info.isFile()) return pathname.endsWith('/') ? undefined : { file, size: info.size };
+    if (!info.isDirectory()) return undefined;
     if (!pathname.endsWith('/')) return { redirect: `${pathname}/` };
-    const index = join(file, 'index.html');
-    const page = await stat(index).catch(() => undefined);
-    return page && { file: index, size: page.size };
+    const index = await inside(folder, join(file, 'index.html'));
+    const page = index && (await stat(index));
+    return page?.isFile() ? { file: index, size: page.size } : undefined;
   }
 
   return createServer(async (request, response) => {
@@ -92,7 +119,7 @@ export function createStaticServer({ root, base = '/' }) {
         response.writeHead(405, { Allow: 'GET, HEAD' }).end();
         return;
       }
-      const found = await find(decodeURIComponent(pathname));
+      const found = await find(pathname);
       if (!found) {
         response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8' });
         response.end('Not found. The start page is ' + base + '\n');
@@ -130,9 +157,8 @@ export function createStaticServer({ root, base = '/' }) {
         response.end();
         return;
       }
-      createReadStream(file, { start, end })
-        .on('error', () => response.destroy())
-        .pipe(response);
+      // Closes the file, too, when whoever asked goes away.
+      pipeline(createReadStream(file, { start, end }), response, () => {});
     } catch {
       if (!response.headersSent) response.writeHead(400);
       response.end();

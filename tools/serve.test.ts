@@ -1,4 +1,5 @@
-import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, mkdir, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
+import { get as httpGet } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -88,6 +89,79 @@ describe('the static server', () => {
     }
     const posted = await fetch(server.url, { method: 'POST' });
     expect(posted.status).toBe(405);
+  });
+
+  /** Status and Location of a path that is sent as it is: `fetch` would tidy it. */
+  const raw = (path: string, url = server.url) =>
+    new Promise<[number | undefined, string | undefined]>((done, fail) => {
+      const { hostname, port } = new URL(url);
+      httpGet({ hostname, port, path }, (answer) => {
+        answer.resume();
+        done([answer.statusCode, answer.headers.location]);
+      }).on('error', fail);
+    });
+
+  test('never sends anybody to another host', async () => {
+    const atRoot = await serve({ root, port: 0 });
+    try {
+      for (const path of ['/%2Flab', '/%2flab', '/.//lab', '/%5Clab', '/%2F%2Flab', '/x/%2Flab']) {
+        expect([path, await raw(path, atRoot.url)]).toEqual([path, [404, undefined]]);
+      }
+      expect(await raw('//lab', atRoot.url)).toEqual([404, undefined]);
+      expect(await raw('/lab', atRoot.url)).toEqual([308, '/lab/']);
+      expect(await raw('/%6Cab?x=1', atRoot.url)).toEqual([308, '/%6Cab/?x=1']);
+    } finally {
+      await atRoot.close();
+    }
+  });
+
+  test('answers what is no path with a status, and goes on', async () => {
+    expect(await raw('/sub/%')).toEqual([400, undefined]);
+    expect(await raw('/sub/a%00b')).toEqual([404, undefined]);
+    expect(await raw('/sub/model.onnx/')).toEqual([404, undefined]);
+    expect(await raw('/sub/model.onnx')).toEqual([200, undefined]);
+  });
+
+  test('follows links inside the folder, and none out of it', async () => {
+    const outside = await mkdtemp(join(tmpdir(), 'retort-outside-'));
+    try {
+      await writeFile(join(outside, 'private.txt'), 'private');
+      await writeFile(join(outside, 'index.html'), '<p>private</p>');
+      await symlink(join(outside, 'private.txt'), join(root, 'file.txt'));
+      await symlink(outside, join(root, 'folder'));
+      await mkdir(join(root, 'page'));
+      await symlink(join(outside, 'index.html'), join(root, 'page/index.html'));
+      await symlink(join(root, 'model.onnx'), join(root, 'again.onnx'));
+      for (const path of ['file.txt', 'folder/private.txt', 'folder/', 'folder', 'page/']) {
+        expect([path, (await get(path)).status]).toEqual([path, 404]);
+      }
+      expect(await (await get('again.onnx')).text()).toBe('0123456789');
+    } finally {
+      await rm(outside, { recursive: true });
+    }
+  });
+
+  // Only Linux lists what a process has open.
+  test.runIf(process.platform === 'linux')('closes a file that nobody waits for', async () => {
+    const file = join(root, 'large.onnx');
+    // More than sockets take before they wait for whoever reads.
+    await writeFile(file, new Uint8Array(64 * 2 ** 20));
+    const opened = async () => {
+      const links = (await readdir('/proc/self/fd')).map((fd) =>
+        readlink(`/proc/self/fd/${fd}`).catch(() => ''),
+      );
+      return (await Promise.all(links)).filter((link) => link === file).length;
+    };
+    for (let i = 0; i < 3; i++) {
+      await new Promise<void>((done, fail) => {
+        httpGet(new URL('large.onnx', server.url), (answer) => {
+          answer.once('data', () => answer.destroy());
+          answer.once('close', () => done());
+          answer.once('error', () => {});
+        }).on('error', fail);
+      });
+    }
+    await expect.poll(opened, { timeout: 5000 }).toBe(0);
   });
 
   test('refuses a port that is taken', async () => {
