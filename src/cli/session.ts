@@ -138,6 +138,7 @@ export async function openSession(
       sets: { wording, intent },
       environment,
       prepared: args.fresh ? [] : [() => optionalJson(shipped)],
+      wholePrepared: args.prepared !== null,
       savePrepared: async (_, prepared) => {
         if (args.prepared) await writeFile(args.prepared, `${JSON.stringify(prepared)}\n`);
       },

@@ -112,7 +112,7 @@ describe('distil', () => {
     expect(record.recipe.data).toEqual(data);
     const prompts = bundled.length + set.items.length;
     expect(record.trainedOn).toEqual({ prompts, tooLong: 0 });
-    expect(asked).toHaveLength(1);
+    expect(new Set(asked).size).toBe(1);
     expect(asked[0]).not.toContain(contentHash(bundled));
   });
 

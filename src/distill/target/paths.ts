@@ -28,6 +28,8 @@ export interface PlannedPath {
   tokens: Tokens;
   /** Its share of the example's loss: s or 1 − s; LIGHT_WEIGHT for a light path that was kept. */
   weight: number;
+  /** Its tokens are not drawn yet: as many as there can be stand in for them. */
+  pending?: true;
 }
 
 /** An example before its targets are known. */
@@ -45,6 +47,15 @@ export interface Plan {
   maxRows: number;
   maxLossRows: number;
   maxExampleRows: number;
+  /**
+   * Draws the answers that the examples at `positions` still lack, and those of `ahead` with them;
+   * absent where none lacks any.
+   */
+  draw?: (
+    positions: readonly number[],
+    ahead: readonly number[],
+    signal?: AbortSignal,
+  ) => Promise<void>;
 }
 
 /** A prompt that does not fit the student's context. */
@@ -64,24 +75,26 @@ export function refusalTrie(
 /**
  * Plans the paths of the items at `indices`. The wording of an example's refusal path is drawn once
  * by (seed, id), so that its teacher pass can be cached: over examples all wordings are as likely.
+ * Answers that are not drawn yet (null) become pending paths.
  * @throws PromptTooLongError
  */
 export function plan(
   items: readonly PromptItem[],
   indices: readonly number[],
-  prepared: PreparedData,
+  prepared: Pick<PreparedData, 'safe'> & { samples: readonly (number[] | null)[] },
   recipe: Recipe,
   chat: ChatTokenizer,
   refusals: readonly string[],
   maxPositions: number,
 ): Plan {
+  const longest = new Array<number>(recipe.maxNewTokens).fill(0);
   const trie = refusalTrie(chat, refusals, recipe.maxNewTokens);
   const examples = indices.map((index): PlannedExample => {
     const item = items[index]!;
     const safe = teacherSafety(prepared.safe[index]!, recipe);
     const wording = new Random('wording', recipe.seed, item.id).below(trie.strings.length);
     const paths: PlannedPath[] = [
-      { kind: 'sample', tokens: prepared.samples[index]!, weight: safe },
+      { kind: 'sample', weight: safe, ...answerOf(prepared.samples[index] ?? null, longest) },
       { kind: 'refusal', tokens: trie.strings[wording]!, weight: 1 - safe },
     ];
     const prompt = chat.encodeChat({ user: item.prompt });
@@ -91,6 +104,12 @@ export function plan(
   });
   return { trie, examples, ...batchSizes(examples, recipe) };
 }
+
+const answerOf = (
+  tokens: Tokens | null,
+  longest: Tokens,
+): Pick<PlannedPath, 'tokens' | 'pending'> =>
+  tokens === null ? { tokens: longest, pending: true } : { tokens };
 
 /** @throws PromptTooLongError where a prompt and its longest path do not fit the student. */
 export function checkLength(

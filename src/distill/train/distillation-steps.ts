@@ -10,6 +10,7 @@ import type { ChatTokenizer } from '../data/chat';
 import type { StudentEngine } from '../engine-port';
 import type { Learner, LearnerOptions } from './learner';
 import { distillationBatch, needsTeacher, withStudentPath } from '../objectives/rows';
+import { STEPS_AHEAD } from '../target/answer-supply';
 import { EpochOrder, type Plan, type PlannedExample } from '../target/paths';
 import { hash32 } from '../statistics/prng';
 import { TeacherCache } from '../target/teacher-cache';
@@ -43,7 +44,12 @@ export class DistillationSteps implements Steps {
 
   async next(step: number, options: LearnerOptions, signal?: AbortSignal): Promise<StepOutcome> {
     const { recipe, plan, learner } = this.deps;
-    const drawn = this.order.batch(step).map((index) => plan.examples[index]!);
+    const positions = this.order.batch(step);
+    // A student that learns from its own answers alone needs none of these.
+    if (plan.draw && studentShare(recipe) < 1) {
+      await plan.draw(positions, this.ahead(step), signal);
+    }
+    const drawn = positions.map((index) => plan.examples[index]!);
     const examples =
       studentShare(recipe) > 0 ? await this.withAnswers(drawn, step, options, signal) : drawn;
     const teachers = await this.teachers(examples);
@@ -55,6 +61,16 @@ export class DistillationSteps implements Steps {
         ? { loss: 0, gradientNorm: 0 }
         : await learner.step(batch, options);
     return { ...metrics, rows: packedAs(batch).reduce((sum, one) => sum + exampleRows(one), 0) };
+  }
+
+  /** The examples of the next steps; an order of its own, since one only goes forward. */
+  private ahead(step: number): number[] {
+    const { recipe, plan } = this.deps;
+    const order = new EpochOrder(plan.examples.length, recipe.batchSize, recipe.seed);
+    const last = Math.min(step + STEPS_AHEAD, recipe.steps);
+    return Array.from({ length: Math.max(0, last - step - 1) }, (_, i) =>
+      order.batch(step + 1 + i),
+    ).flat();
   }
 
   /**

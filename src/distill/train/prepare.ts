@@ -85,30 +85,51 @@ export async function prepare(
   deps: PrepareDeps,
   hooks: PrepareHooks = {},
 ): Promise<PreparedData> {
-  const safe = await lastingScores(
-    deps.guard,
+  const safe = await scorePrompts(items, deps.guard, hooks);
+  return { version: 1, key, safe, samples: await drawAnswers(items, key, deps, hooks) };
+}
+
+/**
+ * The guard's raw P(safe) of each prompt.
+ * @throws the signal's reason when aborted
+ */
+export function scorePrompts(
+  items: readonly PromptItem[],
+  guard: Guard,
+  hooks: PrepareHooks,
+): Promise<number[]> {
+  return lastingScores(
+    guard,
     items.map(({ prompt }) => ({ prompt })),
     {
       signal: hooks.signal,
       onProgress: (done, total) => hooks.onProgress?.('guard', done, total),
     },
   );
-  const generated = await deps.engine.generate(
+}
+
+/**
+ * One answer of the frozen student to each of `items`, as tokens: the same whatever is drawn together.
+ * @throws the signal's reason when aborted
+ */
+export async function drawAnswers(
+  items: readonly PromptItem[],
+  { seed, maxNewTokens }: Pick<PreparedKey, 'seed' | 'maxNewTokens'>,
+  { engine, chat }: Pick<PrepareDeps, 'engine' | 'chat'>,
+  { signal, onProgress }: PrepareHooks,
+): Promise<number[][]> {
+  const generated = await engine.generate(
     items.map((item) => ({
-      prompt: deps.chat.encodeChat({ user: item.prompt }),
+      prompt: chat.encodeChat({ user: item.prompt }),
       stream: hash32('prepare', item.id),
     })),
     {
-      temperature: 1,
-      seed: key.seed,
-      maxNewTokens: key.maxNewTokens,
-      stopTokens: deps.chat.stopTokens,
-      signal: hooks.signal,
-      onProgress: (done, total) => hooks.onProgress?.('sample', done, total),
+      ...{ temperature: 1, seed, maxNewTokens, stopTokens: chat.stopTokens, signal },
+      onProgress: (done, total) => onProgress?.('sample', done, total),
     },
   );
-  hooks.signal?.throwIfAborted();
-  return { version: 1, key, safe, samples: generated.map(({ tokens }) => tokens) };
+  signal?.throwIfAborted();
+  return generated.map(({ tokens }) => tokens);
 }
 
 /**

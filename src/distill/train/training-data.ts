@@ -15,7 +15,22 @@ import {
   type PlannedPath,
 } from '../target/paths';
 import type { AnswerScorer } from './policy-steps';
-import { parsePrepared, prepare, preparedKey, preparedKeyText, type PrepareHooks } from './prepare';
+import {
+  parsePrepared,
+  prepare,
+  preparedKey,
+  preparedKeyText,
+  scorePrompts,
+  type PreparedData,
+  type PreparedKey,
+  type PrepareHooks,
+} from './prepare';
+import {
+  AnswerSupply,
+  parsePartial,
+  partialKeyText,
+  type PartialAnswers,
+} from '../target/answer-supply';
 import {
   parseResponses,
   planResponses,
@@ -39,6 +54,8 @@ export interface TrainingDataDeps extends Pick<
   prepared?: readonly ((name: string) => Promise<unknown>)[];
   /** Keeps newly made data under its name. */
   savePrepared?: (name: string, data: unknown) => Promise<void>;
+  /** Every answer is drawn before the first step: someone wants the whole. */
+  wholePrepared?: boolean;
 }
 
 /** Whether the objective learns from the student's own answers, and so needs nothing prepared. */
@@ -60,14 +77,30 @@ export async function planRun(
   const { guardCase, maxNewTokens } = recipe;
   if (learnsFromItself(recipe)) return planPrompts(recipe, indices, deps);
   const key = preparedKey(train, ids, maxNewTokens, chat);
+  const planned = (data: PreparedData | PartialAnswers) =>
+    plan(train, indices, data, recipe, chat, domain.refusals, engine.maxPositions);
   if (guardCase.kind === 'prompt') {
-    const data = await keptOr(
-      preparedKeyText(key),
-      deps,
-      (value) => parsePrepared(value, key, train.length, engine.vocabSize),
-      () => prepare(train, key, deps, hooks),
+    const name = preparedKeyText(key);
+    const parse = (value: unknown) => parsePrepared(value, key, train.length, engine.vocabSize);
+    if (deps.wholePrepared) {
+      return planned(await keptOr(name, deps, parse, () => prepare(train, key, deps, hooks)));
+    }
+    const whole = await kept(name, deps, parse);
+    if (whole) return planned(whole);
+    const data = await startPartial(key, deps, hooks);
+    const { savePrepared } = deps;
+    const supply = new AnswerSupply(
+      train,
+      data,
+      {
+        ...{ engine, chat },
+        ...(savePrepared && { save: (drawn) => savePrepared(partialKeyText(key), drawn) }),
+      },
+      hooks.onProgress,
     );
-    return plan(train, indices, data, recipe, chat, domain.refusals, engine.maxPositions);
+    const made = planned(data);
+    made.draw = (positions, ahead, signal) => supply.draw(made, positions, ahead, signal);
+    return made;
   }
   const answersKey: ResponsesKey = { ...key, answers: guardCase.samples };
   const data = await keptOr(
@@ -88,12 +121,39 @@ export async function planRun(
   );
 }
 
+/** The answers that are there, or none yet, with the guard's score of every prompt. */
+async function startPartial(
+  key: PreparedKey,
+  deps: TrainingDataDeps,
+  hooks: PrepareHooks,
+): Promise<PartialAnswers> {
+  const { train, engine, guard } = deps;
+  const parse = (value: unknown) => parsePartial(value, key, train.length, engine.vocabSize);
+  return keptOr(partialKeyText(key), deps, parse, async () => {
+    const safe = await scorePrompts(train, guard, hooks);
+    return { version: 1, key, safe, samples: train.map(() => null) };
+  });
+}
+
 async function keptOr<T>(
   name: string,
-  { prepared, savePrepared }: TrainingDataDeps,
+  deps: TrainingDataDeps,
   parse: (value: unknown) => T,
   make: () => Promise<T>,
 ): Promise<T> {
+  const found = await kept(name, deps, parse);
+  if (found !== null) return found;
+  const data = await make();
+  await deps.savePrepared?.(name, data);
+  return data;
+}
+
+/** The first of the kept data that fits; null where none does. */
+async function kept<T>(
+  name: string,
+  { prepared }: TrainingDataDeps,
+  parse: (value: unknown) => T,
+): Promise<T | null> {
   for (const source of prepared ?? []) {
     const value = await source(name);
     if (value === null || value === undefined) continue;
@@ -103,9 +163,7 @@ async function keptOr<T>(
       // Made for something else: it is a cache, so make it again.
     }
   }
-  const data = await make();
-  await savePrepared?.(name, data);
-  return data;
+  return null;
 }
 
 /** Prompts alone: the student answers them while it trains. */

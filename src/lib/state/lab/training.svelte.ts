@@ -41,7 +41,7 @@ class Training {
   /** The name of the set that is measured on. */
   scoring = $state<string | null>(null);
 
-  /** How far the safe system's answers are, before the first step; null where none are made. */
+  /** How far the safe system's answers are, a few batches before the step that needs them; null else. */
   preparing = $state.raw<Progress | null>(null);
 
   /** Why the run under way could not be kept for another visit, in a sentence. */
