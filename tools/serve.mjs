@@ -1,17 +1,27 @@
 /**
- * The static server of `npm start` and of the end-to-end tests: loopback only, right types, byte
- * ranges, the content security policy as a header (workers obey nothing else), optional sub-path.
+ * The static server of `npm start` and of the end-to-end tests: right types, byte ranges, the content
+ * security policy as a header (workers obey nothing else), optional sub-path. It answers this machine
+ * only, unless it is told to let others in.
  *
- *   node tools/serve.mjs [--root build] [--port 4173] [--base /sub/]
+ *   node tools/serve.mjs [--root build] [--base /sub/] [--host NAME] [--https CERT KEY] [--port 4173]
  */
 import { createReadStream } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { extname, join, resolve, sep } from 'node:path';
 import { pipeline } from 'node:stream';
 import { pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { policy } from './csp.mjs';
+import {
+  addressOf,
+  bindAddress,
+  hostsOf,
+  LISTEN_HELP,
+  ListenError,
+  parseListen,
+  remarks,
+} from './listen.mjs';
 
 /** @type {Record<string, string>} */
 const TYPES = {
@@ -85,11 +95,13 @@ async function inside(folder, path) {
   }
 }
 
+/** @typedef {import('./listen.mjs').Listen} Listen */
+
 /**
- * @param {{ root: string, base?: string }} options `base` is the path the site is mounted on, with
- *   slashes at both ends.
+ * @param {{ root: string, base?: string, tls?: Listen['tls'] }} options `base` is the path the site is
+ *   mounted on, with slashes at both ends.
  */
-export function createStaticServer({ root, base = '/' }) {
+export function createStaticServer({ root, base = '/', tls }) {
   const folder = resolve(root);
 
   /** @param {string} pathname as the request has it @returns {Promise<{ file: string, size: number } | { redirect: string } | undefined>} */
@@ -104,11 +116,13 @@ export function createStaticServer({ root, base = '/' }) {
     if (!info.isDirectory()) return undefined;
     if (!pathname.endsWith('/')) return { redirect: `${pathname}/` };
     const index = await inside(folder, join(file, 'index.html'));
-    const page = index && (await stat(index));
-    return page?.isFile() ? { file: index, size: page.size } : undefined;
+    if (!index) return undefined;
+    const page = await stat(index);
+    return page.isFile() ? { file: index, size: page.size } : undefined;
   }
 
-  return createServer(async (request, response) => {
+  /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} response */
+  async function answer(request, response) {
     try {
       const { pathname, search } = new URL(request.url ?? '/', 'http://localhost');
       response.setHeader('X-Content-Type-Options', 'nosniff');
@@ -163,24 +177,30 @@ export function createStaticServer({ root, base = '/' }) {
       if (!response.headersSent) response.writeHead(400);
       response.end();
     }
-  });
+  }
+
+  return tls ? createSecureServer(tls, answer) : createServer(answer);
 }
 
 /**
- * Starts the server on loopback; port 0 takes a free one.
- * @param {{ root: string, base?: string, port: number }} options
- * @returns {Promise<{ url: string, close: () => Promise<void> }>}
+ * Starts the server, on loopback unless `host` says otherwise; port 0 takes a free one.
+ * @param {Listen & { root: string, base?: string }} options
+ * @returns {Promise<{ url: string, urls: string[], close: () => Promise<void> }>} `url` is the first
+ *   of what people may type
  */
-export async function serve({ root, base = '/', port }) {
-  const server = createStaticServer({ root, base });
+export async function serve({ root, base = '/', port, host, tls }) {
+  const server = createStaticServer({ root, base, ...(tls ? { tls } : {}) });
   await new Promise((done, fail) => {
     server.once('error', fail);
-    server.listen(port, '127.0.0.1', () => done(undefined));
+    server.listen({ port, host: bindAddress(host) }, () => done(undefined));
   });
   const address = server.address();
   const actual = typeof address === 'object' && address ? address.port : port;
+  const hosts = hostsOf({ ...(host === undefined ? {} : { host }), ...(tls ? { tls } : {}) });
+  const urls = hosts.map((name) => addressOf(name, actual, tls !== undefined, base));
   return {
-    url: `http://127.0.0.1:${actual}${base}`,
+    url: urls[0] ?? '',
+    urls,
     close: () =>
       new Promise((done) => {
         server.close(() => done(undefined));
@@ -190,69 +210,69 @@ export async function serve({ root, base = '/', port }) {
 }
 
 /**
- * Port from text such as $PORT.
- * @param {string} value
- */
-export function parsePort(value) {
-  const port = Number(value);
-  if (!/^\d+$/.test(value) || port > 65535) {
-    throw new Error(`PORT must be a number from 0 to 65535, not "${value}".`);
-  }
-  return port;
-}
-
-/**
  * One sentence for a port that could not be opened.
  * @param {unknown} error
- * @param {number} port
+ * @param {Listen} listen
  */
-function explain(error, port) {
+function explain(error, { port, host }) {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'EADDRINUSE') {
-    return `Port ${port} is already in use. Close the program that uses it or choose another port, for example PORT=${port + 1} npm start.`;
+  switch (code) {
+    case 'EADDRINUSE':
+      return `Port ${port} is already in use. Close the program that uses it or choose another port, for example npm start -- --port ${port + 1}.`;
+    case 'EACCES':
+      return `This user may not open port ${port}. Choose a port above 1023, for example npm start -- --port 4173.`;
+    case 'EADDRNOTAVAIL':
+      return `${host} is no address of this machine. Choose one that is, or --host 0.0.0.0 for all of them.`;
+    default:
+      return `Could not serve on port ${port}: ${error instanceof Error ? error.message : error}`;
   }
-  if (code === 'EACCES') {
-    return `This user may not open port ${port}. Choose a port above 1023, for example PORT=4173 npm start.`;
-  }
-  return `Could not serve on port ${port}: ${error instanceof Error ? error.message : error}`;
 }
 
 /**
- * Serves until the process is ended, and says where; a port in use is one sentence and exit 1.
- * @param {{ root: string, base?: string, port: number }} options
+ * Serves until the process is ended, and says where and how browsers will take it; a port in use is
+ * one sentence and exit 1.
+ * @param {Listen & { root: string, base?: string }} options
  */
 export async function serveForever(options) {
-  const { url } = await serve(options).catch((error) => {
-    console.error(explain(error, options.port));
+  const { urls } = await serve(options).catch((error) => {
+    console.error(explain(error, options));
     process.exit(1);
   });
-  console.log(`Retort is ready at ${url}`);
+  const [url, ...more] = urls;
+  console.log(more.length === 0 ? `Retort is ready at ${url}` : 'Retort is ready at');
+  if (more.length > 0) for (const one of urls) console.log(`  ${one}`);
+  for (const line of remarks(options, hostsOf(options))) console.log(line);
 }
 
 /**
  * Ends the process with a sentence when the port is taken, before anything slow is done.
- * @param {number} port
+ * @param {Listen} listen
  */
-export async function requireFreePort(port) {
-  const probe = await serve({ root: '.', port }).catch((error) => {
-    console.error(explain(error, port));
+export async function requireFreePort(listen) {
+  const probe = await serve({ ...listen, root: '.' }).catch((error) => {
+    console.error(explain(error, listen));
     process.exit(1);
   });
   await probe.close();
 }
 
+/** Ends the process: a command line that cannot be followed is exit 2. @param {unknown} error @returns {never} */
+export function refuse(error) {
+  if (!(error instanceof ListenError)) throw error;
+  console.error(error.message);
+  process.exit(2);
+}
+
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  try {
-    const { values } = parseArgs({
-      options: {
-        root: { type: 'string', default: 'build' },
-        port: { type: 'string', default: process.env.PORT ?? '4173' },
-        base: { type: 'string', default: '/' },
-      },
-    });
-    await serveForever({ root: values.root, base: values.base, port: parsePort(values.port) });
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exit(2);
+  const own = /** @type {const} */ ({
+    root: { type: 'string', default: 'build' },
+    base: { type: 'string', default: '/' },
+  });
+  const { listen, help, values } = await parseListen(process.argv.slice(2), own).catch(refuse);
+  const { root = 'build', base = '/' } = values;
+  if (help) {
+    console.log(`node tools/serve.mjs [--root build] [--base /sub/]\n\n${LISTEN_HELP}`);
+  } else {
+    await serveForever({ ...listen, root, base });
   }
 }

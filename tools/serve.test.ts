@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { policy } from './csp.mjs';
-import { parsePort, parseRange, policyOfPage, serve } from './serve.mjs';
+import { parseRange, policyOfPage, serve } from './serve.mjs';
 
 describe('parseRange', () => {
   test.each([
@@ -21,12 +21,6 @@ describe('parseRange', () => {
   ])('%s of 10 bytes', (header, expected) => {
     expect(parseRange(header, 10)).toEqual(expected);
   });
-});
-
-test('parsePort takes port numbers only', () => {
-  expect(parsePort('8080')).toBe(8080);
-  expect(() => parsePort('80a')).toThrow('PORT must be a number');
-  expect(() => parsePort('70000')).toThrow('PORT must be a number');
 });
 
 test('the header of a page repeats the policy of its meta element', () => {

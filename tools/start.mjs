@@ -1,15 +1,19 @@
-/** `npm start`: installs what is missing, builds what is stale, serves on loopback. */
+/** `npm start`: installs what is missing, builds what is stale, serves. */
 import { join } from 'node:path';
+import { LISTEN_HELP, parseListen } from './listen.mjs';
 import { buildSite, ensureInstalled, giveUp, root } from './project.mjs';
-import { parsePort, requireFreePort, serveForever } from './serve.mjs';
+import { refuse, requireFreePort, serveForever } from './serve.mjs';
 
-let port;
-try {
-  port = parsePort(process.env.PORT || '4173');
-} catch (error) {
-  giveUp(error instanceof Error ? error.message : String(error));
+const { listen, help } = await parseListen(process.argv.slice(2), {}).catch(refuse);
+if (help) {
+  console.log(`npm start -- [OPTIONS]
+
+Installs what is missing, builds what is stale, and serves the site.
+
+${LISTEN_HELP}`);
+} else {
+  await requireFreePort(listen);
+  ensureInstalled();
+  if (buildSite() !== 0) giveUp('The build failed: see above.');
+  await serveForever({ ...listen, root: join(root, 'build') });
 }
-await requireFreePort(port);
-ensureInstalled();
-if (buildSite() !== 0) giveUp('The build failed: see above.');
-await serveForever({ root: join(root, 'build'), port });
