@@ -21,7 +21,7 @@ export interface CatalogueEntry {
   licence: { name: string; url: string };
   /** Below these WebGPU limits the model cannot be trained, in bytes. */
   minimumLimits: { maxStorageBufferBindingSize: number; maxBufferSize: number; f16?: boolean };
-  family: 'classifier' | 'llama' | 'qwen2' | 'gemma2';
+  family: 'classifier' | 'llama' | 'qwen2' | 'qwen3' | 'gemma2';
   /** How a guard says its verdict; absent for students. */
   verdict?: Verdict;
   verified: readonly string[];
@@ -52,6 +52,8 @@ const LISTED = 'Name, licence and rounded size, in published listings of the rep
 const EXACT_BYTES = 'Revision and exact bytes, reported by projects that use it';
 const NOT_OPENED = 'The file itself: structure and answers are checked when it is loaded';
 const NO_HASH = 'sha256: pinned to what the hub says when it is first downloaded';
+const FAMILY_READ = 'Its family, on small random exports against PyTorch';
+const THINKS = 'Answers: its template lets it think first, which an answer of 48 tokens cuts off';
 const MOVING = 'Revision: pinned to the newest commit when it is first downloaded';
 
 const bundled = (name: string): ModelSource => ({ kind: 'bundled', name });
@@ -147,6 +149,20 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     verified: [EXACT_BYTES],
     unverified: [NOT_OPENED, NO_HASH],
     note: 'Speaks many languages; two thirds of its bytes are the word table.',
+  },
+  {
+    role: 'student',
+    title: 'Qwen3 0.6B',
+    source: hub('onnx-community/Qwen3-0.6B-ONNX', 'q4f16'),
+    bytes: null,
+    bytesExact: false,
+    parameters: 596_049_920,
+    licence: APACHE,
+    minimumLimits: { ...ANY_DEVICE, f16: true },
+    family: 'qwen3',
+    verified: ['Name and dtype, in transformers.js’s own examples', FAMILY_READ],
+    unverified: [MOVING, 'Bytes', NOT_OPENED, NO_HASH, THINKS],
+    note: 'Newer and stronger than Qwen2.5 of its size; it may think aloud before it answers.',
   },
   {
     role: 'student',

@@ -16,7 +16,7 @@ const recipe = parseRecipe({
   maxNewTokens: 6,
 });
 
-function deps(more: Partial<TrainingDataDeps> = {}) {
+function deps(more: Omit<Partial<TrainingDataDeps>, 'engine' | 'guard'> = {}) {
   return {
     ...{ engine: new ToyStudent(), chat: toyChat(), guard: new ToyGuard() },
     ...{ domain: TOY_DOMAIN, ids, train: items },
