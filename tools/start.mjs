@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { LISTEN_HELP, parseListen } from './listen.mjs';
 import { buildSite, ensureInstalled, giveUp, root } from './project.mjs';
 import { refuse, requireFreePort, serveForever } from './serve.mjs';
+import { refreshSite } from './site-models/site.mjs';
 
 const { listen, help } = await parseListen(process.argv.slice(2), {}).catch(refuse);
 if (help) {
@@ -14,6 +15,7 @@ ${LISTEN_HELP}`);
 } else {
   await requireFreePort(listen);
   ensureInstalled();
+  await refreshSite();
   if (buildSite() !== 0) giveUp('The build failed: see above.');
   await serveForever({ ...listen, root: join(root, 'build') });
 }

@@ -9,7 +9,14 @@ import { join } from 'node:path';
 
 /** Some static hosts take no file above 25 MiB. */
 export const PART_BYTES = 24 * 2 ** 20;
+/** What pages take (src/formats/manifest.ts, src/formats/site-models.ts). */
+const MOST_FILES = 64;
+const MOST_TEXT = 200;
+/** Of one file, which pages join in memory. */
+export const MOST_BYTES = 2 ** 31 - 1;
 const ID = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+const INNER_NAME = /^\w[\w.-]*$/;
+const SHA256 = /^[0-9a-f]{64}$/;
 const MANIFEST = 'manifest.json';
 const LIST = 'site.json';
 
@@ -27,6 +34,7 @@ export class ModelsError extends Error {
  *   licence: string, source: string, command: string, versions: Record<string, string>,
  * }} Facts
  * @typedef {Facts & { version: string, files: File[] }} Manifest
+ * @typedef {{ name: string, why: string }} LeftOut a folder that pages do not offer, and what to do
  */
 
 /** @param {string} id */
@@ -83,6 +91,8 @@ export class ModelStore {
       files.push(await describeFile(folder, path, this.partBytes));
     /** @type {Manifest} */
     const manifest = { ...facts, version: '1.0.0', files };
+    const fault = manifestFault(manifest, facts.id);
+    if (fault) throw new ModelsError(`${facts.id} cannot be added. ${fault}`);
     await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
     const replaced = join(this.work, `${facts.id}.replaced`);
     await rm(replaced, { recursive: true, force: true });
@@ -93,23 +103,43 @@ export class ModelStore {
     return manifest;
   }
 
-  /** Every model of the site that was added, by id. @returns {Promise<Manifest[]>} */
-  async added() {
-    const found = [];
-    for (const name of (await readdir(this.models).catch(() => [])).sort()) {
+  /**
+   * Every folder of a model that was added here or copied from another machine, by name, and those
+   * that are none. Only their manifests are read.
+   * @returns {Promise<{ added: Manifest[], leftOut: LeftOut[] }>}
+   */
+  async look() {
+    /** @type {Manifest[]} */
+    const added = [];
+    /** @type {LeftOut[]} */
+    const leftOut = [];
+    const folders = await readdir(this.models, { withFileTypes: true }).catch(() => []);
+    for (const { name } of folders.filter((entry) => !entry.isFile()).sort(byName)) {
       const manifest = await this.manifest(name);
-      if (manifest?.source) found.push(manifest);
+      // What comes with Retort needs no list.
+      if (manifest && !manifest.source) continue;
+      const why = manifest
+        ? manifestFault(manifest, name)
+        : `It has no ${MANIFEST} that can be read.`;
+      if (why) leftOut.push({ name, why });
+      else if (manifest) added.push(manifest);
     }
-    return found;
+    return { added, leftOut };
   }
 
   /** @param {string} id @returns {Promise<Manifest | null>} null where there is none that can be read */
   async manifest(id) {
     try {
-      return JSON.parse(await readFile(join(this.models, id, MANIFEST), 'utf8'));
+      const json = JSON.parse(await readFile(join(this.models, id, MANIFEST), 'utf8'));
+      return typeof json === 'object' ? json : null;
     } catch {
       return null;
     }
+  }
+
+  /** What links call a model: 16 hex digits of its manifest, which lists every byte. @param {string} id */
+  async modelId(id) {
+    return sha256(await readFile(join(this.models, id, MANIFEST))).slice(0, 16);
   }
 
   /** @param {string} id */
@@ -121,48 +151,160 @@ export class ModelStore {
     await this.writeList();
   }
 
-  /** What is wrong with the files of a model, as sentences. @param {Manifest} manifest */
+  /** What is wrong with the files of a model, byte by byte, as sentences. @param {Manifest} manifest */
   async check(manifest) {
+    const wrong = await this.lacks(manifest);
     const folder = join(this.models, manifest.id);
-    /** @type {string[]} */
-    const wrong = [];
     for (const file of manifest.files) {
       const whole = createHash('sha256');
+      let isWhole = true;
       for (const part of file.parts ?? [file]) {
         const bytes = await readFile(join(folder, part.path)).catch(() => null);
-        if (!bytes) wrong.push(`${part.path} is missing.`);
-        else if (bytes.byteLength !== part.bytes || sha256(bytes) !== part.sha256) {
+        if (!bytes || bytes.byteLength !== part.bytes) isWhole = false;
+        else if (sha256(bytes) !== part.sha256) {
+          isWhole = false;
           wrong.push(`${part.path} is not the file that its manifest lists.`);
         } else whole.update(bytes);
       }
-      if (wrong.length === 0 && whole.digest('hex') !== file.sha256) {
+      if (isWhole && whole.digest('hex') !== file.sha256) {
         wrong.push(`The parts of ${file.path} do not make it.`);
       }
     }
     return wrong;
   }
 
-  /** What pages read to know what this site has; gone where nothing was added. */
+  /** What is missing or cut, as sentences; no file is read. @param {Manifest} manifest */
+  async lacks(manifest) {
+    /** @type {string[]} */
+    const wrong = [];
+    for (const { path, bytes } of storedParts(manifest)) {
+      const info = await stat(join(this.models, manifest.id, path)).catch(() => null);
+      if (!info?.isFile()) wrong.push(`${path} is missing.`);
+      else if (info.size !== bytes) {
+        wrong.push(`${path} has ${info.size} bytes, not ${bytes}.`);
+      }
+    }
+    return wrong;
+  }
+
+  /** Files in a model's folder that its manifest does not list: nobody reads them. @param {Manifest} manifest */
+  async strays(manifest) {
+    const listed = new Set([MANIFEST, ...storedParts(manifest).map(({ path }) => path)]);
+    return (await walk(join(this.models, manifest.id))).filter((path) => !listed.has(path));
+  }
+
+  /**
+   * Writes what pages read to know what this site has: the models whose files are all there. It is
+   * gone where there is none.
+   * @returns {Promise<{ offered: Manifest[], leftOut: LeftOut[] }>}
+   */
   async writeList() {
     const path = join(this.models, LIST);
+    const { added, leftOut } = await this.look();
+    const offered = [];
     const models = [];
-    for (const { id, title, kind, parameters, licence, files } of await this.added()) {
-      const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
-      const manifest = await readFile(join(this.models, id, MANIFEST));
-      const config = JSON.parse(await readFile(join(this.models, id, 'config.json'), 'utf8'));
+    for (const manifest of added) {
+      const { id, title, kind, parameters, licence, files } = manifest;
+      const wrong = await this.lacks(manifest);
+      const config = await readJson(join(this.models, id, 'config.json'));
+      if (wrong.length === 0 && !config) wrong.push('config.json is not JSON.');
+      if (wrong.length > 0) {
+        leftOut.push({
+          name: id,
+          why: `${wrong.join(' ')} Copy the folder again, or add the model.`,
+        });
+        continue;
+      }
+      offered.push(manifest);
       models.push({
         id,
         title,
         kind,
-        family: String(config.model_type ?? ''),
-        bytes,
+        family: String(config?.model_type ?? ''),
+        bytes: files.reduce((sum, file) => sum + file.bytes, 0),
         parameters,
         licence,
-        modelId: sha256(manifest).slice(0, 16),
+        modelId: await this.modelId(id),
       });
     }
     if (models.length === 0) await rm(path, { force: true });
-    else await writeFile(path, `${JSON.stringify({ models }, null, 2)}\n`);
+    else {
+      const beside = `${path}.${process.pid}.part`;
+      await writeFile(beside, `${JSON.stringify({ models }, null, 2)}\n`);
+      await rename(beside, path);
+    }
+    return { offered, leftOut };
+  }
+}
+
+/** @param {import('node:fs').Dirent} a @param {import('node:fs').Dirent} b */
+const byName = (a, b) => (a.name < b.name ? -1 : 1);
+
+/** The files on disk. @param {Manifest} manifest */
+export function storedParts(manifest) {
+  return manifest.files.flatMap(({ parts, ...file }) => parts ?? [file]);
+}
+
+/**
+ * What keeps pages from reading a manifest, or from finding it under this name; null where nothing does.
+ * @param {Record<string, any>} manifest whatever JSON it is
+ * @param {string} name of its folder
+ * @returns {string | null}
+ */
+function manifestFault(manifest, name) {
+  const { id, title, kind, licence, source, parameters, files } = manifest;
+  const texts = { id, title, licence, source };
+  for (const [field, value] of Object.entries(texts)) {
+    if (
+      typeof value !== 'string' ||
+      value === '' ||
+      value.length > (field === 'source' ? 1000 : MOST_TEXT)
+    ) {
+      return `The ${field} in its ${MANIFEST} is missing or too long.`;
+    }
+  }
+  if (!['student', 'guard', 'judge'].includes(kind))
+    return `The kind in its ${MANIFEST} is not student, guard or judge.`;
+  if (!isCount(parameters)) return `The parameters in its ${MANIFEST} are no whole number.`;
+  const isListed =
+    Array.isArray(files) &&
+    files.length <= MOST_FILES &&
+    files.every(
+      (file) =>
+        isPart(file) &&
+        (file.parts === undefined || (Array.isArray(file.parts) && file.parts.every(isPart))),
+    );
+  if (!isListed || !files.some((/** @type {File} */ { path }) => path === 'config.json')) {
+    return `Its ${MANIFEST} lists no files of a model.`;
+  }
+  if (id === name && ID.test(name)) return null;
+  return ID.test(id)
+    ? `It is the model ${id} under another name; call the folder ${id}.`
+    : `"${id}" cannot name a model.`;
+}
+
+/** @param {any} part */
+function isPart(part) {
+  return (
+    typeof part?.path === 'string' &&
+    part.path.split('/').every((/** @type {string} */ name) => INNER_NAME.test(name)) &&
+    SHA256.test(part.sha256) &&
+    isCount(part.bytes)
+  );
+}
+
+/** @param {unknown} value */
+function isCount(value) {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** @param {string} path @returns {Promise<Record<string, unknown> | null>} */
+async function readJson(path) {
+  try {
+    const json = JSON.parse(await readFile(path, 'utf8'));
+    return typeof json === 'object' ? json : null;
+  } catch {
+    return null;
   }
 }
 
@@ -170,6 +312,11 @@ export class ModelStore {
 async function describeFile(folder, path, partBytes) {
   const whole = join(folder, path);
   const { size } = await stat(whole);
+  if (size > MOST_BYTES) {
+    throw new ModelsError(
+      `${path} has ${size} bytes, and pages join at most ${MOST_BYTES} of one file in memory.`,
+    );
+  }
   const hash = createHash('sha256');
   if (size <= partBytes) {
     const bytes = await readFile(whole);
