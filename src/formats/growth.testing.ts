@@ -1,65 +1,49 @@
-/** How the time of a reader grows with what it reads. */
+/** How the time of work grows with the size of its input. */
 import { expect } from 'vitest';
 
-const ATTEMPTS = 12;
-const ROUNDS = 3;
-
-/**
- * The time for an input of twice `size` over that for one of `size`, the best of several each. What
- * is quadratic gives 4 every time; tests allow 2.5, which a busy machine passes in one attempt of
- * a few.
- * @param work what is timed; `make` is not
- */
-export function growthOf<T>(
-  make: (size: number) => T,
-  work: (input: T) => void,
-  size: number,
-): number {
-  const inputs = [make(size), make(2 * size)] as const;
-  const best = [Infinity, Infinity];
-  let ratio = Infinity;
-  for (let attempt = 0; attempt < ATTEMPTS && ratio > 2.3; attempt++) {
-    // In turn, so that a busy machine slows both.
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const [i, input] of inputs.entries()) {
-        const start = performance.now();
-        work(input);
-        best[i] = Math.min(best[i]!, performance.now() - start);
-      }
-    }
-    // Below a millisecond nothing is measured but the clock.
-    ratio = best[1]! / Math.max(best[0]!, 1);
-  }
-  return ratio;
-}
-
-const MOST_ROUNDS = 40;
-/** Twice the work may take this much longer: far below the 4 of quadratic growth. */
-const MOST_GROWTH = 2.5;
-/** Below this a difference is the clock's, in ms. */
+/** How many times as large the larger input is. */
+const LARGER = 4;
+/** It may take this many times as long: twice its size, and half of what quadratic growth gives. */
+const MOST_GROWTH = (LARGER * LARGER) / 2;
+/** A busy machine spoils single tries; what grows too fast does so in every one. */
+const MOST_ROUNDS = 20;
+/** Milliseconds below which a quotient says nothing. */
 const LEAST = 1;
 
 /**
- * Runs `work` on an input of `size` and of twice that, in turns, and compares the best times: as soon
- * as they have grown evenly once, they do. Sizes are to be such that the smaller one takes some ten
- * milliseconds.
+ * What `work` takes, in ms: of the clock and of this process, which is the less. On a busy machine the
+ * clock counts what others do; on an idle one, the process what its garbage collector does beside it.
+ */
+export async function timeOf(work: () => unknown): Promise<number> {
+  const [start, used] = [performance.now(), process.cpuUsage()];
+  await work();
+  const { user, system } = process.cpuUsage(used);
+  return Math.min(performance.now() - start, (user + system) / 1000);
+}
+
+/**
+ * Fails where the time of work grows faster than in proportion: on an input of four times `size`, by
+ * more than {@link MOST_GROWTH}. Both run in turns and their best tries are compared, until they have
+ * grown evenly once. Choose a size that takes five milliseconds or more.
+ * @param prepare makes the input, which is not timed, and gives back the work on it
  */
 export async function expectEvenGrowth(
   size: number,
-  prepare: (size: number) => () => unknown,
+  prepare: (size: number) => (() => unknown) | Promise<() => unknown>,
 ): Promise<void> {
-  const timed = async (work: () => unknown): Promise<number> => {
-    const start = performance.now();
-    await work();
-    return performance.now() - start;
+  const one = await prepare(size);
+  const larger = await prepare(LARGER * size);
+  // As much as the larger work, so that both leave as much to the garbage collector.
+  const often = async () => {
+    for (let i = 0; i < LARGER; i++) await one();
   };
-  const [once, twice] = [prepare(size), prepare(2 * size)];
   let [small, large] = [Infinity, Infinity];
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    small = Math.min(small, await timed(once));
-    large = Math.min(large, await timed(twice));
-    // The first runs are the compiler's; a busy machine gets more turns.
-    if (round >= 3 && large <= MOST_GROWTH * Math.max(LEAST, small)) return;
+    small = Math.min(small, (await timeOf(often)) / LARGER);
+    large = Math.min(large, await timeOf(larger));
+    // The first runs are the compiler's.
+    if (round > 0 && large <= MOST_GROWTH * Math.max(LEAST, small)) return;
   }
-  expect(large / small).toBeLessThan(MOST_GROWTH);
+  const figures = `${small.toFixed(1)} ms at ${size}, ${large.toFixed(1)} ms at ${LARGER * size}`;
+  expect(large / small, figures).toBeLessThan(MOST_GROWTH);
 }

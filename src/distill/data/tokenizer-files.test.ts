@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { KnownError } from '../../formats/errors';
-import { growthOf } from '../../formats/growth.testing';
+import { expectEvenGrowth } from '../../formats/growth.testing';
 import { changedJson, errorOf } from '../../formats/mutations.testing';
 import { seededRandom } from '../../formats/random.testing';
 import { ChatTokenizer } from './chat';
@@ -186,23 +186,23 @@ describe('tokenizer files', () => {
     expect(refused).toBeGreaterThan(100);
   });
 
-  it('take time in proportion to the vocabulary', () => {
-    const of = (size: number) => {
+  it('take time in proportion to the vocabulary', async () => {
+    const { config } = good();
+    await expectEvenGrowth(10_000, (size) => {
       const vocab = Object.fromEntries(Array.from({ length: size }, (_, id) => [`t${id}`, id]));
       const merges = Array.from({ length: size }, (_, i) => `t${i} t${i}`);
-      const { tokenizer } = good();
-      return { ...tokenizer, model: { type: 'BPE', vocab, merges } };
-    };
-    const { config } = good();
-    const work = (tokenizer: object) => checkTokenizerFiles(tokenizer, config);
-    expect(growthOf(of, work, 20_000)).toBeLessThan(2.5);
+      const tokenizer = { ...good().tokenizer, model: { type: 'BPE', vocab, merges } };
+      return () => checkTokenizerFiles(tokenizer, config);
+    });
   });
 
-  it('tokenize in time in proportion to the text', () => {
+  it('tokenize in time in proportion to the text', async () => {
     const { tokenizer, config } = good();
     const text = new TextTokenizer(tokenizer, config);
-    const blanks = (chars: number) => ' '.repeat(chars);
-    expect(growthOf(blanks, (blank) => text.encode(blank), 30_000)).toBeLessThan(2.5);
+    await expectEvenGrowth(15_000, (chars) => {
+      const blanks = ' '.repeat(chars);
+      return () => text.encode(blanks);
+    });
   });
 });
 

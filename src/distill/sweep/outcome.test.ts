@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { growthOf } from '../../formats/growth.testing';
+import { expectEvenGrowth } from '../../formats/growth.testing';
 import { changedJson, changedText, errorOf } from '../../formats/mutations.testing';
 import { seededRandom } from '../../formats/random.testing';
 import { SpecError } from '../data/spec-fields';
@@ -279,25 +279,20 @@ describe('packed answers', () => {
     expect(() => parseResults(document, readOutcome)).toThrow('more than 3,000,000 answers');
   });
 
-  it('take twice as long for twice as many', () => {
-    const make = (count: number) => ({
-      ...documentOf({ evaluations: [evaluation({ adapter: system(count) })] }),
-      prompts: prompts(count),
+  it('take twice as long for twice as many', async () => {
+    await expectEvenGrowth(25_000, (count) => {
+      const evaluations = [evaluation({ adapter: system(count) })];
+      const document = { ...documentOf({ evaluations }), prompts: prompts(count) };
+      return () => parseResults(document, readOutcome);
     });
-    expect(
-      growthOf(make, (document) => void parseResults(document, readOutcome), 50_000),
-    ).toBeLessThanOrEqual(2.5);
   });
 });
 
-it('reads twice as many cells in twice the time', () => {
-  const make = (count: number) => {
+it('reads twice as many cells in twice the time', async () => {
+  await expectEvenGrowth(1000, (count) => {
     const document = structuredClone(good);
     const [cell] = document.cells;
     document.cells = Array.from({ length: count }, (_, i) => ({ ...cell!, id: `cell-${i}` }));
-    return document;
-  };
-  expect(
-    growthOf(make, (document) => void parseResults(document, readOutcome), 2000),
-  ).toBeLessThanOrEqual(2.5);
+    return () => parseResults(document, readOutcome);
+  });
 });

@@ -1,5 +1,6 @@
 /** Hostile sizes: what a file costs grows with its bytes, and what costs more is refused in a sentence. */
 import { describe, expect, it } from 'vitest';
+import { expectEvenGrowth, timeOf } from '../growth.testing';
 import { CellError, promptOf } from './cells';
 import { importPrompts } from './import';
 import { type ImportPlan, NO_COLUMNS } from './plan';
@@ -10,7 +11,7 @@ import { DEFAULT_LIMITS } from './types';
 
 const PIECE = 2 ** 14;
 /** Far above what any of these takes, far below what they took. */
-const SECONDS = 6;
+const MOST_MS = 6000;
 
 const plan = (over: Partial<ImportPlan> = {}): ImportPlan => ({
   layout: 'generic',
@@ -21,33 +22,6 @@ const plan = (over: Partial<ImportPlan> = {}): ImportPlan => ({
   repeats: 'keep',
   ...over,
 });
-
-/** Of this process, so that others on the machine do not count. */
-async function seconds(work: () => unknown): Promise<number> {
-  const start = process.cpuUsage();
-  await work();
-  const { user, system } = process.cpuUsage(start);
-  return (user + system) / 1e6;
-}
-
-/** Seconds below which a quotient says nothing. */
-const NOISE = 0.01;
-
-/** Time at twice the size over time at the size, each the best of several. */
-async function growth(
-  work: (size: number) => (() => unknown) | Promise<() => unknown>,
-  size: number,
-) {
-  const tries = [await work(size), await work(2 * size)];
-  const best = [Infinity, Infinity];
-  let quotient = Infinity;
-  // Collecting garbage makes single tries slow; what is slow by itself is so every time.
-  for (let round = 0; round < 8 && (round < 2 || quotient > 2.5); round++) {
-    for (const [k, run] of tries.entries()) best[k] = Math.min(best[k]!, await seconds(run));
-    quotient = Math.max(NOISE, best[1]!) / Math.max(NOISE, best[0]!);
-  }
-  return quotient;
-}
 
 const repeat = (n: number, row: (i: number) => string) =>
   Array.from({ length: n }, (_, i) => row(i)).join('');
@@ -71,19 +45,19 @@ describe('time doubles with the size of', () => {
   it.each<[string, number, (n: number) => () => unknown]>([
     [
       'CSV',
-      15_000,
+      7500,
       (n) => reading('x.csv', `id,prompt\n${repeat(n, (i) => `${i},"a ""b"" ${i}"\n`)}`),
     ],
-    ['rows without content', 200_000, (n) => reading('x.csv', `prompt,a\nx,y\n${',\n'.repeat(n)}`)],
+    ['rows without content', 100_000, (n) => reading('x.csv', `prompt,a\nx,y\n${',\n'.repeat(n)}`)],
     [
       'quotes in cells',
-      300,
+      150,
       (n) => reading('x.csv', `a,b\n${`"${'""'.repeat(2000)}",b\n`.repeat(n)}`),
     ],
-    ['a header over lines', 10_000, (n) => attempt('x', `"${'a\n'.repeat(n)}";b\n`)],
+    ['a header over lines', 5000, (n) => attempt('x', `"${'a\n'.repeat(n)}";b\n`)],
     [
       'JSONL',
-      15_000,
+      7500,
       (n) =>
         reading(
           'x',
@@ -92,24 +66,24 @@ describe('time doubles with the size of', () => {
     ],
     [
       'blank lines in JSONL',
-      2_000_000,
+      1_000_000,
       (n) => reading('x', `{"prompt":"a"}\n{"prompt":"b"}${'\n'.repeat(n)}`),
     ],
     [
       'a JSON list',
-      10_000,
+      5000,
       (n) => reading('x', `[${repeat(n, (i) => `{"id":${i},"prompt":"${i}"},`)}{}]`),
     ],
-    ['a JSON list in one line', 15_000, (n) => reading('x', `[${repeat(n, () => '{"a":1},')}{}]`)],
-    ['an object and blanks', 4_000_000, (n) => attempt('x', `{}${'\n'.repeat(n)}`)],
+    ['a JSON list in one line', 7500, (n) => reading('x', `[${repeat(n, () => '{"a":1},')}{}]`)],
+    ['an object and blanks', 2_000_000, (n) => attempt('x', `{}${'\n'.repeat(n)}`)],
     [
       'an object over lines',
-      15_000,
+      7500,
       (n) => reading('x', `{\n"prompt":[${repeat(n, (i) => `"${i}",\n`)}"a"]}`),
     ],
     [
       'columns by index',
-      3_000,
+      1500,
       (n) => {
         const cells = JSON.stringify(
           Object.fromEntries(Array.from({ length: n }, (_, i) => [i, 'a'])),
@@ -119,26 +93,26 @@ describe('time doubles with the size of', () => {
     ],
     [
       'rows by index',
-      5_000,
+      2500,
       (n) => reading('x', `{${repeat(n, (i) => `"${i + 1}":{"prompt":"a"},`)}"0":{"prompt":"b"}}`),
     ],
     [
       'chats by row',
-      10_000,
+      5000,
       (n) => reading('x.csv', `chat_id,role,content\n${repeat(n, (i) => `${i >> 1},user,a\n`)}`),
     ],
-    ['blanks in front', 400_000, (n) => reading('x.csv', `${'\n'.repeat(n)}prompt,a\nb,c\n`)],
+    ['blanks in front', 200_000, (n) => reading('x.csv', `${'\n'.repeat(n)}prompt,a\nb,c\n`)],
     [
       'Python',
-      1_000,
+      500,
       (n) => often(() => parsePython(`[${repeat(n, (i) => `{'a': '${i}', 'b': None} `)}]`)),
     ],
-    ['Python’s strings', 15_000, (n) => often(() => parsePython(`'${'\\n'.repeat(n)}'`))],
-    ['unclosed Python', 8_000, (n) => often(() => parsePython(`[${"'a' ".repeat(n)}`))],
-    ['brackets in cells', 15_000, (n) => often(() => prompt(`[${'] '.repeat(n)}x]`))],
-    ['blanks in cells', 30_000, (n) => often(() => prompt(`[${' '.repeat(n)}x]`))],
+    ['Python’s strings', 7500, (n) => often(() => parsePython(`'${'\\n'.repeat(n)}'`))],
+    ['unclosed Python', 4000, (n) => often(() => parsePython(`[${"'a' ".repeat(n)}`))],
+    ['brackets in cells', 7500, (n) => often(() => prompt(`[${'] '.repeat(n)}x]`))],
+    ['blanks in cells', 15_000, (n) => often(() => prompt(`[${' '.repeat(n)}x]`))],
   ])('%s', async (_, size, work) => {
-    expect(await growth(work, size)).toBeLessThan(2.5);
+    await expectEvenGrowth(size, work);
   });
 
   it('one id in every row, renamed', async () => {
@@ -147,7 +121,7 @@ describe('time doubles with the size of', () => {
       const ids = plan({ mapping: { ...NO_COLUMNS, prompt: 'prompt', id: 'id' } });
       return () => importPrompts(table, ids, { duplicateIds: 'rename' });
     };
-    expect(await growth(ofSize, 10_000)).toBeLessThan(2.5);
+    await expectEvenGrowth(5000, ofSize);
     const report = (await ofSize(100_000))() as ReturnType<typeof importPrompts>;
     expect(new Set(report.items.map(({ id }) => id)).size).toBe(100_000);
   });
@@ -159,7 +133,7 @@ describe('time doubles with the size of', () => {
       const [{ plan: beavertails }] = recognise(table) as [ReturnType<typeof recognise>[0]];
       return () => importPrompts(table, beavertails);
     };
-    expect(await growth(ofSize, 10_000)).toBeLessThan(2.5);
+    await expectEvenGrowth(5000, ofSize);
     const { items } = (await ofSize(1000))() as ReturnType<typeof importPrompts>;
     expect(items[0]!.category!.split('; ')).toHaveLength(1000);
   });
@@ -170,7 +144,7 @@ describe('time doubles with the size of', () => {
       const table = await read('x.csv', `prompt,type,label,class,note\n${rows}`, {}, PIECE);
       return () => recognise(table);
     };
-    expect(await growth(ofSize, 15_000)).toBeLessThan(2.5);
+    await expectEvenGrowth(7500, ofSize);
   });
 });
 
@@ -221,12 +195,12 @@ describe('refused in a sentence, soon, and before it takes memory', () => {
   ])('%s', async (_, make, code) => {
     const text = make();
     let error: Awaited<ReturnType<typeof failure>> | null = null;
-    const took = await seconds(async () => {
+    const took = await timeOf(async () => {
       error = await failure(read('set', text, {}, PIECE));
     });
     expect(error).toMatchObject({ code });
     expect(error!.message).toMatch(/[.?]$/);
-    expect(took).toBeLessThan(SECONDS);
+    expect(took).toBeLessThan(MOST_MS);
   });
 
   it('limits hold just as they are said', async () => {

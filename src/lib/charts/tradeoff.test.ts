@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseRecipe } from '../../distill/train/recipe';
 import type { Evaluation, Measure, Recipe, SystemEvaluation } from '../../distill/types';
 import { seededRandom } from '../../formats/random.testing';
-import { growthOf } from '../../formats/growth.testing';
+import { expectEvenGrowth } from '../../formats/growth.testing';
 import { MOST_LABELS, placeLabels } from './labels';
 import { pointsOf, seedGroups } from './points';
 import {
@@ -222,14 +222,16 @@ describe('dominance', () => {
     }
   });
 
-  it('takes twice as long for twice as many', () => {
-    const make = (count: number) =>
-      Array.from({ length: count }, (_, i) => at(i, i / count, ((i * 7919) % count) / count));
-    const work = (points: ReturnType<typeof make>) => {
-      dominatedIds(points);
-      staircase(points);
-    };
-    expect(growthOf(make, work, 20_000)).toBeLessThanOrEqual(2.5);
+  it('takes twice as long for twice as many', async () => {
+    await expectEvenGrowth(10_000, (count) => {
+      const points = Array.from({ length: count }, (_, i) =>
+        at(i, i / count, ((i * 7919) % count) / count),
+      );
+      return () => {
+        dominatedIds(points);
+        staircase(points);
+      };
+    });
   });
 });
 
@@ -288,18 +290,14 @@ describe('placeLabels', () => {
     ).toBe(true);
   });
 
-  it('takes twice as long for twice the marks', () => {
-    const make = (count: number) =>
-      Array.from({ length: count }, (_, i) => {
+  it('takes twice as long for twice the marks', async () => {
+    await expectEvenGrowth(1000, (count) => {
+      const anchors = Array.from({ length: count }, (_, i) => {
         return { id: `${i}`, x: (i * 37) % 400, y: (i * 53) % 300, width: 60, height: 18 };
       });
-    const place = (anchors: ReturnType<typeof make>) =>
-      void placeLabels(
-        anchors,
-        frame,
-        anchors.map(({ x, y }) => ({ x, y, width: 14, height: 14 })),
-      );
-    expect(growthOf(make, place, 2000)).toBeLessThanOrEqual(2.5);
+      const marks = anchors.map(({ x, y }) => ({ x, y, width: 14, height: 14 }));
+      return () => placeLabels(anchors, frame, marks);
+    });
   });
 
   it('needs no leader for a lonely point', () => {
