@@ -24,6 +24,7 @@ import { parseRange } from '../tools/serve.mjs';
  * @property {string} repo `organisation/name`
  * @property {string} commit 40 hex digits
  * @property {Record<string, Content>} files by path
+ * @property {unknown} [card] the metadata of its model card
  * @property {string} [token] who lacks it is refused, as with gated models
  * @property {boolean} [hasApi] false: only files can be had, as from simple mirrors
  * @property {boolean} [showsHeaders] true: pages may see ETag and Content-Range of the download host
@@ -77,7 +78,7 @@ const gitName = (bytes) =>
   createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
 
 /** @param {string} path */
-const isLarge = (path) => path.includes('.onnx');
+const isLarge = (path) => /\.onnx|\.safetensors$/.test(path);
 
 class Hub {
   /** @type {Map<string, Repo>} */
@@ -191,7 +192,7 @@ class Hub {
     }
     this.note('hub', request, name, path, 200);
     response.writeHead(200, { 'Content-Type': 'application/json' });
-    if (kind === 'revision') return response.end(JSON.stringify({ id: name, sha: repo.commit }));
+    if (kind === 'revision') return this.answerAbout(response, repo);
     /** @type {object[]} */
     const entries = [{ type: 'directory', oid: '0'.repeat(40), size: 0, path: 'onnx' }];
     for (const [filePath, content] of Object.entries(repo.files)) {
@@ -202,6 +203,11 @@ class Hub {
       entries.push(isLarge(filePath) ? { ...entry, lfs } : entry);
     }
     response.end(JSON.stringify(entries));
+  }
+
+  /** @param {Response} response @param {Repo} repo */
+  answerAbout(response, { repo: id, commit: sha, card }) {
+    response.end(JSON.stringify({ id, sha, ...(card === undefined ? {} : { cardData: card }) }));
   }
 
   /**

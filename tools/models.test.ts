@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -75,6 +76,45 @@ describe('npm run models', () => {
     expect(run(['remove', 'my-model'])).toMatchObject({ status: 0 });
     expect(existsSync(join(models, 'my-model'))).toBe(false);
     expect(existsSync(join(models, 'site.json'))).toBe(false);
+  });
+
+  test('takes the data files that the weights name, whatever they are called', async () => {
+    const folder = modelFolder();
+    const packed = join(root, 'tests/fixtures/families/llama3-packed-f16');
+    cpSync(join(packed, 'config.json'), join(folder, 'config.json'));
+    const data = ['model_q4f16.onnx_data', 'model_q4f16.onnx_data_1', 'model_q4f16.onnx_data_2'];
+    for (const name of data) cpSync(join(packed, name), join(folder, 'onnx', name));
+    cpSync(join(packed, 'model.onnx'), join(folder, 'onnx/model_q4.onnx'));
+    writeFileSync(join(folder, 'onnx/model_q4.onnx_other'), 'not of the model');
+    expect(run(['add', folder, '--id', 'one'])).toMatchObject({ status: 0, stderr: '' });
+    const model = await openModel(models, 'one');
+    expect(model.manifest.parameters).toBeGreaterThan(0);
+    const { files, close } = await modelFiles(model);
+    expect([...files.external.keys()].sort()).toEqual(data);
+    await close();
+    expect(existsSync(join(models, 'one/onnx/model_q4.onnx_other'))).toBe(false);
+    rmSync(join(folder, 'onnx', data[1]!));
+    const { status, stderr } = run(['add', folder, '--id', 'two']);
+    expect({ status, stderr: stderr.trim() }).toEqual({
+      status: 1,
+      stderr: `${folder} has no onnx/${data[1]}, where onnx/model_q4.onnx keeps its weights.`,
+    });
+  });
+
+  test.each<[string, string, string, string]>([
+    ['weights that are none', 'onnx/model_q4.onnx', 'no ONNX', 'ONNX'],
+    ['another family', 'config.json', '{"model_type": "bert"}', 'model_type "bert"'],
+    ['a tokenizer that is none', 'tokenizer.json', '{}', 'tokenizer.json'],
+    ['no chat template', 'tokenizer_config.json', '{"eos_token": "</s>"}', 'chat template'],
+  ])('a folder with %s is refused, and nothing of it is left', (_, file, text, words) => {
+    const folder = modelFolder();
+    writeFileSync(join(folder, file), text);
+    const { status, stderr } = run(['add', folder, '--id', 'one']);
+    expect(status).toBe(1);
+    expect(stderr).toContain(words);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(readdirSync(models)).toEqual([]);
+    expect(existsSync(join(work, 'one.partial'))).toBe(false);
   });
 
   test('says which file of a model has changed', () => {
@@ -223,7 +263,11 @@ describe('npm run models', () => {
     ['a file', (folder) => ['add', join(folder, 'config.json')], 'is a file'],
     ['a folder without a model', () => ['add', place], 'has no config.json'],
     ['a bad id', (folder) => ['add', folder, '--id', '../up'], 'cannot name a model'],
-    ['a title for a page', (folder) => ['add', folder, '--title', 'x'.repeat(201)], 'The title'],
+    [
+      'a title for a page',
+      (folder) => ['add', folder, '--title', 'x'.repeat(201)],
+      '--title takes 1 to 200',
+    ],
     ['a missing model', () => ['remove', 'none'], 'There is no model "none"'],
   ])('%s is one sentence', (_, args, words) => {
     const { status, stderr } = run(args(modelFolder()));

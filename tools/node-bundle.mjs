@@ -1,9 +1,28 @@
-/** Runs one entry of the Node bundle, built first when it is stale, where Dawn finds a driver. */
+/** Builds the Node bundle when it is stale, and runs entries of it, where Dawn finds a driver. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { buildIfStale, ensureInstalled, giveUp, root, runNode } from './project.mjs';
+
+const SOURCES = ['src', 'bench', 'tools/study', 'tools/site-models', 'tests/interop/engine.ts'];
+
+/**
+ * Builds the bundle when it is stale.
+ * @param {'distill' | 'bench' | 'interop' | 'study' | 'site-models' | 'tokenizer-trial'} entry
+ * @returns {string} path of the script of one entry
+ */
+export function buildBundle(entry) {
+  ensureInstalled();
+  const config = ['--config', 'tools/vite.node.config.mjs', '--logLevel', 'warn'];
+  const built = buildIfStale('build-node', SOURCES, () =>
+    runNode('vite/bin/vite.js', ['build', ...config]),
+  );
+  if (built !== 0) giveUp('The Node bundle could not be built: see above.');
+  const script = join(root, 'build-node', `${entry}.js`);
+  if (!existsSync(script)) giveUp(`This checkout has no ${entry} entry.`);
+  return script;
+}
 
 /**
  * @param {'distill' | 'bench' | 'interop' | 'study'} entry
@@ -11,22 +30,7 @@ import { buildIfStale, ensureInstalled, giveUp, root, runNode } from './project.
  * @returns {Promise<number>} its exit code, which is made ours
  */
 export async function runBundle(entry, args) {
-  ensureInstalled();
-  const built = buildIfStale(
-    'build-node',
-    ['src', 'bench', 'tools/study', 'tests/interop/engine.ts'],
-    () =>
-      runNode('vite/bin/vite.js', [
-        'build',
-        '--config',
-        'tools/vite.node.config.mjs',
-        '--logLevel',
-        'warn',
-      ]),
-  );
-  if (built !== 0) giveUp('The Node bundle could not be built: see above.');
-  const script = join(root, 'build-node', `${entry}.js`);
-  if (!existsSync(script)) giveUp(`This checkout has no ${entry} entry.`);
+  const script = buildBundle(entry);
 
   const { findVulkan } = await import('./vulkan.mjs');
   const { env, source } = findVulkan();

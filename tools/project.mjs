@@ -1,7 +1,7 @@
 /** What the npm scripts share: where the project is, what is installed, what is stale. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { commitHash } from './commit.mjs';
@@ -109,7 +109,8 @@ const CONFIG = [
 ];
 
 /**
- * Runs `build` unless `output` was built from the same sources; returns its exit code.
+ * Runs `build` unless `output` was built from the same sources; returns its exit code. Of commands
+ * that start together one builds and the others wait: a build empties the folder first.
  * @param {string} output folder that the build writes
  * @param {string[]} sources
  * @param {() => number} build
@@ -117,10 +118,51 @@ const CONFIG = [
 export function buildIfStale(output, sources, build) {
   const stamp = join(root, output, '.stamp');
   const wanted = hashSources([...sources, ...CONFIG]);
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return 0;
-  const code = build();
-  if (code === 0) writeFileSync(stamp, wanted);
-  return code;
+  const isFresh = () => existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted;
+  if (isFresh()) return 0;
+  return locked(join(root, 'node_modules', `.${output}.lock`), () => {
+    if (isFresh()) return 0;
+    const code = build();
+    if (code === 0) writeFileSync(stamp, wanted);
+    return code;
+  });
+}
+
+/**
+ * Runs `job` while no other process holds the file `lock`; one whose process has ended holds nothing.
+ * @param {string} lock
+ * @param {() => number} job
+ */
+export function locked(lock, job) {
+  for (;;) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      break;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    }
+    if (isHeld(lock)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    else rmSync(lock, { force: true });
+  }
+  try {
+    return job();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+/** @param {string} lock */
+function isHeld(lock) {
+  try {
+    const holder = Number(readFileSync(lock, 'utf8'));
+    // Between making the file and writing to it there is nothing in it.
+    if (!holder) return Date.now() - statSync(lock).mtimeMs < 5000;
+    process.kill(holder, 0);
+    return true;
+  } catch (error) {
+    // A process of somebody else's is one.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
 }
 
 /** Builds the site into build/ when it is stale. */

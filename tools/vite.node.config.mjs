@@ -10,6 +10,7 @@ const entries = {
   'tokenizer-trial': 'src/cli/tokenizer-trial.worker.ts',
   bench: 'bench/main.ts',
   study: 'tools/study/main.ts',
+  'site-models': 'tools/site-models/bundle.ts',
   interop: 'tests/interop/engine.ts',
 };
 

@@ -32,6 +32,8 @@ export interface ModelManifest {
   title?: string;
   /** Where its weights come from, where they were not trained here. */
   source?: string;
+  /** The commit of a hub's repository that `source` names. */
+  revision?: string;
   /** Of its training, where it was trained here. */
   seed?: number;
   /** Which data it was trained on, where it was trained here. */
@@ -107,6 +109,7 @@ export function parseManifest(json: unknown): ModelManifest {
     licence: text('licence'),
     ...optionalText('title'),
     ...optionalText('source'),
+    ...optionalText('revision'),
     ...(fields.seed === undefined ? {} : { seed: count(fields.seed, 'seed') }),
     ...optionalText('split'),
     command: text('command'),

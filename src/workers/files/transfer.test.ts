@@ -79,7 +79,21 @@ describe('a repository', () => {
         },
         weights,
       ],
+      licence: null,
     });
+  });
+
+  it.each<[string, unknown, string | null]>([
+    ['an identifier', { license: 'apache-2.0' }, 'apache-2.0'],
+    ['a name of its own', { license: 'other', license_name: 'a-licence' }, 'a-licence'],
+    ['no name', { license: 'other' }, 'other'],
+    ['several', { license: ['mit', 'apache-2.0'] }, 'mit, apache-2.0'],
+    ['markup', { license: '<b>mit</b>' }, null],
+    ['a number', { license: 7 }, null],
+    ['no card', null, null],
+  ])('says the licence of its card: %s', async (_, card, licence) => {
+    await post('repo', { repo, commit: COMMIT, files: {}, card });
+    expect(await listRepository({ repo, revision: 'main' }, context())).toMatchObject({ licence });
   });
 
   it('on a server without an API is probed file by file', async () => {
@@ -88,6 +102,7 @@ describe('a repository', () => {
     expect(await listRepository({ repo, revision: 'main' }, context())).toEqual({
       commit: COMMIT,
       files: null,
+      licence: null,
     });
     expect(await probeFile(repo, COMMIT, WEIGHTS, context())).toEqual(weights);
     expect(await probeFile(repo, COMMIT, 'missing.json', context())).toBeNull();

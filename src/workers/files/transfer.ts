@@ -19,7 +19,7 @@ import {
   unreachable,
 } from './request';
 import { changed } from './records';
-import type { Sink } from './sink';
+import type { ByteSink } from './sink';
 
 export interface TransferOptions {
   context: HubContext;
@@ -41,7 +41,7 @@ export interface Received {
 export async function transfer(
   url: string,
   file: RemoteFile,
-  sink: Sink,
+  sink: ByteSink,
   options: TransferOptions,
 ): Promise<Received> {
   const resumed = sink.size > 0;
@@ -66,7 +66,7 @@ interface Whole {
 async function attempt(
   url: string,
   file: RemoteFile,
-  sink: Sink,
+  sink: ByteSink,
   options: TransferOptions,
 ): Promise<Whole> {
   const run = new Run(url, file, sink, options);
@@ -90,7 +90,7 @@ class Run {
   constructor(
     private readonly url: string,
     private readonly file: RemoteFile,
-    private readonly sink: Sink,
+    private readonly sink: ByteSink,
     private readonly options: TransferOptions,
   ) {
     this.etag = options.etag;
