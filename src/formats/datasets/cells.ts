@@ -1,10 +1,10 @@
 /** The text of a cell, whatever a file put there. */
 import { KnownError } from '../errors';
 import { type Conversation, MessageError, messagesIn, readMessages } from './conversation';
-import { isObject } from './json-object';
-import { sizeOfJson, tryParse } from './json-scan';
-import { parsePython } from './python-literal';
-import { DEFAULT_LIMITS, type Json } from './types';
+import { isObject, type JsonObject } from './json-object';
+import { doubledName, sizeOfJson, tryParse } from './json-scan';
+import { readPython } from './python-literal';
+import { DEFAULT_LIMITS, type Json, quoted } from './types';
 
 /** A cell that holds no text; `what` completes “holds …”. */
 export class CellError extends KnownError {
@@ -26,14 +26,34 @@ const NESTED = /^(turns|messages|conversations?|dialogu?e|category|categories|la
 
 const CHAT_TEXT = /^[[{][\s{]{0,20}["'](role|from|content|value|author|speaker)["']\s{0,20}:/;
 
-/** A list or an object that `text` spells out in JSON or Python; undefined where it is none. */
-function structureIn(text: string): Json | undefined {
+/** A list or an object that a cell spells out as text. */
+export interface Structure {
+  value: Json[] | JsonObject;
+  /** The first name that one of its objects has twice, of whose values it holds the last. */
+  doubled: string | null;
+}
+
+/** What `text` spells out in JSON or Python; null where it is no list or object. */
+export function structureIn(text: string): Structure | null {
   const inner = text.trim();
   const ends = /^(\[|\{|array\()/.test(inner) && /[\]})]$/.test(inner);
-  if (!ends) return undefined;
-  if (sizeOfJson(inner).depth > DEFAULT_LIMITS.depth) return undefined;
-  const value = tryParse(inner) ?? parsePython(inner);
-  return typeof value === 'object' && value !== null ? value : undefined;
+  if (!ends) return null;
+  if (sizeOfJson(inner).depth > DEFAULT_LIMITS.depth) return null;
+  const json = tryParse(inner);
+  if (typeof json === 'object' && json !== null)
+    return { value: json, doubled: doubledName(inner) };
+  const python = readPython(inner);
+  if (!python || typeof python.value !== 'object' || python.value === null) return null;
+  return { value: python.value, doubled: python.doubled };
+}
+
+/** {@link structureIn}, or one that counts what it reads. */
+export type StructureReader = (text: string) => Structure | null;
+
+/** @throws CellError where a value of `structure` would be lost */
+function whole({ value, doubled }: Structure): Structure['value'] {
+  if (doubled === null) return value;
+  throw new CellError(`an object with the name ${quoted(doubled)} twice`);
 }
 
 /**
@@ -42,18 +62,25 @@ function structureIn(text: string): Json | undefined {
  * the columns that hold lists by nature.
  * @throws CellError
  */
-export function textOf(cell: Json | undefined, column = ''): string {
+export function textOf(
+  cell: Json | undefined,
+  column = '',
+  read: StructureReader = structureIn,
+): string {
   if (cell === undefined || cell === null) return '';
   if (typeof cell === 'string') {
-    const value = NESTED.test(column.trim()) ? structureIn(cell) : undefined;
-    if (value === undefined) return cell;
+    const structure = isNested(column) ? read(cell) : null;
+    if (structure === null) return cell;
+    let text: string;
     try {
-      return textOf(value);
+      text = textOf(structure.value);
     } catch (error) {
       // Text that happens to be JSON stays text.
       if (error instanceof CellError) return cell;
       throw error;
     }
+    whole(structure);
+    return text;
   }
   if (typeof cell === 'number' || typeof cell === 'boolean') return String(cell);
   if (Array.isArray(cell)) {
@@ -78,20 +105,21 @@ export function textOf(cell: Json | undefined, column = ''): string {
 /** Whether lists are what a column of this name holds. */
 export const isNested = (column: string) => NESTED.test(column.trim());
 
-/** Whether a text spells a chat out, or starts as one that is broken. */
-export function isChatText(text: string): boolean {
-  if (!/^\s*(\[|\{|array\()/.test(text)) return false;
-  return CHAT_TEXT.test(text.trim()) || messagesIn(structureIn(text)) !== null;
-}
+/** Whether `text`, which spells `structure` out, is a chat, or starts as one that is broken. */
+export const isChatText = (text: string, structure: Structure | null): boolean =>
+  CHAT_TEXT.test(text.trim()) || messagesIn(structure?.value) !== null;
 
 /**
  * The prompt in a cell: of a list of texts the first (turns), of a chat the first message of the
- * user, whether as JSON or as JSON's or Python's text. `isPlain`: texts are what they are, whatever they
- * spell.
+ * user, whether as JSON or as JSON's or Python's text, which `read` reads.
  * @throws CellError
  */
-export function promptOf(cell: Json | undefined, column: string, isPlain = false): PromptText {
-  if (typeof cell === 'string') return isPlain ? plain(cell) : promptOfText(cell, column);
+export function promptOf(
+  cell: Json | undefined,
+  column: string,
+  read: StructureReader = structureIn,
+): PromptText {
+  if (typeof cell === 'string') return promptOfText(cell, column, read(cell));
   if (Array.isArray(cell)) {
     if (cell.length === 0) return plain('');
     if (cell.every((entry) => typeof entry === 'string')) {
@@ -105,24 +133,23 @@ export function promptOf(cell: Json | undefined, column: string, isPlain = false
   return plain(textOf(cell));
 }
 
-const plain = (text: string): PromptText => ({ text, turns: 1, system: false });
+/** A prompt that is its cell, whatever that spells. */
+export const plain = (text: string): PromptText => ({ text, turns: 1, system: false });
 
-function promptOfText(text: string, column: string): PromptText {
-  const nested = NESTED.test(column.trim());
-  const looksLikeChat = CHAT_TEXT.test(text.trim());
-  const value = structureIn(text);
-  if (value !== undefined) {
-    const chat = chatIn(value);
-    if (chat) return chat;
+function promptOfText(text: string, column: string, structure: Structure | null): PromptText {
+  const nested = isNested(column);
+  if (structure !== null) {
+    const { value } = structure;
+    if (messagesIn(value)) return chatIn(whole(structure))!;
     const isList = Array.isArray(value) && value.length > 0;
     if (nested && isList && value.every((entry) => typeof entry === 'string')) {
       return { text: value[0]!, turns: value.length, system: false };
     }
   }
-  if (looksLikeChat) {
+  if (CHAT_TEXT.test(text.trim())) {
     throw new CellError('chat messages that are neither JSON nor Python. Save the set as JSONL');
   }
-  if (nested && value === undefined && /^\[[\s\S]*\]\s*$/.test(text)) {
+  if (nested && structure === null && /^\[[\s\S]*\]\s*$/.test(text)) {
     throw new CellError('a list that is neither JSON nor Python. Save the set as JSONL');
   }
   return plain(text);

@@ -1,5 +1,5 @@
 /** A table as prompts, by a plan; what is wrong is named by row and column, never by its text. */
-import { CellError, promptOf, textOf } from './cells';
+import { CellError, textOf } from './cells';
 import { NestedCells } from './nested-cells';
 import { checkPlan, type ImportPlan, type LabelRule, type Mapping } from './plan';
 import {
@@ -272,9 +272,7 @@ class Importer {
   private prompt(row: TableRow): string {
     const { prompt: column } = this.plan.mapping;
     if (this.plan.layout === 'retort') return this.text(row, column);
-    const { text, turns, system } = this.cell(row, column, (cell) =>
-      promptOf(cell, column, this.nested.arePlain),
-    );
+    const { text, turns, system } = this.cell(row, column, (cell) => this.nested.prompt(cell));
     if (turns > 1) this.furtherTurns++;
     if (system) this.systems++;
     return text.trim();
@@ -283,21 +281,17 @@ class Importer {
   /** Retort's own files give back exactly what was written; others lose blanks around a text. */
   private text(row: TableRow, column: string | null): string {
     if (column === null) return '';
-    if (this.plan.layout !== 'retort') return this.cell(row, column, textOf).trim();
+    if (this.plan.layout !== 'retort') {
+      return this.cell(row, column, (cell) => this.nested.text(cell, column)).trim();
+    }
     const text = this.cell(row, column, (cell) => textOf(cell));
     return this.table.format === 'csv' ? restoreFormula(text) : text;
   }
 
   /** @throws RowError for a cell that `read` finds no text in */
-  private cell<T>(
-    row: TableRow,
-    column: string,
-    read: (cell: Json | undefined, column: string) => T,
-  ): T {
-    const cell = row.cells[this.index.get(column)!];
-    this.nested.spend(cell, column);
+  private cell<T>(row: TableRow, column: string, read: (cell: Json | undefined) => T): T {
     try {
-      return read(cell, column);
+      return read(row.cells[this.index.get(column)!]);
     } catch (error) {
       if (!(error instanceof CellError)) throw error;
       throw new RowError('not-a-text', column, `holds ${error.message}.`);

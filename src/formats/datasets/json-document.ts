@@ -5,13 +5,18 @@ import { isChatName, isPromptName } from './prompt-names';
 import { count, DatasetFileError, type Json, type Limits, quoted } from './types';
 
 export interface DocumentRecords {
-  /** Objects, texts or lists of cells. */
-  records: Json[];
+  /** Objects, texts or lists of cells, each made when it is asked for: a person may take only the first. */
+  records: Iterable<Json>;
+  /** How many there are. */
+  total: number;
   /** What of the file is in none of them, in sentences. */
   notes: string[];
 }
 
-type CellLimits = Pick<Limits, 'values' | 'columns'>;
+type CellLimits = Pick<Limits, 'values' | 'columns' | 'rows' | 'bytes'> & {
+  /** Only the first so many rows are asked for. */
+  take: number | null;
+};
 
 /** Objects inside objects that are looked through for a table. */
 const WRAPPERS = 3;
@@ -31,8 +36,8 @@ const isScalar = (value: Json) => typeof value !== 'object' || value === null;
 
 /**
  * The records of `document`, or null where it is an ordinary record itself. Throws
- * {@link DatasetFileError} where it holds several tables, columns of unequal length, or more cells
- * than `limits` has values.
+ * {@link DatasetFileError} where it holds several tables, columns of unequal length, or, in the rows
+ * that are taken, more cells than `limits` has values.
  */
 export function recordsOf(
   document: JsonObject,
@@ -47,18 +52,36 @@ export function recordsOf(
     byRow(document) ??
     listIn(document) ??
     (wrappers > 0 ? wrapped(document, limits, wrappers) : null);
-  return found && rows(found.records, [...found.notes, ...pageNotes(document, found.records)]);
+  return found && { ...found, notes: [...found.notes, ...pageNotes(document, found.total)] };
 }
 
-const rows = (records: Json[], notes: string[] = []): DocumentRecords => ({ records, notes });
+const rows = (records: Json[], notes: string[] = []): DocumentRecords => ({
+  ...{ records, total: records.length, notes },
+});
 
-function checkCells(columns: number, cells: number, limits: CellLimits) {
+/** A row of each of `items`, made when it is asked for. */
+function rowsOf<T>(
+  items: readonly T[],
+  row: (item: T, index: number) => Json,
+  notes: string[] = [],
+): DocumentRecords {
+  function* records() {
+    for (const [i, item] of items.entries()) yield row(item, i);
+  }
+  return { records: records(), total: items.length, notes };
+}
+
+/** The rows out of `total` that are asked for. */
+const taken = (total: number, { take }: CellLimits) => Math.min(total, take ?? total);
+
+function checkCells(columns: number, total: number, limits: CellLimits) {
   if (columns > limits.columns) {
     throw new DatasetFileError(
       'too-many-columns',
       `The file has ${count(columns)} columns; at most ${count(limits.columns)} are read.`,
     );
   }
+  const cells = columns * taken(total, limits);
   if (cells > limits.values) {
     throw new DatasetFileError(
       'too-many-values',
@@ -72,26 +95,23 @@ function split({ columns, data }: JsonObject, limits: CellLimits): DocumentRecor
   if (!Array.isArray(columns) || !Array.isArray(data)) return null;
   if (!columns.every((name) => typeof name === 'string')) return null;
   if (!data.every((row) => Array.isArray(row))) return null;
-  checkCells(columns.length, columns.length * data.length, limits);
+  checkCells(columns.length, data.length, limits);
   const twice = columns.find((name, i) => columns.indexOf(name) < i);
   if (twice !== undefined) {
     throw new DatasetFileError('duplicate-column', `Two columns are called ${quoted(twice)}.`, {
       column: twice,
     });
   }
-  return rows(
-    data.map((row, i) => {
-      const cells = row as Json[];
-      if (cells.length !== columns.length) {
-        throw new DatasetFileError(
-          'ragged-row',
-          `Record ${i + 1}: ${cells.length} cells, but there are ${columns.length} columns.`,
-          { row: i + 1, line: i + 1 },
-        );
-      }
-      return Object.fromEntries(columns.map((name, k) => [name, cells[k]!]));
-    }),
-  );
+  return rowsOf(data as Json[][], (cells, i) => {
+    if (cells.length !== columns.length) {
+      throw new DatasetFileError(
+        'ragged-row',
+        `Record ${i + 1}: ${cells.length} cells, but there are ${columns.length} columns.`,
+        { row: i + 1, line: i + 1 },
+      );
+    }
+    return Object.fromEntries(columns.map((name, k) => [name, cells[k]!]));
+  });
 }
 
 /** {values: [[name], [cell]]}, as spreadsheets' interfaces give it. */
@@ -133,16 +153,39 @@ function byColumn(document: JsonObject, limits: CellLimits): DocumentRecords | n
   const shared = single.filter(
     ([name, value]) => /label|categor|safe|harm|type/i.test(name) && typeof value !== 'number',
   );
-  const width = columns.length + shared.length;
-  checkCells(width, first.length * width, limits);
-  const others = single.filter((entry) => !shared.includes(entry)).map(([name]) => name);
-  const records = first.map((_, i) =>
-    Object.fromEntries([...columns.map(([name, list]) => [name, list[i]!]), ...shared]),
-  );
-  return rows(records, [
-    ...(shared.length > 0 ? [`Every row has the file’s ${listed(shared.map(([n]) => n))}.`] : []),
+  checkCells(columns.length + shared.length, first.length, limits);
+  checkShared(shared, first.length, limits);
+  const names = new Set(shared.map(([name]) => name));
+  const others = single.map(([name]) => name).filter((name) => !names.has(name));
+  const row = (_: Json, i: number) =>
+    Object.fromEntries([...columns.map(([name, list]) => [name, list[i]!]), ...shared]);
+  return rowsOf(first, row, [
+    ...(shared.length > 0 ? [`Every row has the file’s ${listed([...names])}.`] : []),
     ...unread(others),
   ]);
+}
+
+/** Values that the file holds once and every row has: as long in all as the file itself may be. */
+function checkShared(shared: readonly [string, Json][], total: number, limits: CellLimits) {
+  if (shared.length === 0) return;
+  // No row is without content.
+  if (limits.take === null && total > limits.rows) {
+    throw new DatasetFileError(
+      'too-many-rows',
+      `The file has ${count(total)} rows; at most ${count(limits.rows)} are read. ` +
+        'Take only its first rows, or split it.',
+    );
+  }
+  const lengths = shared.map(([name, value]) => ({ name, length: String(value).length }));
+  const length = lengths.reduce((sum, each) => sum + each.length, 0);
+  if (length * taken(total, limits) <= limits.bytes) return;
+  const { name } = lengths.sort((a, b) => b.length - a.length)[0]!;
+  throw new DatasetFileError(
+    'too-large',
+    `Every row has the file’s ${quoted(name)}: with it, ${count(taken(total, limits))} rows hold more ` +
+      `than the ${count(limits.bytes)} characters that are read. Shorten it, or take only the first rows.`,
+    { column: name },
+  );
 }
 
 /** Turns of one chat, not prompts of their own. */
@@ -161,13 +204,9 @@ function byIndex(document: JsonObject, limits: CellLimits): DocumentRecords | nu
   if (columns.length === 0 || !columns.every(([, cells]) => indexed(cells))) return null;
   checkCells(columns.length, 0, limits);
   const keys = new Set(columns.flatMap(([, cells]) => Object.keys(cells as JsonObject)));
-  checkCells(columns.length, keys.size * columns.length, limits);
-  return rows(
-    [...keys].map((key) =>
-      Object.fromEntries(
-        columns.map(([name, cells]) => [name, (cells as JsonObject)[key] ?? null]),
-      ),
-    ),
+  checkCells(columns.length, keys.size, limits);
+  return rowsOf([...keys], (key) =>
+    Object.fromEntries(columns.map(([name, cells]) => [name, (cells as JsonObject)[key] ?? null])),
   );
 }
 
@@ -180,7 +219,7 @@ function byRow(document: JsonObject): DocumentRecords | null {
   if (!numbered && !Object.keys(records[0]![1]).some((name) => isColumnOfPrompts(records, name))) {
     return null;
   }
-  return rows(records.map(([key, row]) => (numbered || 'id' in row ? row : { id: key, ...row })));
+  return rowsOf(records, ([key, row]) => (numbered || 'id' in row ? row : { id: key, ...row }));
 }
 
 const isColumnOfPrompts = (records: readonly [string, JsonObject][], name: string) =>
@@ -243,7 +282,8 @@ function wrapped(
   const [only] = found;
   if (!only) return null;
   const others = entries.filter(([name, value]) => name !== only.name && !isScalar(value));
-  return rows(only.records, [...only.notes, ...unread(others.map(([name]) => name))]);
+  const notes = [...only.notes, ...unread(others.map(([name]) => name))];
+  return { records: only.records, total: only.total, notes };
 }
 
 /** How messages list names. */
@@ -257,15 +297,14 @@ const unread = (names: readonly string[]) =>
   names.length === 0 ? [] : [`Besides the rows, the file holds ${listed(names)}: not read.`];
 
 /** Signs that the file is one page of a longer answer, or was cut by whoever served it. */
-function pageNotes(document: JsonObject, records: readonly Json[]): string[] {
+function pageNotes(document: JsonObject, rows: number): string[] {
   const notes: string[] = [];
   const total = ['num_rows_total', 'total_rows', 'total_count', 'total', 'count']
     .map((name) => document[name])
-    .find((value): value is number => typeof value === 'number' && value > records.length);
+    .find((value): value is number => typeof value === 'number' && value > rows);
   if (total !== undefined) {
     notes.push(
-      `The file is a page of ${count(records.length)} rows; it says that the set has ` +
-        `${count(total)}.`,
+      `The file is a page of ${count(rows)} rows; it says that the set has ` + `${count(total)}.`,
     );
   } else if (document.has_more === true || document.hasMore === true || pointsOn(document)) {
     notes.push('The file is one page of a set: it says that more rows follow.');

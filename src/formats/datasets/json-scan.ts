@@ -64,29 +64,34 @@ export function checkJsonSize(
   return size;
 }
 
-/** The first name that stands twice in one object of JSON `text`, where JSON.parse keeps the last. */
+/**
+ * The first name that stands twice in one object of `text`, where JSON.parse keeps the last; null where
+ * none does. `text` is JSON.
+ */
 export function doubledName(text: string): string | null {
   /** Names of each open object; null for a list. */
   const open: (Set<string> | null)[] = [];
+  /** The next string in an object is a name. */
+  let named = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    if (code === OPEN_OBJECT) open.push(new Set());
+    if (code === OPEN_OBJECT) named = open.push(new Set()) > 0;
     else if (code === OPEN_LIST) open.push(null);
     else if (code === CLOSE_OBJECT || code === CLOSE_LIST) open.pop();
+    else if (code === COMMA) named = true;
     else if (code === QUOTE) {
       const start = i + 1;
       i = endOfString(text, start);
       const names = open.at(-1);
-      if (!names || !COLON_NEXT.test(text.slice(i + 1, i + 9))) continue;
+      if (!names || !named) continue;
       const name = unescaped(text.slice(start, i));
       if (names.has(name)) return name;
       names.add(name);
+      named = false;
     }
   }
   return null;
 }
-
-const COLON_NEXT = /^\s*:/;
 
 /** Where the string that starts at `i` ends: at its quote. */
 function endOfString(text: string, i: number): number {
@@ -104,15 +109,21 @@ function unescaped(inner: string): string {
   return typeof value === 'string' ? value : inner;
 }
 
-const LONG_NUMBER = /\d{16}/;
+const LARGE_NUMBER = /\d{16}|[eE]\+?\d{3}/;
 const NUMBER = /-?\d[\d.eE+-]*/y;
+
+/** Whether a number that is written so would be another: a whole one beyond 2^53, or infinity. */
+export function losesDigits(number: string): boolean {
+  if (/^[-+]?[1-9]\d{15,}$/.test(number)) return !Number.isSafeInteger(Number(number));
+  return Math.abs(Number(number)) === Infinity;
+}
 
 /**
  * JSON `text` with whole numbers beyond 2^53 as strings: as numbers, ids that differ would be one.
  * Others are as they were.
  */
 function keepingDigits(text: string): string {
-  if (!LONG_NUMBER.test(text)) return text;
+  if (!LARGE_NUMBER.test(text)) return text;
   const pieces: string[] = [];
   let from = 0;
   for (let i = 0; i < text.length; i++) {
@@ -121,7 +132,7 @@ function keepingDigits(text: string): string {
     else if (code === MINUS || (code >= ZERO && code <= NINE)) {
       NUMBER.lastIndex = i;
       const number = NUMBER.exec(text)?.[0] ?? text[i]!;
-      if (/^-?[1-9]\d{15,}$/.test(number) && !Number.isSafeInteger(Number(number))) {
+      if (losesDigits(number)) {
         pieces.push(text.slice(from, i), `"${number}"`);
         from = i + number.length;
       }

@@ -3,6 +3,7 @@
  * into a cell: {'role': 'user', 'content': "it's"}, (1, None), array(['a', 'b'], dtype=object).
  * Linear in the text; what lies too deep is refused.
  */
+import { losesDigits } from './json-scan';
 import type { Json } from './types';
 
 const DEPTH = 32;
@@ -14,10 +15,22 @@ class NotPython extends Error {
 
 /** The value, or undefined where `text` is none; never throws. */
 export function parsePython(text: string): Json | undefined {
+  return readPython(text)?.value;
+}
+
+export interface PythonLiteral {
+  value: Json;
+  /** The first name that a dict has twice; its last value stands. */
+  doubled: string | null;
+}
+
+/** The value of `text`, null where it is none; never throws. */
+export function readPython(text: string): PythonLiteral | null {
+  const parser = new Parser(text);
   try {
-    return new Parser(text).whole();
+    return { value: parser.whole(), doubled: parser.doubled };
   } catch (error) {
-    if (error instanceof NotPython) return undefined;
+    if (error instanceof NotPython) return null;
     throw error;
   }
 }
@@ -30,6 +43,7 @@ const HEX_DIGITS: Record<string, number> = { x: 2, u: 4, U: 8 };
 const WORDS: Record<string, Json> = { True: true, False: false, None: null, nan: null };
 
 class Parser {
+  doubled: string | null = null;
   private at = 0;
   private depth = 0;
 
@@ -49,7 +63,7 @@ class Parser {
     if (sign === '{') return this.dict();
     if (sign === "'" || sign === '"') return this.string();
     const number = this.match(/[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?/y);
-    if (number !== null) return Number(number);
+    if (number !== null) return losesDigits(number) ? number : Number(number);
     const word = this.match(/[A-Za-z]+/y);
     if (word === 'array') return this.array();
     if (word !== null && Object.hasOwn(WORDS, word)) return WORDS[word]!;
@@ -84,12 +98,13 @@ class Parser {
 
   private dict(): Json {
     this.enter();
-    const entries: [string, Json][] = [];
+    const entries = new Map<string, Json>();
     while (!this.closes('}')) {
       const name = this.value();
       if (typeof name === 'object') throw new NotPython();
       this.take(':');
-      entries.push([String(name), this.value()]);
+      if (entries.has(String(name))) this.doubled ??= String(name);
+      entries.set(String(name), this.value());
       this.blanks();
       if (this.text[this.at] !== '}' && !this.comma()) throw new NotPython();
     }

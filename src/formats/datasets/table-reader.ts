@@ -77,25 +77,21 @@ export class TableReader {
       else this.state = 'document';
     }
     if (this.full) return;
-    if (this.csv) {
-      this.addAll(this.csv.end());
-      this.noteSwallowed(this.csv);
-    }
-    if (this.records) this.addRecords(this.records.end());
+    if (this.csv) this.addAll(this.csv.end());
+    else if (this.records) this.addRecords(this.records.end());
     else if (this.state === 'document') this.endDocument();
   }
 
   /** In files with tabs a quote is often no more than a quote. */
-  private noteSwallowed({ swallowed }: CsvParser): void {
-    const [first] = swallowed.rows;
-    if (first === undefined || this.delimiter !== '\t') return;
-    const rows = swallowed.rows.slice(0, 3).map((row) => count(row));
-    const more =
-      swallowed.total > rows.length ? ` and ${count(swallowed.total - rows.length)} more` : '';
-    this.builder.notes.push(
-      `Row ${rows.join(', ')}${more}: a cell in quotes holds tabs and line ends. Where the quotes are ` +
-        'part of the text, it swallowed rows: write them twice, and quotes around the cell.',
-    );
+  private swallowed(csv: CsvParser): string[] {
+    const { total, rows } = csv.swallowed;
+    if (total === 0 || this.delimiter !== '\t') return [];
+    const more = total > rows.length ? ` and ${count(total - rows.length)} more` : '';
+    return [
+      `${total === 1 ? 'Row' : 'Rows'} ${rows.map(count).join(', ')}${more}: a cell in quotes holds tabs ` +
+        'and line ends. Where the quotes are part of the text, it swallowed rows: write them twice, and ' +
+        'quotes around the cell.',
+    ];
   }
 
   table(): Table {
@@ -103,7 +99,10 @@ export class TableReader {
     if (builder.columns.length === 0) {
       throw new DatasetFileError('empty-file', 'The file has no rows.');
     }
-    if (this.csv) return builder.table(name, 'csv', this.delimiter);
+    if (this.csv) {
+      const table = builder.table(name, 'csv', this.delimiter);
+      return { ...table, notes: [...table.notes, ...this.swallowed(this.csv)] };
+    }
     return builder.table(name, this.format, null);
   }
 
@@ -261,10 +260,12 @@ export class TableReader {
       );
     }
     checkNames(text, 'The file');
-    const found = recordsOf(document, this.limits) ?? { records: [document], notes: [] };
-    this.builder.notes.push(...found.notes);
-    for (const [i, record] of found.records.entries()) {
-      this.builder.addJson(i + 1, record, isObject(record) ? Object.keys(record).length : 1);
+    const { take } = this.options;
+    const found = recordsOf(document, { ...this.limits, take });
+    this.builder.notes.push(...(found?.notes ?? []));
+    let row = 0;
+    for (const record of found?.records ?? [document]) {
+      this.builder.addJson(++row, record, isObject(record) ? Object.keys(record).length : 1);
       if (this.full) return;
     }
   }
