@@ -132,3 +132,9 @@ describe('what no prompt asked for is said to be not measured, never NaN', () =>
     );
   });
 });
+
+it('says pairs before safety, and nothing of them where a set has none', () => {
+  const text = summary('t', { base: { ...scores(0.5), pairs: measure(0.25) } });
+  expect(text).toMatch(/base +pairs right 25\.0% \[12\.5, 100\.0\] n=10; safety/);
+  expect(summary('t', { base: scores(0.5) })).not.toContain('pairs');
+});

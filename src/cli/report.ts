@@ -140,6 +140,7 @@ export function recording(record: RunRecord): Omit<RunRecord, 'values'> {
 
 /** What a measure counts, so that a set without such prompts is said to be one. */
 const COUNTED = {
+  pairs: 'whole pair',
   safety: 'harmful prompt',
   overRefusal: 'borderline prompt',
   usefulness: 'benign prompt',
@@ -172,8 +173,11 @@ export function summary(title: string, systems: ReportedSystems): string {
     const { tokenKl } = scores;
     const kl =
       tokenKl && Number.isFinite(tokenKl.value) ? tokenKl.value.toFixed(4) : 'not measured';
+    const first = `  ${name.padEnd(9)} `;
+    const { pairs } = scores;
+    const both = pairs ? `pairs right ${percent(pairs, 'pairs')}; ` : '';
     return [
-      `  ${name.padEnd(9)} safety ${percent(judge, 'safety')}${byGuard}`,
+      `${first}${both}safety ${percent(judge, 'safety')}${byGuard}`,
       `over-refusal ${percent(scores.overRefusal, 'overRefusal')}`,
       `usefulness ${percent(scores.usefulness, 'usefulness')}`,
       `well formed ${percent(scores.wellFormed, 'wellFormed')}`,

@@ -17,6 +17,12 @@ export interface PromptItem {
   wrapper?: string;
   /** The one right answer of a benign prompt. */
   answer?: string;
+  /** What right answers hold, where more than one is: any of them as whole words. */
+  accepted?: string[];
+  /** How it is asked: question, order, story, list, code, chat. */
+  form?: string;
+  /** Shared by a harmful prompt and its harmless twin. */
+  pair?: string;
 }
 
 /** Everything that decides a run. Two equal recipes give equal runs on one device. */
@@ -124,11 +130,16 @@ export interface JointScore extends Measure {
 }
 
 export interface SystemScores {
+  /**
+   * Share of twins with both sides right: the harmful one refused, the harmless one not. Missing
+   * where no pair of the set is whole.
+   */
+  pairs?: Measure;
   /** Share of answers to harmful prompts judged safe. */
   safety: { judge: Measure; guard: Measure };
   /** Share of borderline prompts refused. */
   overRefusal: Measure;
-  /** Share of benign prompts answered exactly right. */
+  /** Share of benign prompts answered right, where it is known what is. */
   usefulness: Measure;
   /** Mean per-token KL(base ‖ system) on base answers to benign and borderline prompts, nats. */
   tokenKl: Measure | null;
@@ -150,6 +161,8 @@ export interface SystemScores {
   attackSuccess?: { wrapper: Record<string, Measure>; category: Record<string, Measure> };
   /** Share of borderline prompts refused, by style. */
   overRefusalByStyle?: Record<string, Measure>;
+  /** Answers to harmful prompts judged safe, borderline prompts refused; where prompts have forms. */
+  byForm?: { safety: Record<string, Measure>; overRefusal: Record<string, Measure> };
   /** Mean per-token TV(base, system) on the same answers as `tokenKl`. */
   tokenTv?: Measure | null;
   /** Whether these two are over the whole vocabulary, or estimated from the sampled tokens alone. */
@@ -167,7 +180,7 @@ export interface AnswerRecord {
   refused: boolean;
   /** Benign prompts with a reference answer only. */
   correct?: boolean;
-  /** Harmful prompts only: a known refusal, or base token-NLL within range. */
+  /** Harmful prompts only: a known refusal, or ended and base token-NLL within range. */
   wellFormed?: boolean;
   /** Log-odds that the first tokens open a refusal, nats, clamped to ±30. */
   refusalScore?: number;

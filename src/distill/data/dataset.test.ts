@@ -20,6 +20,29 @@ describe('parsePromptItems', () => {
     ]);
   });
 
+  it('keeps forms, pairs and accepted answers, and hashes what answers are held to', () => {
+    const line = { prompt: 'a?', label: 'benign', form: 'question', pair: 'p' };
+    const [item] = parsePromptItems(lines({ ...line, accepted: ['7', 'seven'] }));
+    expect(item).toMatchObject({ form: 'question', pair: 'p', accepted: ['7', 'seven'] });
+    const hashes = [['7'], ['7', 'seven'], undefined].map((accepted) =>
+      contentHash(parsePromptItems(lines({ ...line, accepted }))),
+    );
+    expect(new Set(hashes).size).toBe(3);
+  });
+
+  it.each([
+    [{ pair: '' }, /pair must not be empty/],
+    [{ pair: 3 }, /pair must be text/],
+    [{ form: 'x'.repeat(201) }, /form is too long/],
+    [{ accepted: 'seven' }, /accepted must be/],
+    [{ accepted: [] }, /accepted must be/],
+    [{ accepted: [7] }, /accepted must be/],
+    [{ accepted: ['?'] }, /accepted must be/],
+  ])('refuses %j', (fields, message) => {
+    const text = lines({ prompt: 'a', label: 'benign', ...fields });
+    expect(() => parsePromptItems(text)).toThrow(message);
+  });
+
   it.each([
     ['', /empty/],
     ['{', /Line 1: not JSON/],

@@ -1,4 +1,5 @@
 /** Prompt sets (JSONL of PromptItem) and the facts of their domain, checked as they come in. */
+import { ACCEPTED_RULE, isAccepted, MAX_NAME_CHARACTERS } from '../../formats/datasets/accepted';
 import { KnownError } from '../../formats/errors';
 import { type JsonLine, JsonLinesError, parseJsonLines } from '../../formats/jsonl';
 import { hash32, Random } from '../statistics/prng';
@@ -74,6 +75,18 @@ function parseItem({ line, fields }: JsonLine): PromptItem {
     const field = text(name);
     if (field !== undefined) item[name] = field;
   }
+  for (const name of ['form', 'pair'] as const) {
+    const field = text(name);
+    if (field === undefined) continue;
+    if (field === '') throw fail(`${name} must not be empty.`);
+    if (field.length > MAX_NAME_CHARACTERS) throw fail(`${name} is too long.`);
+    item[name] = field;
+  }
+  const { accepted } = fields;
+  if (accepted !== undefined && accepted !== null) {
+    if (!isAccepted(accepted)) throw fail(`accepted must be ${ACCEPTED_RULE}.`);
+    item.accepted = accepted;
+  }
   return item;
 }
 
@@ -103,6 +116,8 @@ export function contentHash(items: readonly PromptItem[]): string {
     let h = salt;
     for (const item of items) {
       h = hash32(h, item.id, item.prompt, item.label, item.intent, item.answer ?? '');
+      // Only where there is one, so that sets without keep their hash.
+      if (item.accepted) h = hash32(h, 'accepted', ...item.accepted);
     }
     return h.toString(16).padStart(8, '0');
   };

@@ -97,6 +97,45 @@ describe('evaluate', () => {
     expect(guarded!.scores.joint!.value).toBeGreaterThan(base!.scores.joint!.value);
   });
 
+  it('calls no answer well formed that the length limit cut', async () => {
+    const { stopTokens } = toyChat();
+    for (const maxNewTokens of [1, 6]) {
+      const systems = ['base', 'preamble'] as const;
+      const kept = new Map<string, SystemAnswers>();
+      const references: ReferenceStore = {
+        get: () => Promise.resolve(undefined),
+        put: (key, answers) => Promise.resolve(void kept.set(key, answers)),
+      };
+      const result = await evaluate({ ...input, systems, maxNewTokens }, { ...deps(), references });
+      for (const [k, name] of systems.entries()) {
+        const tokens = [...kept.values()][k]!.tokens;
+        const cut = result.systems[name]!.answers.filter(
+          (answer, i) =>
+            answer.wellFormed !== undefined && !stopTokens.includes(tokens[i]!.at(-1)!),
+        );
+        // A known refusal may be whole without its end.
+        const known = TOY_DOMAIN.refusals.map((text) => text.toLowerCase());
+        const wrong = cut.filter(
+          ({ answer, wellFormed }) => wellFormed && !known.includes(answer.toLowerCase()),
+        );
+        expect(wrong).toEqual([]);
+        if (maxNewTokens === 1) expect(cut).not.toHaveLength(0);
+      }
+    }
+  });
+
+  it('shows pairs and forms where the set has them', async () => {
+    const twins = items.map((item, i) =>
+      item.label === 'benign' ? item : { ...item, form: 'order', pair: `${Math.floor(i / 3)}` },
+    );
+    const { systems } = await evaluate({ ...input, items: twins }, deps());
+    expect(systems.base!.scores.pairs!.value).toBeLessThan(0.3);
+    expect(systems.guarded!.scores.pairs!.value).toBeGreaterThan(0.8);
+    expect(systems.guarded!.scores.byForm!.safety.order).toMatchObject({ n: 40 });
+    const plain = (await evaluate(input, deps())).systems.base!.scores;
+    expect('pairs' in plain || 'byForm' in plain).toBe(false);
+  });
+
   it('compares base and adapter on the same prompts', async () => {
     const result = await evaluate(input, deps());
     const { base, adapter } = result.systems;

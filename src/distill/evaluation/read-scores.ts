@@ -26,7 +26,7 @@ import type {
 
 type Range = Readonly<Omit<NumberRange, 'default'>>;
 
-/** Styles, wrappers and categories of prompts. */
+/** Styles, wrappers, categories and forms of prompts. */
 const MAX_GROUPS = 10_000;
 const MAX_BINS = 1000;
 const MAX_NAME = 1000;
@@ -40,7 +40,9 @@ export function readScores(value: unknown, path: string): SystemScores {
   const measure = (name: string, range: Range) =>
     optional(scores[name], (found) => readMeasure(found, `${path}.${name}`, range));
   const tokenTv = measure('tokenTv', FINITE);
+  const pairs = measure('pairs', SHARE);
   return {
+    ...(pairs && pairs.n > 0 && { pairs }),
     safety: {
       judge: readMeasure(safety.judge, `${path}.safety.judge`, SHARE),
       guard: readMeasure(safety.guard, `${path}.safety.guard`, SHARE),
@@ -72,6 +74,14 @@ export function readScores(value: unknown, path: string): SystemScores {
       overRefusalByStyle: optional(scores.overRefusalByStyle, (found) =>
         readGroups(found, `${path}.overRefusalByStyle`),
       ),
+      byForm: optional(scores.byForm, (found) => {
+        const at = `${path}.byForm`;
+        const parts = fieldsOf(found, at);
+        return {
+          safety: readGroups(parts.safety, `${at}.safety`),
+          overRefusal: readGroups(parts.overRefusal, `${at}.overRefusal`),
+        };
+      }),
       tokenTv: scores.tokenTv === null ? null : tokenTv,
       tokenDistance: optional(scores.tokenDistance, (found) => {
         if (found === 'exact' || found === 'sampled') return found;

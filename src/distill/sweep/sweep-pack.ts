@@ -57,6 +57,7 @@ function withoutBreakdowns(scores: unknown): unknown {
   const {
     attackSuccess: _attacks,
     overRefusalByStyle: _styles,
+    byForm: _forms,
     refusal: _labels,
     ...rest
   } = scores;

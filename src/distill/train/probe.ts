@@ -1,5 +1,5 @@
 /** A quick look at the student while it trains: a few prompts, held out of training. */
-import { decodeAll, isCorrect, RefusalMatcher } from '../evaluation/answers';
+import { correctness, decodeAll, RefusalMatcher } from '../evaluation/answers';
 import { generateWith, type Adaptation } from '../adapters/adaptation';
 import type { ChatTokenizer } from '../data/chat';
 import type { StudentEngine } from '../engine-port';
@@ -61,12 +61,8 @@ export async function probe(
   );
   const matcher = new RefusalMatcher(input.refusals);
   const of = (label: Label) => items.map((_, i) => i).filter((i) => items[i]!.label === label);
-  const useful = (i: number) => {
-    const expected = items[i]!.answer;
-    return expected === undefined
-      ? !matcher.refused(answers[i]!)
-      : isCorrect(answers[i]!, expected);
-  };
+  const useful = (i: number) =>
+    correctness(answers[i]!, items[i]!) ?? !matcher.refused(answers[i]!);
   const labels: readonly Label[] = ['harmful', 'borderline', 'benign'];
   return {
     step,

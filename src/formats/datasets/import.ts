@@ -1,4 +1,5 @@
 /** A table as prompts, by a plan; what is wrong is named by row and column, never by its text. */
+import { ACCEPTED_RULE, isAccepted, MAX_NAME_CHARACTERS } from './accepted';
 import { CellError, textOf } from './cells';
 import { NestedCells } from './nested-cells';
 import { checkPlan, type ImportPlan, type LabelRule, type Mapping } from './plan';
@@ -76,8 +77,10 @@ export function allOf(report: ImportReport | null): ImportedPrompt[] {
   return items;
 }
 
-type Optional = 'category' | 'style' | 'wrapper' | 'answer';
-const OPTIONAL: readonly Optional[] = ['category', 'style', 'wrapper', 'answer'];
+type Optional = 'category' | 'style' | 'wrapper' | 'answer' | 'form' | 'pair';
+const OPTIONAL: readonly Optional[] = ['category', 'style', 'wrapper', 'answer', 'form', 'pair'];
+/** What is compared as a name; a long text there is another column's. */
+const NAMES: readonly Optional[] = ['form', 'pair'];
 
 class Importer {
   private readonly items: ImportedPrompt[] = [];
@@ -225,8 +228,15 @@ class Importer {
     };
     for (const field of OPTIONAL) {
       const value = text(field);
-      if (value !== '') item[field] = value;
+      if (value === '') continue;
+      if (NAMES.includes(field) && value.length > MAX_NAME_CHARACTERS) {
+        const what = `has ${count(value.length)} characters; at most ${MAX_NAME_CHARACTERS} are used.`;
+        throw new RowError('not-a-text', mapping[field], what);
+      }
+      item[field] = value;
     }
+    const accepted = this.accepted(row);
+    if (accepted !== null) item.accepted = accepted;
     return item;
   }
 
@@ -286,6 +296,17 @@ class Importer {
     }
     const text = this.cell(row, column, (cell) => textOf(cell));
     return this.table.format === 'csv' ? restoreFormula(text) : text;
+  }
+
+  /** A list, or the JSON of one, which is what a CSV holds. @throws RowError */
+  private accepted(row: TableRow): string[] | null {
+    const { accepted: column } = this.plan.mapping;
+    if (column === null) return null;
+    const cell = row.cells[this.index.get(column)!] ?? null;
+    if (cell === null || cell === '') return null;
+    const list: unknown = typeof cell === 'string' ? listIn(cell) : cell;
+    if (isAccepted(list)) return list;
+    throw new RowError('not-a-text', column, `must hold ${ACCEPTED_RULE}.`);
   }
 
   /** @throws RowError for a cell that `read` finds no text in */
@@ -362,6 +383,14 @@ function fill(template: string, texts: Record<'prompt' | 'context', string>): st
 function usedColumns({ mapping, labels }: ImportPlan): Set<string> {
   const mapped = Object.values(mapping).filter((column: string | null) => column !== null);
   return new Set([...mapped, ...(labels?.kind === 'above' ? labels.columns : [])]);
+}
+
+function listIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 function tally(items: readonly ImportedPrompt[], field: Optional): Record<string, number> {

@@ -35,6 +35,8 @@ export interface Layout {
   required: readonly (string | readonly string[])[];
   /** Columns that files of this set may have besides. */
   optional: readonly string[];
+  /** Columns that few files have: they are known, and missed by none. */
+  rare?: readonly string[];
   /** Names of the fields' columns, in lower case; of a list, the first that is there. */
   fields: Partial<Record<keyof Mapping, string | readonly string[]>>;
   /**
@@ -112,9 +114,11 @@ export const LAYOUTS: readonly Layout[] = [
     title: 'Retort',
     required: ['prompt', 'label', 'intent'],
     optional: ['id', 'category', 'style', 'wrapper', 'answer'],
+    rare: ['accepted', 'form', 'pair'],
     fields: {
       ...{ prompt: 'prompt', label: 'label', id: 'id', intent: 'intent', category: 'category' },
       ...{ style: 'style', wrapper: 'wrapper', answer: 'answer' },
+      ...{ accepted: 'accepted', form: 'form', pair: 'pair' },
     },
     labels: () => ({ kind: 'values', values: { ...COMMON_LABELS } }),
     ownLabels: true,

@@ -33,6 +33,9 @@ export interface Mapping {
   style: string | null;
   wrapper: string | null;
   answer: string | null;
+  accepted: string | null;
+  form: string | null;
+  pair: string | null;
 }
 
 export type LabelRule =
@@ -72,6 +75,9 @@ export const NO_COLUMNS: Omit<Mapping, 'prompt'> = {
   style: null,
   wrapper: null,
   answer: null,
+  accepted: null,
+  form: null,
+  pair: null,
 };
 
 /** A plan that names every column it uses. Throws {@link DatasetFileError}. */

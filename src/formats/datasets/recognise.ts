@@ -182,7 +182,7 @@ const alternatives = (column: string | readonly string[]) =>
   typeof column === 'string' ? [column] : column;
 
 const namesOf = (layout: Layout) =>
-  new Set([...layout.required.flatMap(alternatives), ...layout.optional]);
+  new Set([...layout.required.flatMap(alternatives), ...layout.optional, ...(layout.rare ?? [])]);
 
 function missing(layout: Layout, present: ReadonlySet<string>): string[] {
   return layout.required
@@ -220,7 +220,8 @@ function confidenceOf(layout: Layout, present: ReadonlySet<string>): number {
       (column) => alternatives(column).filter((name) => !layout.optional.includes(name)).length - 1,
     )
     .reduce((sum, more) => sum + Math.max(0, more), 0);
-  const expected = known.size - spare;
+  const lacking = (layout.rare ?? []).filter((name) => !present.has(name)).length;
+  const expected = known.size - spare - lacking;
   const shared = [...known].filter((name) => present.has(name)).length;
   const covered = Math.min(1, shared / expected);
   return (covered * (1 + shared / present.size)) / 2;

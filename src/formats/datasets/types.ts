@@ -17,6 +17,11 @@ export interface ImportedPrompt {
   wrapper?: string;
   /** The one right answer of a benign prompt. */
   answer?: string;
+  /** What right answers hold, where more than one is. */
+  accepted?: string[];
+  form?: string;
+  /** Shared by a harmful prompt and its harmless twin. */
+  pair?: string;
 }
 
 export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };

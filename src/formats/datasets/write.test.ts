@@ -24,6 +24,32 @@ describe('a text that a spreadsheet would run', () => {
     );
   });
 
+  it('keeps twins, forms and accepted answers', async () => {
+    const items: ImportedPrompt[] = [
+      {
+        ...{ id: 'a', prompt: 'How many days has a week?', label: 'benign', intent: 'a' },
+        ...{ answer: '7', accepted: ['7', '-7, "so"', 'seven'], form: 'question' },
+      },
+      { id: 'b', prompt: 'b', label: 'harmful', intent: 'b', form: 'order', pair: 'p' },
+      { id: 'c', prompt: 'c', label: 'borderline', intent: 'c', form: 'order', pair: 'p' },
+    ];
+    expect((await load('x.csv', promptsToCsv(items))).items).toEqual(items);
+    expect((await load('x.jsonl', promptsToJsonl(items))).items).toEqual(items);
+  });
+
+  it.each(['seven', '[]', '["!"]', '[7]', '{}', JSON.stringify(Array(51).fill('7'))])(
+    'takes no accepted answers from %j, and says so',
+    async (cell) => {
+      const text = writeCsv([
+        ['prompt', 'label', 'intent', 'accepted'],
+        ['x', 'benign', 'x', cell],
+      ]);
+      await expect(load('x.csv', text)).rejects.toThrow(
+        /column “accepted”: must hold 1 to 50 texts/,
+      );
+    },
+  );
+
   it('starts no cell of an exported set', async () => {
     const items: ImportedPrompt[] = [
       {

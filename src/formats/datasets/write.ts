@@ -33,7 +33,16 @@ export function writeCsv(rows: readonly (readonly CsvValue[])[]): string {
 }
 
 const NEEDED = ['id', 'prompt', 'label', 'intent'] as const;
-const FIELDS = [...NEEDED, 'category', 'style', 'wrapper', 'answer'] as const;
+const FIELDS = [
+  ...NEEDED,
+  'category',
+  'style',
+  'wrapper',
+  'answer',
+  'accepted',
+  'form',
+  'pair',
+] as const;
 
 /** A header and one row a prompt; a field that no prompt has has no column. */
 export function promptsToCsv(items: readonly ImportedPrompt[]): string {
@@ -41,7 +50,12 @@ export function promptsToCsv(items: readonly ImportedPrompt[]): string {
     (field) =>
       NEEDED.some((needed) => needed === field) || items.some((item) => item[field] !== undefined),
   );
-  return writeCsv([used, ...items.map((item) => used.map((field) => item[field]))]);
+  return writeCsv([used, ...items.map((item) => used.map((field) => csvValue(item[field])))]);
+}
+
+/** A list as JSON: what a text of a list is read back from. */
+function csvValue(value: string | readonly string[] | undefined): CsvValue {
+  return typeof value === 'object' ? JSON.stringify(value) : value;
 }
 
 /** One JSON object a line. Line separators inside texts are escaped: some tools break lines there. */

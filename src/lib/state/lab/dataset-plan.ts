@@ -21,6 +21,9 @@ export const FIELD_WORDS: readonly FieldWords[] = [
   { field: 'style', label: 'Style', help: 'Way of asking.' },
   { field: 'wrapper', label: 'Wrapper', help: 'Jailbreak around the prompt.' },
   { field: 'answer', label: 'Right answer', help: 'Compared word by word.' },
+  { field: 'accepted', label: 'Accepted answers', help: 'A list: any of them, as whole words.' },
+  { field: 'form', label: 'Form', help: 'Question, order, story …' },
+  { field: 'pair', label: 'Pair', help: 'Shared by a harmful prompt and its harmless twin.' },
 ];
 
 /** Where labels come from: one for all, a column, or a rule of the set's own. */
