@@ -173,23 +173,25 @@ async function loop(
   let keptAt = performance.now();
 
   const look = () => learner.adaptation(quantisesAt(recipe, step));
-  const probe = async () => {
-    if (!input.probe || probes.at(-1)?.step === step) return;
+  const probe = async (adaptation?: Adaptation, at = step) => {
+    if (!input.probe || probes.at(-1)?.step === at) return;
     const start = performance.now();
-    const record = await input.probe(await look(), step);
+    const record = await input.probe(adaptation ?? (await look()), at);
     probes.push(record);
     hooks.onProbe?.(record);
     seconds.probe += (performance.now() - start) / 1000;
   };
 
   hooks.onStudent?.(look);
-  await probe();
+  // A student that answers slowly would keep everybody waiting for the first step: the look at where it
+  // starts is taken behind that, at the same values.
+  let start: Adaptation | undefined = step === 0 && input.probe ? await look() : undefined;
   while (step < recipe.steps) {
     if (!(await control.gate(hooks.signal))) {
       status = 'stopped';
       break;
     }
-    const start = performance.now();
+    const startedAt = performance.now();
     const learningRate = learningRateAt(recipe, step);
     const options = {
       learningRate,
@@ -199,7 +201,7 @@ async function loop(
     const { rows, policy, ...metrics } = await room.next(step, options, hooks.signal);
     if (!Number.isFinite(metrics.loss)) throw new DivergedError();
     step++;
-    const took = (performance.now() - start) / 1000;
+    const took = (performance.now() - startedAt) / 1000;
     seconds.train += took;
     const record: StepRecord = {
       step,
@@ -214,6 +216,8 @@ async function loop(
       gpuBytes: trainer.gpuBytes,
       ...(policy && { policy }),
     });
+    if (start) await probe(start, 0);
+    start = undefined;
     if (input.probeEvery && probesAt(step, input.probeEvery)) await probe();
     const isDue = performance.now() - keptAt >= checkpointSeconds * 1000;
     if (hooks.onCheckpoint && isDue && (room.between?.(step) ?? true)) {
