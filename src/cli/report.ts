@@ -1,4 +1,5 @@
 /** The JSON that `npm run distill` writes. */
+import { shownInterval } from '../distill/statistics/statistics';
 import type {
   Evaluation,
   ImportedSource,
@@ -163,8 +164,9 @@ export function probeText({ step, safety, overRefusal, usefulness }: ProbeRecord
 /** One line a system, for a person at the terminal. */
 export function summary(title: string, systems: ReportedSystems): string {
   const percent = (measure: Measure, of: keyof typeof COUNTED) => {
-    const { low, high, n } = measure;
+    const { n } = measure;
     if (n === 0) return shareText(measure, of);
+    const { low, high } = shownInterval(measure);
     return `${shareText(measure, of)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}] n=${n}`;
   };
   const lines = Object.entries(systems).map(([name, { safety, ...scores }]) => {

@@ -128,6 +128,19 @@ export function clusterBootstrap(
   return { ...interval, clusters: list.length };
 }
 
+/**
+ * The interval to show: over whole intents wherever an intent has several prompts. Where all outcomes
+ * are alike every resample is too, so a bootstrap says nothing; then the wider of both is shown,
+ * Wilson's with intents for trials.
+ */
+export function shownInterval({ value, low, high, n, cluster }: Measure): Interval {
+  if (!cluster || cluster.clusters >= n) return { low, high };
+  const alike = cluster.low === cluster.high && (value === 0 || value === 1);
+  // A mean or difference of zeros has no width in either bootstrap.
+  if (!alike || low === high) return { low: cluster.low, high: cluster.high };
+  return wilson(value * cluster.clusters, cluster.clusters);
+}
+
 /** Share of true values, with Wilson's interval and, given intents, the cluster bootstrap's. */
 export function proportion(outcomes: readonly boolean[], clusters?: readonly string[]): Measure {
   const n = outcomes.length;

@@ -1,5 +1,6 @@
 /** Words and numbers as people read them; one place, so that page, table and export agree. */
-import type { Measure } from '../../distill/types';
+import { shownInterval } from '../../distill/statistics/statistics';
+import type { Interval, Measure } from '../../distill/types';
 
 /** 0.9532 → "95.3 %"; whole values lose the ".0". */
 export function percent(value: number, digits = 1): string {
@@ -14,8 +15,9 @@ export function measureText(measure: Measure): string {
   return `${percent(measure.value)} ${intervalText(measure)}, n = ${measure.n}`;
 }
 
-/** "[93.1, 96.9]" in percent. */
-export function intervalText({ low, high }: { low: number; high: number }): string {
+/** "[93.1, 96.9]" in percent; of a measure over whole intents, where it has repeated ones. */
+export function intervalText(measure: Interval | Measure): string {
+  const { low, high } = 'n' in measure ? shownInterval(measure) : measure;
   if (!Number.isFinite(low) || !Number.isFinite(high)) return '';
   return `[${(low * 100).toFixed(1)}, ${(high * 100).toFixed(1)}]`;
 }
