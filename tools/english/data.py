@@ -41,11 +41,15 @@ def own(split: str) -> list[Row]:
 
 
 def written() -> list[Row]:
-    """The sources beside this file: twins, and ordinary prompts."""
+    """The sources beside this file: labelled lines, twins, and ordinary prompts."""
+    names = {"h": "harmful", "b": "borderline", "o": "benign"}
     rows: list[Row] = []
     for path in sorted(SOURCES.glob("*.txt")):
         for line in path.read_text().splitlines():
             if not line.strip() or line.startswith("#"):
+                continue
+            if line[1:2] == "\t":
+                rows.append(Row(line[2:].replace("\\n", "\n"), names[line[0]], path.stem))
                 continue
             texts = [text.replace("\\n", "\n") for text in line.split(" || ")]
             labels = ["benign"] if len(texts) == 1 else ["harmful", "borderline"]

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 const FOLDER = fileURLToPath(new URL('sources/', import.meta.url));
 
 /**
- * By file: the lines, each one prompt or a pair of twins (harmful, borderline).
+ * By file: the lines, each one prompt (with or without a label before it) or a pair of twins (harmful,
+ * borderline).
  * @returns {Map<string, string[][]>}
  */
 export function taughtPrompts() {
@@ -15,7 +16,7 @@ export function taughtPrompts() {
     files.map((name) => {
       const lines = readFileSync(join(FOLDER, name), 'utf8').split('\n');
       const prompts = lines.filter((line) => line.trim() !== '' && !line.startsWith('#'));
-      return [name, prompts.map((line) => line.split(' || '))];
+      return [name, prompts.map((line) => line.replace(/^[hbo]\t/, '').split(' || '))];
     }),
   );
 }
