@@ -1,19 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { mapDecoder } from './decoder';
 import { referenceLogits } from './decoder.reference';
+import { relativeError } from '../relative-error';
 import { UnsupportedModelError } from '../decoder/errors';
 import { FIXTURE_TOKENS, type Fixture, loadFixture } from './fixtures.testing';
 import type { OnnxNode } from './proto';
-
-function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let difference = 0;
-  let size = 0;
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    size += b[i]! ** 2;
-  }
-  return Math.sqrt(difference / size);
-}
 
 describe.each([
   // RoPE inside GQA; float32, int4 head, dense embedding, one file.

@@ -2,6 +2,7 @@
  * What kernel tests share: a device for each feature set that the adapter offers, seeded random
  * arrays, relative error, central differences. Runs in the browser and in Node on Dawn.
  */
+import { relativeError } from '../../formats/relative-error';
 import { Gpu } from './gpu';
 
 /** Devices to run a suite on: with subgroups (where offered) and without. */
@@ -43,18 +44,7 @@ export function normals(seed: number, count: number, scale = 1): Float32Array {
   });
 }
 
-/** ‖a − b‖ / ‖b‖ (‖a‖ where b is zero); NaN or a length mismatch gives Infinity. */
-export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Infinity;
-  let difference = 0;
-  let norm = 0;
-  for (let i = 0; i < a.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    norm += b[i]! ** 2;
-  }
-  const error = Math.sqrt(difference) / (norm > 0 ? Math.sqrt(norm) : 1);
-  return Number.isNaN(error) ? Infinity : error;
-}
+export { relativeError };
 
 /** Central differences of the scalar `f` at `x` (f64), one entry each in `indices`. */
 export function centralDifferences(

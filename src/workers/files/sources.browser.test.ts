@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { wordTokenizer } from '../../../tests/fixtures/tokenizer/words';
 import { type FamilyGolden, repositoryFile, repositoryJson } from '../../engine/testing';
 import { createGuardClient, createStudentClient, createTrainerClient } from '../client';
-import { relativeError } from '../trainer/parity';
+import { relativeError } from '../../formats/relative-error';
 import type { ModelRequest } from '../wire/protocol';
 
 const baseUrl = new URL('/', location.href).href;

@@ -11,6 +11,7 @@ import { testGpu } from '../../kernels/gpu/testing';
 import { mapDecoder } from '../../formats/onnx/decoder';
 import { referenceLogits } from '../../formats/onnx/decoder.reference';
 import { readOnnx } from '../../formats/onnx/proto';
+import { relativeError } from '../../formats/relative-error';
 import { WorkerClient } from '../client';
 import type { RuntimeDevice } from './device';
 import type { FamilyRequests } from './families.testing.worker';
@@ -18,7 +19,6 @@ import {
   checkParity,
   PARITY_TOLERANCE,
   PARITY_TOLERANCE_F16,
-  relativeError,
   ParityError,
 } from '../trainer/parity';
 import type { KvPrefix } from '../wire/protocol';

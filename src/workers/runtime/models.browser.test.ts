@@ -7,7 +7,7 @@ import softUrl from '../../../tests/fixtures/pocket/soft.f32?url';
 import softLogitsUrl from '../../../tests/fixtures/pocket/soft_logits.f32?url';
 import { createStudentClient, createTrainerClient } from '../client';
 import { baseUrl, bundled, expectNothingElsewhere, floats } from './models.testing';
-import { relativeError } from '../trainer/parity';
+import { relativeError } from '../../formats/relative-error';
 import type { Progress, RuntimeLogits } from '../wire/protocol';
 
 const trainer = createTrainerClient();

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { checkParity, PARITY_TOLERANCE, ParityError, relativeError } from './parity';
+import { relativeError } from '../../formats/relative-error';
+import { checkParity, PARITY_TOLERANCE, ParityError } from './parity';
 
 const logits = Float32Array.of(3, 4);
 const runtime = (device: 'wasm' | 'webgpu', f16 = false) => ({
