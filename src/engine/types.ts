@@ -3,6 +3,7 @@
  * It knows tokens, not text; it knows nothing of guards or safety.
  */
 
+import type { Divergence } from '../kernels/loss/divergence';
 import type { TokenObjective } from '../kernels/loss/token-loss';
 import type { AdapterShape, TrainableShape } from './trainable/shape';
 
@@ -53,8 +54,7 @@ export interface PrefixLayer {
   value: Float32Array;
 }
 
-/** Objectives on a whole next-token distribution; see METHOD.md §4. */
-export type Divergence = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
+export type { Divergence };
 
 /**
  * What a trainer minimises. Divergences read the target's whole distribution at a position

@@ -7,7 +7,7 @@ import { chartSvg, type ChartPoint, type LegendEntry } from './chart';
 import { bestSoftPrompt } from './comparisons';
 import { pooled, type Items, type Pooled } from './measures';
 import { SETS, type Study, type StudySet, type StudySystem } from './systems';
-import { strictnessCurves } from './tables';
+import { strictnessFamilies } from './tables';
 
 const SHAPES = ['soft-prompt', 'lora', 'steering'] as const;
 const CAPTION =
@@ -19,7 +19,7 @@ export function studyCharts(study: Study, items: Items): Map<string, string> {
   const best = bestSoftPrompt(study.systems, items);
   // Strictness has charts of its own.
   const plain = study.systems.filter(({ strictness }) => strictness === 0);
-  const curves = strictnessCurves(study.systems);
+  const curves = strictnessFamilies(study.systems);
   for (const set of SETS) {
     for (const [file, axis] of Object.entries(AXES)) {
       const all = pointsOf(plain, set, axis.of, best, items);

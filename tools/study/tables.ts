@@ -244,7 +244,7 @@ function ablations(
     const families = familiesOf(systems, of);
     return families.length === 0 ? '' : ablation(title, families, sets, items);
   });
-  const curves = strictnessCurves(systems);
+  const curves = strictnessFamilies(systems);
   return [
     ...parts,
     curves.length === 0 ? '' : ablation('Strictness', curves, sets, items, STRICTNESS_NOTE),
@@ -292,7 +292,7 @@ function familiesOf(systems: readonly StudySystem[], of: Axis['of']): StudySyste
 }
 
 /** From the most lenient; the guarded systems that taught any of them are curves too. */
-export function strictnessCurves(systems: readonly StudySystem[]): StudySystem[][] {
+export function strictnessFamilies(systems: readonly StudySystem[]): StudySystem[][] {
   const taught = familiesOf(systems, ({ facets, student, strictness }) =>
     facets?.objective
       ? {

@@ -10,7 +10,7 @@ import type { AnswerRecord, Label, Measure, PromptItem, SystemScores } from '../
 export const LABELS: readonly Label[] = ['harmful', 'borderline', 'benign'];
 
 /** What is not read off the answers. */
-export interface Measured {
+export interface UnreadMeasures {
   tokenKl: Measure | null;
   tokenTv: Measure | null;
   tokenDistance: SystemScores['tokenDistance'];
@@ -22,7 +22,7 @@ export interface Measured {
 export function measures(
   items: readonly PromptItem[],
   answers: readonly AnswerRecord[],
-  { tokenKl, tokenTv, tokenDistance, expectedRefusal }: Measured,
+  { tokenKl, tokenTv, tokenDistance, expectedRefusal }: UnreadMeasures,
 ): SystemScores {
   const all = items.map((item, i): Answered => ({ item, answer: answers[i]! }));
   const labelled = (label: Label) => all.filter(({ item }) => item.label === label);

@@ -12,7 +12,7 @@ import {
 } from './token-distance';
 import type { AnswerRecord, SystemEvaluation, SystemName, SystemScores } from '../types';
 import type { EvaluateDeps, EvaluateHooks, EvaluateInput, SystemAnswers } from './input';
-import { measures, type Measured } from './measures';
+import { measures, type UnreadMeasures } from './measures';
 import type { Systems } from './systems';
 
 export class Scorer {
@@ -94,7 +94,7 @@ export class Scorer {
   }
 
   /** On the base student's answers to benign and borderline prompts. */
-  private async distances(name: SystemName): Promise<Omit<Measured, 'expectedRefusal'>> {
+  private async distances(name: SystemName): Promise<Omit<UnreadMeasures, 'expectedRefusal'>> {
     const { items } = this.input;
     this.hooks.signal?.throwIfAborted();
     const chosen = items.map((_, i) => i).filter((i) => items[i]!.label !== 'harmful');

@@ -14,7 +14,7 @@ import {
   UNIT,
 } from '../train/tabular.testing';
 import { RefusalTrie } from '../target/target';
-import type { EngineObjective } from '../../engine/types';
+import type { Divergence, EngineObjective } from '../../engine/types';
 import {
   likelihoodExample,
   mixtureExample,
@@ -35,7 +35,7 @@ const answers = new TabularModel(4, 3, EOS, (prefix) => {
   return [0, 0.7, -0.4, 0.3].map((z, k) => z * (1 + prefix[0]! * 0.3) - k * 0.1);
 });
 
-const divergence = (name: 'tv' | 'naive-tv' | 'kl' | 'js' | 'reverse-kl'): EngineObjective => ({
+const divergence = (name: Divergence): EngineObjective => ({
   family: 'divergence',
   name,
 });

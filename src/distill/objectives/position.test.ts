@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { logSoftmaxReference, targetReference } from '../../kernels/loss/divergence.reference';
-import type { EngineObjective } from '../../engine/types';
+import type { Divergence, EngineObjective } from '../../engine/types';
 import { centralDifferences, normals, relativeError } from '../../kernels/gpu/testing';
 import { engineObjective, positionLoss, type PositionTarget } from './position';
 import { OBJECTIVE_NAMES, parseObjective } from './spec';
@@ -19,7 +19,7 @@ function mixture(seed: number, w: number): PositionTarget & { kind: 'mixture' } 
 
 const LIKELIHOOD: EngineObjective = { family: 'token', objective: { name: 'likelihood' } };
 
-const divergence = (name: 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js'): EngineObjective => ({
+const divergence = (name: Divergence): EngineObjective => ({
   family: 'divergence',
   name,
 });

@@ -211,16 +211,11 @@ describe('rows of token losses', () => {
 });
 
 describe('the catalogue', () => {
-  it.each(OBJECTIVE_NAMES)('says of %s what its kernel reads, in balanced formulas', (name) => {
-    const { needs, loss, gradient, label, summary } = OBJECTIVES[name];
+  it.each(OBJECTIVE_NAMES)('says of %s what its kernel reads, in few words', (name) => {
+    const { needs, label, summary } = OBJECTIVES[name];
     if (needs.mixture) expect(engineObjective(parseObjective(name)).family).toBe('divergence');
     if (needs.advantage) expect(engineObjective(parseObjective(name)).family).toBe('token');
     expect(needs.sampledToken).toBe(!needs.mixture);
-    for (const formula of [loss, gradient]) {
-      const count = (pattern: RegExp) => formula.match(pattern)?.length ?? 0;
-      expect(count(/\{/g)).toBe(count(/\}/g));
-      expect(count(/\\left\b|\\Bigl|\\bigl/g)).toBe(count(/\\right\b|\\Bigr|\\bigr/g));
-    }
     expect(label.length).toBeLessThan(24);
     expect(summary.length).toBeLessThan(110);
   });

@@ -11,10 +11,11 @@ import {
   SpecError,
   type NumberRange,
 } from '../data/spec-fields';
+import type { Divergence } from '../../engine/types';
 
 /** Objectives on whole next-token distributions. */
 export interface DivergenceObjective {
-  name: 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
+  name: Divergence;
   /** λ: share of the loss that is taken on the student's own samples (GKD, §4.8). */
   studentShare: number;
   /** Share of the steps, from the start, that train with KL instead (§4.3: TV starves when cold). */

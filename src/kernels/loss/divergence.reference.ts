@@ -1,5 +1,5 @@
 /** Divergences between target and student, and their gradients, in f64 (METHOD.md §3.1, §4). */
-import type { Objective } from './divergence';
+import type { Divergence } from './divergence';
 
 /** Log-softmax of one row. */
 export function logSoftmaxReference(logits: ArrayLike<number>): Float64Array {
@@ -33,7 +33,7 @@ const xlogy = (a: number, logB: number): number => (a === 0 ? 0 : a * logB);
 
 /** One row: D(p, softmax(studentLogits)) and its gradient in the logits. */
 export function divergenceReference(
-  objective: Exclude<Objective, 'naive-tv'>,
+  objective: Exclude<Divergence, 'naive-tv'>,
   studentLogits: ArrayLike<number>,
   p: Float64Array,
 ): { value: number; gradient: Float64Array } {
@@ -102,7 +102,7 @@ export function naiveTvReference(
 
 /** One loss row of any objective: D and its gradient in the student's logits. */
 export function rowReference(
-  objective: Objective,
+  objective: Divergence,
   studentLogits: ArrayLike<number>,
   teacherLogits: ArrayLike<number>,
   w: number,

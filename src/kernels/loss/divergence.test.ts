@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createDivergence, type Objective } from './divergence';
+import { createDivergence, type Divergence } from './divergence';
 import { rowReference } from './divergence.reference';
 import {
   itIsAccurate,
@@ -10,7 +10,7 @@ import {
 } from './row-loss.testing';
 import { centralDifferences, GPU_VARIANTS, normals, random, relativeError } from '../gpu/testing';
 
-const OBJECTIVES: Objective[] = ['tv', 'naive-tv', 'kl', 'reverse-kl', 'js'];
+const OBJECTIVES: Divergence[] = ['tv', 'naive-tv', 'kl', 'reverse-kl', 'js'];
 
 interface Problem extends RowLossProblem {
   rows: number;
@@ -52,7 +52,7 @@ function problem(rows: number, vocabulary: number, scale: number): Problem {
   };
 }
 
-function expected(objective: Objective, at: Problem): { loss: Float64Array; slope: Float64Array } {
+function expected(objective: Divergence, at: Problem): { loss: Float64Array; slope: Float64Array } {
   const { vocabulary } = at;
   const loss = new Float64Array(at.rows);
   const slope = new Float64Array(at.rows * vocabulary);
@@ -76,7 +76,7 @@ function expected(objective: Objective, at: Problem): { loss: Float64Array; slop
 
 function onGpu(
   subgroups: boolean,
-  objective: Objective,
+  objective: Divergence,
   at: Problem,
   rows: [number, number],
   lanes?: number,

@@ -7,11 +7,11 @@ import { bind, spread, type Gpu, type Op, type Span } from '../gpu/gpu';
 import { positive, withRows } from '../rows/reduce-lanes';
 
 /** Total variation, its branch-wise reading (METHOD.md §4.4), KL(p‖q), KL(q‖p), Jensen-Shannon. */
-export type Objective = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
+export type Divergence = 'tv' | 'naive-tv' | 'kl' | 'reverse-kl' | 'js';
 
 export interface DivergenceShape {
   vocabulary: number;
-  objective: Objective;
+  objective: Divergence;
   /** Invocations per row (a power of two in 4..256). Default: chosen from the adapter. */
   lanes?: number;
 }

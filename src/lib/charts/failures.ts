@@ -21,7 +21,8 @@ export interface FailureGroup {
   failed: Answered[];
 }
 
-export interface AnswerSource {
+/** What one system answered, as a run or a document keeps it. */
+export interface AnswersRead {
   answers: readonly AnswerRecord[];
   /** In the order of the answers. */
   expectedRefusal: readonly number[] | null;
@@ -30,7 +31,7 @@ export interface AnswerSource {
 /** Answers beside their questions, in the order of `items`. */
 export function answered(
   items: readonly PromptItem[],
-  source: AnswerSource,
+  source: AnswersRead,
   base: readonly AnswerRecord[],
 ): Answered[] {
   const own = new Map(source.answers.map((answer, i) => [answer.id, { answer, i }]));

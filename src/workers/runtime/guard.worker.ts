@@ -6,7 +6,7 @@ import { describeError } from '../wire/errors';
 import { type ModelFileSet, readJson } from '../files/open-model';
 import { Lock } from './lock';
 import { openRequested } from '../files/open-request';
-import type { GuardReading, GuardRequests, Payload, Progress } from '../wire/protocol';
+import type { VerdictForm, GuardRequests, Payload, Progress } from '../wire/protocol';
 import { restrictFetch } from './runtime';
 import { type Endpoint, type Handlers, serve } from '../wire/serve';
 import { VerdictModel } from './verdict-model';
@@ -35,7 +35,7 @@ async function openScorer(
   files: ModelFileSet,
   { device, verdict: given, runOn = 'runtime' }: Payload<GuardRequests, 'load'>,
   onProgress: (progress: Progress) => void,
-): Promise<{ scorer: Scorer; reading: GuardReading }> {
+): Promise<{ scorer: Scorer; reading: VerdictForm }> {
   const verdict = await verdictOf(files, given);
   if (verdict?.kind === 'generated') {
     const { safe, unsafe } = verdict;

@@ -322,7 +322,7 @@ export interface KvPrefix {
 /* ---------- guard worker: one for guard and one for judge ---------- */
 
 /** How a guard's outputs are read, for people. */
-export type GuardReading =
+export type VerdictForm =
   | { kind: 'labels'; labels: string[]; safe: string[] }
   | { kind: 'generated'; safe: string; unsafe: string; by: 'runtime' | 'engine' };
 
@@ -336,7 +336,7 @@ export interface GuardRequests {
       runOn?: 'runtime' | 'engine';
     };
     event: Progress;
-    result: OpenedModel & { device: 'webgpu' | 'wasm'; reason: string; reading: GuardReading };
+    result: OpenedModel & { device: 'webgpu' | 'wasm'; reason: string; reading: VerdictForm };
   };
   score: {
     payload: { items: { prompt: string; response?: string }[] };
