@@ -307,6 +307,26 @@ describe('replacements one after the other', () => {
     );
   });
 
+  it('count in the pre-tokenizer too, together with the normalizer', () => {
+    const { tokenizer, config } = good();
+    const cut = (normalizer: object | null, ...pretokenizers: object[]) => {
+      const pre_tokenizer = { type: 'Sequence', pretokenizers };
+      return () => checkTokenizerFiles({ ...tokenizer, normalizer, pre_tokenizer }, config);
+    };
+    const long = 'a'.repeat(65);
+    expect(cut(null, ...Array<object>(6).fill(double))).not.toThrow();
+    expect(cut(double, ...Array<object>(6).fill(double))).toThrow(/64 times/);
+    expect(cut(null, { type: 'Metaspace', replacement: '▁' })).not.toThrow();
+    expect(cut(null, { type: 'Metaspace', replacement: long })).toThrow(/pre_tokenizer.*64 times/);
+    expect(cut(null, { type: 'Metaspace', replacement: '▁', str_rep: long })).toThrow(/64 times/);
+  });
+
+  it('take no more than a bound from what stands before a text', () => {
+    const before = (chars: number) => ({ type: 'Prepend', prepend: '▁'.repeat(chars) });
+    expect(chained(before(1), before(1), double)).not.toThrow();
+    expect(chained(...Array<object>(5).fill(before(1000)))).toThrow(/more than 4096 characters/);
+  });
+
   it('that do not make it longer may be many', () => {
     const many = Array.from({ length: 400 }, (_, i) =>
       i % 2 ? replace({ String: '``' }, '"') : replace({ Regex: '\\s+' }, ' '),

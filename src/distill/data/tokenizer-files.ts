@@ -116,8 +116,11 @@ function checkTokenizer(tokenizer: unknown): void {
     if (value !== null && !isObject(value)) throw fail(`${stage} is no object`);
     if (value === null) continue;
     checkStage(value, stage, fail);
-    if (stage === 'normalizer' || stage === 'decoder') checkGrowth(value, stage, fail);
   }
+  const { normalizer, pre_tokenizer: cutting, decoder } = tokenizer;
+  const grown = checkGrowth(normalizer, 'normalizer', 1, fail);
+  checkGrowth(cutting, 'pre_tokenizer', grown, fail);
+  checkGrowth(decoder, 'decoder', 1, fail);
   checkAdded(tokenizer.added_tokens, fail);
 }
 
@@ -178,14 +181,27 @@ function checkStage(stage: Json, name: string, fail: Fail): void {
   check(stage, name, 0);
 }
 
-/** Throws where replacements, one after the other, could make a text too many times as long. */
-function checkGrowth(stage: Json, name: string, fail: Fail): void {
+/**
+ * Throws where replacements, one after the other, could make a text too many times as long.
+ * @param before times as long as it was that earlier stages make a text
+ * @returns the same with this stage
+ */
+function checkGrowth(stage: unknown, name: string, before: number, fail: Fail): number {
+  let prepended = 0;
   const growth = (part: unknown): number => {
     if (!isObject(part)) return 1;
-    const inside = [part.normalizers, part.decoders].find(Array.isArray) as unknown[] | undefined;
-    const list = inside?.map(growth) ?? [];
-    return list.reduce((product, each) => product * each, part.type === 'Replace' ? of(part) : 1);
+    const lists = [part.normalizers, part.pretokenizers, part.decoders];
+    const list = (lists.find(Array.isArray) as unknown[] | undefined)?.map(growth) ?? [];
+    if (typeof part.prepend === 'string') prepended += part.prepend.length;
+    const own = part.type === 'Replace' ? of(part) : part.type === 'Metaspace' ? ofSpace(part) : 1;
+    return list.reduce((product, each) => product * each, own);
   };
+  /** Characters that a space may become. */
+  const ofSpace = ({ replacement, str_rep: written }: Json): number =>
+    Math.max(
+      1,
+      ...[replacement, written].map((text) => (typeof text === 'string' ? text.length : 1)),
+    );
   /** Characters that one character of the text may become. */
   const of = ({ pattern, content }: Json): number => {
     const length = typeof content === 'string' ? content.length : 0;
@@ -194,8 +210,12 @@ function checkGrowth(stage: Json, name: string, fail: Fail): void {
     // What fits between any two characters is put in there.
     return matchesNothing(expression) ? length + 1 : Math.max(1, length);
   };
-  if (growth(stage) <= MAX_GROWTH) return;
-  throw fail(`${name} may make a text more than ${MAX_GROWTH} times as long`);
+  const times = before * growth(stage);
+  if (!(times <= MAX_GROWTH))
+    throw fail(`${name} may make a text more than ${MAX_GROWTH} times as long`);
+  if (prepended > MAX_TOKEN_CHARS)
+    throw fail(`${name} puts more than ${MAX_TOKEN_CHARS} characters before a text`);
+  return times;
 }
 
 /** Whether a regular expression may match no character at all; true where it cannot be read. */
