@@ -2,19 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { importPrompts } from './import';
 import { recognise } from './recognise';
-import { read } from './testing';
-import type { PromptLabel } from './types';
-
-/** The likeliest reading: its labels by row, or null and why a person is asked. */
-async function taken(text: string, name = 'set.csv') {
-  const table = await read(name, text, {}, 4096);
-  const [best] = recognise(table);
-  const { plan, labelled } = best!;
-  if (plan.labels === null) return { layout: plan.layout, labels: null, why: labelled };
-  const { items } = importPrompts(table, plan);
-  const labels: PromptLabel[] | null = items.map(({ label }) => label);
-  return { layout: plan.layout, labels, why: labelled };
-}
+import { read, taken } from './testing';
 
 describe('a label beside an answer', () => {
   it.each([

@@ -143,7 +143,7 @@ describe('labels of the file’s own', () => {
     expect(
       await labelled(`${harmbench}a,standard,illegal,benign\nb,standard,illegal,unsafe\n`),
     ).toEqual(['benign', 'harmful']);
-    const beavertails = 'prompt,response,is_safe,label\na,x,true,harmful\n';
+    const beavertails = 'prompt,response,category,is_safe,label\na,x,theft,true,harmful\n';
     expect(await labelled(beavertails)).toEqual(['harmful']);
     expect(
       (await open(`${harmbench}a,standard,illegal,7\n`, 'benign')).best.plan.labels,

@@ -150,9 +150,7 @@ function byColumn(document: JsonObject, limits: CellLimits): DocumentRecords | n
     }
   }
   // A number beside lists may be a count: {"safe": 40, "unsafe": 60}.
-  const shared = single.filter(
-    ([name, value]) => /label|categor|safe|harm|type/i.test(name) && typeof value !== 'number',
-  );
+  const shared = single.filter(([name, value]) => isSaidOfRows(name) && !isNumber(value));
   checkCells(columns.length + shared.length, first.length, limits);
   checkShared(shared, first.length, limits);
   const names = new Set(shared.map(([name]) => name));
@@ -187,6 +185,12 @@ function checkShared(shared: readonly [string, Json][], total: number, limits: C
     { column: name },
   );
 }
+
+const isSaidOfRows = (name: string) =>
+  /label|categor|class|safe|harm|type|toxic|malicious|benign|jailbreak|flagged/i.test(name);
+
+const isNumber = (value: Json) =>
+  typeof value === 'number' || (typeof value === 'string' && /^\s*[-+\d.,]+\s*$/.test(value));
 
 /** Turns of one chat, not prompts of their own. */
 const isChat = (name: string, value: Json) =>

@@ -1,165 +1,158 @@
 /** Which column of a file says what is harmful, and what its values mean. */
-import { CellError, textOf } from './cells';
+import { type Labels, otherSubject } from './answers-beside';
+import { LABEL_LENGTH, type Rows, shortText, textsOf } from './column-texts';
+import {
+  LABEL_NAMES,
+  LOOSE,
+  LOOSE_TEXT,
+  meaningsOf,
+  nameOfLabel,
+  namesPrompts,
+  PLAIN_QUESTION,
+  saysKind,
+  saysOfAnswers,
+  YES_MEANS,
+} from './label-names';
 import { COMMON_LABELS } from './plan';
-import { count, PROMPT_LABELS, type PromptLabel, quoted, type Table } from './types';
-
-type Rows = Pick<Table, 'columns' | 'rows'>;
-
-/** Columns that are there to say it, the clearest first. */
-const LABEL_NAMES: readonly string[] = [
-  ...['label', 'labels', 'harm_label', 'safety_label', 'gold_label', 'harmfulness', 'safety'],
-  'class',
-];
-/** These may say something else; where their values are no labels, they are as if not there. */
-const LOOSE = new Set(['safety', 'class', 'harmfulness']);
-
-/** Columns of yes and no. */
-const YES_MEANS: Record<string, PromptLabel> = {
-  ...{ is_safe: 'benign', safe: 'benign', is_benign: 'benign', benign: 'benign' },
-  ...{ is_harmless: 'benign', harmless: 'benign', is_harmful: 'harmful', harmful: 'harmful' },
-  ...{ is_unsafe: 'harmful', unsafe: 'harmful', toxic: 'harmful', is_toxic: 'harmful' },
-  ...{ malicious: 'harmful', is_malicious: 'harmful', jailbreak: 'harmful' },
-  ...{ is_jailbreak: 'harmful', flagged: 'harmful', is_flagged: 'harmful', toxicity: 'harmful' },
-};
-const YES = ['true', '1', '1.0', 'yes', 'y'];
-const NO = ['false', '0', '0.0', 'no', 'n'];
-
-/** A word of a column's name that says whose label it is: the prompt's. */
-const OF_PROMPTS = /^(prompt|question|query|instruction|input|user|request)s?$/;
-/** A column with such a word in its name holds answers, or says something of them. */
-const ANSWERS =
-  /^(response|output|completion|reply|replie|answer|generation|generated|continuation|assistant|chosen|rejected|resp)s?$/;
-/** The same, and models that answers are named after: their columns say nothing of prompts. */
-const OF_ANSWERS =
-  /respon|output|complet|answer|repl(y|ie)|generat|continu|assistant|target|predict|model|annotat|judge|final|refus|compl(y|ian)|chosen|reject|gpt|llama|vicuna|claude|mi[sx]tral|gemini|gemma|qwen|alpaca|falcon|palm|bard|bing|bot$|deepseek|command|koala|zephyr|phi[-_]?\d|chatglm|baichuan|wizard/;
+import { count, PROMPT_LABELS, type PromptLabel, quoted, type TableRow } from './types';
 
 export interface LabelColumn {
   column: string;
   /** By text in lower case; null where the column is there but cannot be taken at its word. */
   values: Record<string, PromptLabel> | null;
-  /** What gave it away. */
-  by: 'name' | 'values';
+  /** What gave it away: that it is called the prompt's label, or a label, or what it holds. */
+  by: 'prompt' | 'name' | 'values';
   /** Why it cannot be taken at its word, in a sentence; empty where it is. */
   doubt: string;
-  /** Because it may be about answers: it then says nothing against what a known set is. */
-  ofAnswers: boolean;
+  /** Because it may not be about prompts: it then says nothing against what a known set is. */
+  slight: boolean;
 }
 
-interface Candidate {
-  column: string;
+interface Candidate extends Labels {
   values: Record<string, PromptLabel>;
-  by: 'name' | 'values';
-  /**
-   * How far it is the prompt's where answers stand beside it. `any`: "unsafe", "flagged" may as well be
-   * the answer's. `safe`: a column of plain labels, but of words that are said of answers, too.
-   * `none`: this project's own words, which are said of prompts.
-   */
-  doubt: 'any' | 'safe' | 'none';
+  by: LabelColumn['by'];
+  /** Neither its name nor its words say that it is about prompts. */
+  doubt: string;
 }
-
-const wordsOf = (column: string) =>
-  column
-    .trim()
-    // promptLabel, as JSON has it.
-    .replace(/([a-z])([A-Z])/g, '$1_$2')
-    .toLowerCase()
-    .split(/[\s_.-]+/)
-    .filter((word) => word !== '');
 
 /**
- * The file's own labels; null where no column holds any. `except` are columns taken already. A column
- * that is called the prompt's label wins. Any other is doubted where the file holds answers, too,
- * which it may be about, and where another column says something else.
+ * The file's own labels; null where no column holds any. A column that is called the prompt's label
+ * wins. Any other is doubted where the file holds something else that it may be about, and where
+ * another column disagrees.
+ * @param taken columns that a layout knows
+ * @param judged they say already which answers are harmful
  */
-export function labelColumn(table: Rows, except: ReadonlySet<string>): LabelColumn | null {
-  const columns = table.columns.filter((column) => !except.has(column));
-  const named = byName(table, columns, true);
-  const ofPrompts = named.found.length > 0;
-  const loose = ofPrompts ? null : byName(table, columns, false);
-  const unread = loose?.unread ?? named.unread;
-  if (!ofPrompts && loose?.found.length === 0 && unread !== null) {
-    const doubt = saysNothing(table, unread);
-    return { column: unread, values: null, by: 'name', doubt, ofAnswers: false };
+export function labelColumn(
+  table: Rows,
+  prompt: string,
+  taken: ReadonlySet<string> = new Set(),
+  judged = false,
+): LabelColumn | null {
+  const columns = table.columns.filter((column) => column !== prompt && !taken.has(column));
+  const candidates = candidatesIn(table, columns);
+  if ('unread' in candidates) {
+    const { unread: column, by } = candidates;
+    return { column, values: null, by, doubt: saysNothing(table, column), slight: false };
   }
-  const candidates = ofPrompts ? named.found : loose!.found;
-  const found = candidates.length > 0 ? candidates : byValues(table, columns);
-  const [first, ...others] = found;
+  const [first, ...others] = candidates;
   if (!first) return null;
   const { column, by } = first;
-  const doubted = (doubt: string, ofAnswers: boolean): LabelColumn => {
-    return { column, by, values: null, doubt, ofAnswers };
+  const doubted = (doubt: string, slight: boolean): LabelColumn => {
+    return { column, by, values: null, doubt, slight };
   };
-  const other = others.find((each) => disagree(table, first, each));
+  const other = others.find(
+    (each) => !onlyLoose(textsOf(table, each.column, 12)) && disagree(table, first, each),
+  );
   if (other) {
     const both = `${quoted(first.column)} and ${quoted(other.column)}`;
     return doubted(`The columns ${both} disagree about what is harmful.`, false);
   }
-  const answers = ofPrompts ? undefined : answerColumn(table, first, except);
-  if (answers !== undefined) {
-    return doubted(
-      `The column ${quoted(first.column)} may be about the answers in ${quoted(answers)}, not about ` +
-        'the prompts.',
-      true,
-    );
+  const subject = by === 'prompt' ? null : otherSubject(table, first, prompt, { taken, judged });
+  if (subject !== null) {
+    return doubted(`The column ${quoted(column)} may be about ${subject}.`, true);
   }
-  return { column, by, values: first.values, doubt: '', ofAnswers: false };
+  if (first.doubt !== '') return doubted(first.doubt, true);
+  return { column, by, values: first.values, doubt: '', slight: false };
 }
 
-/** A column of answers that the labels in `candidate` may be about. */
-function answerColumn(
-  { columns }: Rows,
-  { doubt }: Candidate,
-  except: ReadonlySet<string>,
-): string | undefined {
-  if (doubt === 'none') return undefined;
-  // In sets to train on, as Alpaca, the output is what should be said: nobody judged it.
-  const teaches = columns.some((column) => /^instruction$/i.test(column.trim()));
-  return columns.find((column) => {
-    if (except.has(column) || (teaches && doubt === 'safe' && /^output$/i.test(column.trim()))) {
-      return false;
-    }
-    return wordsOf(column).some((word) => ANSWERS.test(word));
-  });
+/** Columns of labels, the clearest first, or the clearest one where it cannot be read. */
+function candidatesIn(
+  table: Rows,
+  columns: readonly string[],
+): Candidate[] | { unread: string; by: 'prompt' | 'name' } {
+  const ofPrompts = byName(table, columns, 'prompt');
+  const kinds = byValues(table, columns.filter(namesPrompts)).filter(
+    ({ column, doubt }) => doubt === '' && !ofPrompts.found.some((each) => each.column === column),
+  );
+  const clear = [...ofPrompts.found, ...kinds.map((each) => ({ ...each, by: 'prompt' as const }))];
+  if (clear.length > 0) return clear;
+  if (ofPrompts.unread !== null) return { unread: ofPrompts.unread, by: 'prompt' };
+  const { found, unread } = byName(table, columns, 'name');
+  if (found.length === 0 && unread !== null) return { unread, by: 'name' };
+  const named = new Set(found.map(({ column }) => column));
+  const rest = columns.filter((column) => !named.has(column));
+  return [...found, ...byValues(table, rest)];
 }
 
-/** Columns that are called labels; `prompts`: those called the labels of prompts, else the others. */
+/** Columns that are called labels; `prompt`: those called the labels of prompts, else the others. */
 function byName(
   table: Rows,
   columns: readonly string[],
-  prompts: boolean,
+  by: 'prompt' | 'name',
 ): { found: Candidate[]; unread: string | null } {
-  const byName = new Map<string, string>();
-  for (const column of [...columns].reverse()) {
-    const words = wordsOf(column);
-    const rest = words.filter((word) => !OF_PROMPTS.test(word));
-    if (rest.length < words.length === prompts) byName.set(rest.join('_'), column);
+  const byName = new Map<string, string[]>();
+  for (const column of columns) {
+    if (namesPrompts(column) !== (by === 'prompt')) continue;
+    const name = nameOfLabel(column);
+    byName.set(name, [...(byName.get(name) ?? []), column]);
   }
   const found: Candidate[] = [];
   let unread: string | null = null;
   for (const name of [...LABEL_NAMES, ...Object.keys(YES_MEANS)]) {
-    const column = byName.get(name);
-    if (column === undefined) continue;
-    const texts = textsOf(table, column);
-    if (texts.length === 0) continue;
-    const values = meaningsOf(name);
-    const known = texts.filter((text) => Object.hasOwn(values, text));
-    const ofYesAndNo = Object.hasOwn(YES_MEANS, name);
-    // Scores from 0 to 1 hold a 0 and a 1, too.
-    const enough = ofYesAndNo ? known.length === texts.length : known.length > 0;
-    const own = known.every((text) => PROMPT_LABELS.some((label) => label === text));
-    const plain = !ofYesAndNo && !LOOSE.has(name);
-    const doubt = plain ? (own ? 'none' : 'safe') : 'any';
-    if (enough) found.push({ column, values, by: 'name', doubt });
-    else if (plain) unread ??= column;
+    for (const column of byName.get(name) ?? []) {
+      const texts = textsOf(table, column);
+      if (texts.length === 0) continue;
+      const values = meaningsOf(name);
+      const reading = readingOf(name, texts, values);
+      if (reading === 'labels') {
+        found.push({ column, values, by, trust: trustIn(name, texts), doubt: '' });
+      } else if (reading === 'unread') unread ??= column;
+    }
   }
   return { found, unread };
+}
+
+/** Whether a column of such texts says it, should say it and does not, or is about something else. */
+function readingOf(
+  name: string,
+  texts: readonly string[],
+  values: Record<string, PromptLabel>,
+): 'labels' | 'unread' | 'none' {
+  const known = texts.filter((text) => Object.hasOwn(values, text));
+  if (!Object.hasOwn(YES_MEANS, name)) {
+    if (known.length > 0) return 'labels';
+    return LOOSE.has(name) ? 'none' : 'unread';
+  }
+  // Scores from 0 to 1 hold a 0 and a 1, too; and on a scale from 1 on, 1 is the least.
+  if (known.length === texts.length) {
+    const oneEnd = name === 'toxicity' && texts.length === 1 && /^[\d.]+$/.test(texts[0]!);
+    return oneEnd ? 'unread' : 'labels';
+  }
+  return known.length > 0 && PLAIN_QUESTION.test(name) ? 'unread' : 'none';
+}
+
+function trustIn(name: string, texts: readonly string[]): Labels['trust'] {
+  if (Object.hasOwn(YES_MEANS, name) || LOOSE.has(name)) return 'any';
+  const known = texts.filter((text) => Object.hasOwn(COMMON_LABELS, text));
+  const own = known.every((text) => PROMPT_LABELS.some((label) => label === text));
+  return own ? 'own' : 'words';
 }
 
 /** Whether any row is harmful by one of two columns and not by the other. */
 function disagree(table: Rows, first: Candidate, second: Candidate): boolean {
   const read = ({ column, values }: Candidate) => {
     const index = table.columns.indexOf(column);
-    return ({ cells }: Rows['rows'][number]) => {
+    return ({ cells }: TableRow) => {
       const text = shortText(cells[index], column);
       return Object.hasOwn(values, text) ? values[text] === 'harmful' : null;
     };
@@ -171,81 +164,25 @@ function disagree(table: Rows, first: Candidate, second: Candidate): boolean {
   });
 }
 
-/** What the texts of a column called so mean. */
-function meaningsOf(name: string): Record<string, PromptLabel> {
-  if (!Object.hasOwn(YES_MEANS, name)) return { ...COMMON_LABELS };
-  const yes = YES_MEANS[name]!;
-  const no = yes === 'harmful' ? 'benign' : 'harmful';
-  return {
-    ...COMMON_LABELS,
-    ...Object.fromEntries([...YES.map((text) => [text, yes]), ...NO.map((text) => [text, no])]),
-  };
-}
+const onlyLoose = (texts: readonly string[]) => texts.every((text) => LOOSE_TEXT.test(text));
 
-/** Columns of whatever name with nothing but labels in them. */
+/** Columns of whatever name with nothing but labels in them, those that can be trusted first. */
 function byValues(table: Rows, columns: readonly string[]): Candidate[] {
-  return columns.flatMap((column) => {
-    if (OF_ANSWERS.test(wordsOf(column).join('_'))) return [];
-    const found = textsOf(table, column, 12);
-    if (found.length === 0 || found.length > 12) return [];
-    if (!found.every((text) => Object.hasOwn(COMMON_LABELS, text))) return [];
-    return [
-      { column, values: { ...COMMON_LABELS }, by: 'values' as const, doubt: 'safe' as const },
-    ];
+  const found = columns.flatMap((column): Candidate[] => {
+    if (saysOfAnswers(column)) return [];
+    const texts = textsOf(table, column, 12);
+    if (texts.length === 0 || texts.length > 12) return [];
+    if (!texts.every((text) => Object.hasOwn(COMMON_LABELS, text))) return [];
+    let doubt = '';
+    if (onlyLoose(texts)) doubt = saysNothing(table, column);
+    else if (!saysKind(column)) {
+      const shown = texts.slice(0, 4).map(quoted).join(', ');
+      doubt = `The column ${quoted(column)} holds ${shown}, but is not called a label of prompts.`;
+    }
+    return [{ column, values: { ...COMMON_LABELS }, by: 'values', trust: 'words', doubt }];
   });
+  return found.sort((a, b) => Number(a.doubt !== '') - Number(b.doubt !== ''));
 }
-
-/**
- * Distinct texts of `column`, trimmed, in lower case, empty and long ones left out, the most frequent
- * first; more than `limit` of them, and the list ends one beyond it, unordered.
- */
-export function textsOf(table: Rows, column: string, limit = 1000): string[] {
-  const index = table.columns.indexOf(column);
-  const counts = new Map<string, number>();
-  for (const { cells } of table.rows) {
-    const text = shortText(cells[index], column);
-    if (text === '') continue;
-    counts.set(text, (counts.get(text) ?? 0) + 1);
-    if (counts.size > limit) return [...counts.keys()];
-  }
-  return [...counts].sort((a, b) => b[1] - a[1]).map(([text]) => text);
-}
-
-/** A text that could be a label: a longer one stands for itself, cut, and is not taken apart. */
-function shortText(cell: Parameters<typeof textOf>[0], column: string): string {
-  if (typeof cell === 'string' && cell.length > 1000)
-    return cell.slice(0, 200).trim().toLowerCase();
-  try {
-    return textOf(cell, column).slice(0, 200).trim().toLowerCase();
-  } catch (error) {
-    if (error instanceof CellError) return '';
-    throw error;
-  }
-}
-
-export interface LabelValue {
-  value: string;
-  rows: number;
-}
-
-/** What `column` holds, lower case, the most frequent first, long texts left out. At most `limit`. */
-export function labelValues(table: Rows, column: string | null, limit = 12): LabelValue[] {
-  const index = column === null ? -1 : table.columns.indexOf(column);
-  if (column === null || index < 0) return [];
-  const counts = new Map<string, number>();
-  for (const { cells } of table.rows) {
-    const value = shortText(cells[index], column);
-    if (value === '' || value.length > LABEL_LENGTH) continue;
-    counts.set(value, (counts.get(value) ?? 0) + 1);
-  }
-  return [...counts]
-    .map(([value, rows]) => ({ value, rows }))
-    .sort((a, b) => b.rows - a.rows)
-    .slice(0, limit);
-}
-
-/** Longer texts are no labels, and could be prompts, which messages never show. */
-const LABEL_LENGTH = 40;
 
 /** A sentence about a column whose texts say nothing. */
 function saysNothing(table: Rows, column: string): string {

@@ -2,7 +2,7 @@
  * The layouts of the known sets: which columns they have and what those mean. docs/datasets.md says
  * which were checked against real files and why each label is what it is.
  */
-import { textsOf } from './label-columns';
+import { shortText, textsOf } from './column-texts';
 import {
   COMMON_LABELS,
   type ImportPlan,
@@ -13,7 +13,7 @@ import {
 import { PROMPT_NAMES } from './prompt-names';
 import type { PromptLabel, Table } from './types';
 
-export type LayoutTable = Pick<Table, 'name' | 'columns' | 'rows'>;
+export type LayoutTable = Pick<Table, 'name' | 'columns' | 'rows' | 'ofPrompts'>;
 
 /** Columns of one file, found by the layouts' lower-case names. */
 export interface LayoutFile {
@@ -25,6 +25,8 @@ export interface LayoutFile {
   columns: readonly string[];
   /** Distinct texts of a column, trimmed, in lower case. */
   texts(column: string): readonly string[];
+  /** Whether a column holds something in some rows and nothing in others. */
+  gaps(column: string): boolean;
 }
 
 export interface Layout {
@@ -73,8 +75,18 @@ export function layoutFile(table: LayoutTable): LayoutFile {
     has: (name) => byName.has(name),
     columns: [...byName.keys()],
     texts: (name) => textsOf(table, byName.get(name) ?? name),
+    gaps: (name) => {
+      const column = byName.get(name) ?? name;
+      const index = table.columns.indexOf(column);
+      const full = table.rows.filter(({ cells }) => shortText(cells[index], column) !== '');
+      return full.length > 0 && full.length < table.rows.length;
+    },
   };
 }
+
+/** Names that stand for a column; of a list, each. */
+export const namesIn = (names: string | readonly string[] | undefined): readonly string[] =>
+  names === undefined ? [] : typeof names === 'string' ? [names] : names;
 
 const all = (label: PromptLabel) => (): LabelRule => ({ kind: 'all', label });
 
@@ -85,17 +97,19 @@ export const CONTEXT_AFTER = '{prompt}\n\n{context}';
 const ANSWERS_ARE_FREE =
   'The set’s answers are free text, not the one right answer, so they are left out.';
 
-/** Which of two words the name of a file says: one of them, whole and not denied. */
+/** Words that say nothing beside the one that counts in the name of a file of JailbreakBench. */
+const BESIDE_IT =
+  /^(jbb|jailbreak|bench|jailbreakbench|behaviou?rs?|prompts?|requests?|goals?|data|dataset|set|split|train|test|only|all|full|final|copy|download|the|of|csv|tsv|txt|jsonl?|v)?$/;
+
+/** Which of two words the name of a file says: one of them, whole, and no word that could turn it. */
 function saidByName(name: string): 'harmful' | 'benign' | null {
   const words = name
     .replace(/([a-z])([A-Z])/g, '$1 $2')
     .toLowerCase()
-    .split(/[^a-z]+/);
-  const denied = /^(non?|not|un|without|and|or|vs|versus|both|mixed|all|combined)$/;
-  const others = /^(un|non|not)(harmful|benign)$|^harmless$/;
-  if (words.some((word) => denied.test(word) || others.test(word))) return null;
-  const said = (['harmful', 'benign'] as const).filter((word) => words.includes(word));
-  return said.length === 1 ? said[0]! : null;
+    .split(/[^\p{L}\p{M}]+/u)
+    .filter((word) => !BESIDE_IT.test(word));
+  const [word, ...others] = words;
+  return others.length === 0 && (word === 'harmful' || word === 'benign') ? word : null;
 }
 
 const XSTEST_TYPES =
@@ -224,9 +238,10 @@ export const LAYOUTS: readonly Layout[] = [
   {
     name: 'beavertails',
     title: 'BeaverTails',
-    required: ['prompt', 'is_safe', 'response'],
-    optional: ['category'],
-    fields: { prompt: 'prompt', label: 'is_safe', category: 'category' },
+    // Without the kinds of harm, it is any file of answers.
+    required: ['prompt', 'is_safe', 'response', ['category', 'categories']],
+    optional: [],
+    fields: { prompt: 'prompt', label: 'is_safe', category: ['category', 'categories'] },
     labels: () => ({
       kind: 'values',
       values: { true: 'borderline', false: 'harmful', '1': 'borderline', '0': 'harmful' },

@@ -3,6 +3,7 @@
  * which prompts are harmful: labels of its own before anything else; then the set that it is known to
  * be; else nothing, and a person is asked.
  */
+import { contradiction } from './contradictions';
 import { labelColumn } from './label-columns';
 import { messagesIn } from './conversation';
 import {
@@ -13,6 +14,7 @@ import {
   layoutFile,
   LAYOUTS,
   type LayoutTable,
+  namesIn,
 } from './layouts';
 import { type ImportPlan, type LabelRule, type Mapping, NO_COLUMNS } from './plan';
 import type { Recognition } from './recognition';
@@ -79,7 +81,7 @@ function recognition(
 
 function mappingOf(layout: Layout, file: LayoutFile, otherwise: string): Mapping {
   const find = (names: string | readonly string[] | undefined): string | null => {
-    for (const name of names === undefined ? [] : alternatives(names)) {
+    for (const name of namesIn(names)) {
       const column = file.find(name);
       if (column !== null) return column;
     }
@@ -104,11 +106,13 @@ function labelsOf(layout: Layout, table: LayoutTable, file: LayoutFile, mapping:
   if (ofLayout?.kind === 'above') {
     ofLayout.columns = ofLayout.columns.map((column) => file.find(column) ?? column);
   }
+  const { prompt } = mapping;
   // A layout's own column of labels is read by its rule; only a clearer one stands in for it.
   const taken = layout.ownLabels ? mapping.label : null;
-  const own = labelColumn(table, new Set([mapping.prompt, ...(taken === null ? [] : [taken])]));
-  const clearer = taken?.trim().toLowerCase() !== 'label' && own?.by === 'name' && own.values;
-  if (layout.ownLabels && ofLayout && !clearer) {
+  const own = ownLabels(layout, table, prompt, taken);
+  const isLabel = taken?.trim().toLowerCase() === 'label';
+  const clearer = own?.values && (own.by === 'prompt' || (own.by === 'name' && !isLabel));
+  if (layout.ownLabels && ofLayout && !clearer && !(own && layout.name === 'retort')) {
     return readable(ofLayout, file, taken)
       ? { labels: ofLayout, column: taken, labelled: sourceOf(ofLayout, layout, taken) }
       : { labels: null, column: taken, labelled: nothing(taken) };
@@ -117,12 +121,27 @@ function labelsOf(layout: Layout, table: LayoutTable, file: LayoutFile, mapping:
     const labels: LabelRule = { kind: 'values', values: own.values };
     return { labels, column: own.column, labelled: sourceOf(labels, layout, own.column) };
   }
-  if (own && !(own.ofAnswers && ofLayout))
+  if (own && !(own.slight && ofLayout && !layout.ownLabels)) {
     return { labels: null, column: own.column, labelled: own.doubt };
+  }
   if (!ofLayout) return { labels: null, column: null, labelled: nothing(null) };
-  const against = contradiction(file, layout, ofLayout, mapping.prompt);
+  const against = contradiction(file, layout, ofLayout, prompt);
   if (against !== null) return { labels: null, column: null, labelled: against };
   return { labels: ofLayout, column: null, labelled: sourceOf(ofLayout, layout, null) };
+}
+
+/**
+ * What the file's columns say beside the layout's own column `taken`. Retort's own columns are called
+ * as anyone's may be, so its labels are looked at as any other file's.
+ */
+function ownLabels(layout: Layout, table: LayoutTable, prompt: string, taken: string | null) {
+  if (taken === null) return labelColumn(table, prompt);
+  if (layout.name !== 'retort') return labelColumn(table, prompt, new Set([taken]), true);
+  const known = namesOf(layout);
+  const its = table.columns.filter(
+    (name) => name !== taken && known.has(name.trim().toLowerCase()),
+  );
+  return labelColumn(table, prompt, new Set(its));
 }
 
 /** Whether any row of the label column means something. */
@@ -149,45 +168,13 @@ function sourceOf(rule: LabelRule, { title }: Layout, column: string | null): st
   }
 }
 
-/** What sets call their harmless prompts, blanks for dashes and underscores. */
-const HARMLESS =
-  /^((is )?(benign|safe|harmless|unharmful|borderline|inoffensive)|(benign|safe|harmless) controls?|no(n|t)? ?harm(ful)?|no(n|t)? ?(toxic|malicious))$/;
-/** In a column of kinds of harm these say that there is none; elsewhere they may say anything. */
-const NONE =
-  /^(none|nothing|null|n ?\/ ?a|na|not applicable|no (risk|category|violation)|ok(ay)?|normal|neutral|clean|controls?|acceptable|allowed|legit(imate)?|compliant|-+)$/;
-
-/** A column that calls rows harmless in a set that should have no such prompts. */
-function contradiction(
-  file: LayoutFile,
-  layout: Layout,
-  rule: LabelRule,
-  prompt: string,
-): string | null {
-  if (rule.kind !== 'all' || rule.label !== 'harmful') return null;
-  const { category, style } = layout.fields;
-  const kinds = new Set([category, style].flatMap((each) => (each ? alternatives(each) : [])));
-  for (const name of file.columns) {
-    if (name === prompt.trim().toLowerCase()) continue;
-    const odd = file.texts(name).find((text) => {
-      const plain = text.replace(/[\s_-]+/g, ' ').trim();
-      return HARMLESS.test(plain) || (kinds.has(name) && NONE.test(plain));
-    });
-    if (odd)
-      return `The column ${quoted(name)} calls some rows ${quoted(odd)}, which ${layout.title} itself does not.`;
-  }
-  return null;
-}
-
-const alternatives = (column: string | readonly string[]) =>
-  typeof column === 'string' ? [column] : column;
-
 const namesOf = (layout: Layout) =>
-  new Set([...layout.required.flatMap(alternatives), ...layout.optional, ...(layout.rare ?? [])]);
+  new Set([...layout.required.flatMap(namesIn), ...layout.optional, ...(layout.rare ?? [])]);
 
 function missing(layout: Layout, present: ReadonlySet<string>): string[] {
   return layout.required
-    .filter((column) => !alternatives(column).some((name) => present.has(name)))
-    .map((column) => alternatives(column)[0]!);
+    .filter((column) => !namesIn(column).some((name) => present.has(name)))
+    .map((column) => namesIn(column)[0]!);
 }
 
 function proved({ proof }: Layout, file: LayoutFile): boolean {
@@ -216,9 +203,7 @@ function confidenceOf(layout: Layout, present: ReadonlySet<string>): number {
   const known = namesOf(layout);
   // Of alternatives, one is a full match.
   const spare = layout.required
-    .map(
-      (column) => alternatives(column).filter((name) => !layout.optional.includes(name)).length - 1,
-    )
+    .map((column) => namesIn(column).filter((name) => !layout.optional.includes(name)).length - 1)
     .reduce((sum, more) => sum + Math.max(0, more), 0);
   const lacking = (layout.rare ?? []).filter((name) => !present.has(name)).length;
   const expected = known.size - spare - lacking;

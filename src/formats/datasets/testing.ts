@@ -1,6 +1,6 @@
 /** What the tests of the importers share. */
 import { memorySource } from '../byte-source';
-import { importAll, type ImportOptions } from './import';
+import { importAll, type ImportOptions, importPrompts } from './import';
 import { fromByteSource, type ReadOptions, readTable } from './read';
 import { recognise } from './recognise';
 import { DatasetFileError, type ImportedPrompt, type PromptLabel, type Table } from './types';
@@ -28,6 +28,17 @@ export async function load(
   const { plan } = recognise(table)[0]!;
   const labels = label === undefined ? plan.labels : ({ kind: 'all', label } as const);
   return { layout: plan.layout, items: importAll(table, { ...plan, labels }, options) };
+}
+
+/** The likeliest reading: its labels by row, or null and why a person is asked. */
+export async function taken(text: string, name = 'set.csv') {
+  const table = await read(name, text, {}, 4096);
+  const [best] = recognise(table);
+  const { plan, labelled } = best!;
+  if (plan.labels === null) return { layout: plan.layout, labels: null, why: labelled };
+  const { items } = importPrompts(table, plan);
+  const labels: PromptLabel[] | null = items.map(({ label }) => label);
+  return { layout: plan.layout, labels, why: labelled };
 }
 
 /** The error of the file that `work` ends with; fails where it does not. */

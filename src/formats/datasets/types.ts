@@ -55,6 +55,8 @@ export interface Table {
   more: boolean;
   /** What the file says of itself, or how it was read, that a person should know; sentences. */
   notes: readonly string[];
+  /** Where rows were messages: columns that are said of the one which is the prompt, not of its chat. */
+  ofPrompts?: readonly string[];
 }
 
 export type Delimiter = ',' | ';' | '\t' | '|';

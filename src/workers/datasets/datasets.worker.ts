@@ -1,7 +1,7 @@
 /** Reads prompt sets away from the page's thread, and keeps the open one. Glue only. */
 import { contentHash } from '../../distill/data/dataset';
 import { importPrompts } from '../../formats/datasets/import';
-import { labelValues } from '../../formats/datasets/label-columns';
+import { labelValues } from '../../formats/datasets/column-texts';
 import { readTable } from '../../formats/datasets/read';
 import { planByHand, recognise } from '../../formats/datasets/recognise';
 import type { Recognition } from '../../formats/datasets/recognition';

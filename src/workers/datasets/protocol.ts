@@ -1,5 +1,5 @@
 /** What the page asks of the worker that reads prompt sets. The table stays in the worker. */
-import type { LabelValue } from '../../formats/datasets/label-columns';
+import type { LabelValue } from '../../formats/datasets/column-texts';
 import type { ImportPlan } from '../../formats/datasets/plan';
 import type { ImportReport } from '../../formats/datasets/problems';
 import type { ReadOptions, ReadProgress } from '../../formats/datasets/read';

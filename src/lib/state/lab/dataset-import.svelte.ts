@@ -2,7 +2,7 @@
  * One file on its way to a prompt set: read, recognised, corrected, kept. A worker reads and holds
  * it; here is what a person sees of it.
  */
-import type { LabelValue } from '../../../formats/datasets/label-columns';
+import type { LabelValue } from '../../../formats/datasets/column-texts';
 import type { ImportPlan } from '../../../formats/datasets/plan';
 import type { ReadOptions, ReadProgress } from '../../../formats/datasets/read';
 import type { Recognition } from '../../../formats/datasets/recognition';

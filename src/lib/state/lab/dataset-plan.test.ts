@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { importPrompts } from '../../../formats/datasets/import';
-import { labelValues } from '../../../formats/datasets/label-columns';
+import { labelValues } from '../../../formats/datasets/column-texts';
 import { recognise } from '../../../formats/datasets/recognise';
 import { read } from '../../../formats/datasets/testing';
 import {
