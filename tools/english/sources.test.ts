@@ -9,7 +9,9 @@ const files = taughtPrompts();
 const all = [...files.values()].flat(2);
 
 test('twins are pairs, and ordinary prompts stand alone', () => {
-  const names = ['ordinary.txt', 'people-labelled.txt', 'people.txt', 'things.txt'];
+  const names = ['ordinary', 'people-labelled', 'people', 'things-labelled', 'things'].map(
+    (name) => `${name}.txt`,
+  );
   expect([...files.keys()].sort()).toEqual(names);
   for (const [name, lines] of files) {
     const width = /ordinary|labelled/.test(name) ? 1 : 2;
