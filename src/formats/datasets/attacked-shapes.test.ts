@@ -248,3 +248,16 @@ describe('lists inside cells', () => {
     expect((await tooMany('categories', list, 250))().items).toHaveLength(250);
   });
 });
+
+it('a label that stands once beside a list of records is named as unread', async () => {
+  const records = '[{"prompt":"a"},{"prompt":"b"}]';
+  for (const text of [
+    `{"label":"harmful","version":2,"data":${records}}`,
+    `{"label":"harmful","set":{"rows":${records}}}`,
+  ]) {
+    const { warnings } = await report('x.json', text);
+    expect(warnings.first.map(({ message }) => message)).toContain(
+      'Besides the rows, the file holds “label”: not read.',
+    );
+  }
+});

@@ -189,6 +189,10 @@ function checkShared(shared: readonly [string, Json][], total: number, limits: C
 const isSaidOfRows = (name: string) =>
   /label|categor|class|safe|harm|type|toxic|malicious|benign|jailbreak|flagged/i.test(name);
 
+/** Lists and objects beside a table; and of single values those that may have been said of its rows. */
+const saysSomething = (name: string, value: Json) =>
+  !isScalar(value) || (isSaidOfRows(name) && value !== null && value !== '');
+
 const isNumber = (value: Json) =>
   typeof value === 'number' || (typeof value === 'string' && /^\s*[-+\d.,]+\s*$/.test(value));
 
@@ -254,9 +258,11 @@ function listIn(document: JsonObject): DocumentRecords | null {
     );
   }
   const others = entries.filter(
-    ([name, value]) => name !== chosen[0] && !isScalar(value) && !DESCRIPTIONS.has(name),
+    ([name, value]) => name !== chosen[0] && saysSomething(name, value) && !DESCRIPTIONS.has(name),
   );
-  const full = others.filter(([, value]) => Object.keys(value as object).length > 0);
+  const full = others.filter(
+    ([, value]) => isScalar(value) || Object.keys(value as object).length > 0,
+  );
   return rows(chosen[1] as Json[], unread(full.map(([name]) => name)));
 }
 
@@ -285,7 +291,9 @@ function wrapped(
   }
   const [only] = found;
   if (!only) return null;
-  const others = entries.filter(([name, value]) => name !== only.name && !isScalar(value));
+  const others = entries.filter(
+    ([name, value]) => name !== only.name && saysSomething(name, value),
+  );
   const notes = [...only.notes, ...unread(others.map(([name]) => name))];
   return { records: only.records, total: only.total, notes };
 }
