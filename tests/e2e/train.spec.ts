@@ -119,8 +119,9 @@ test('Start, train, score, share, open elsewhere: the same answers', async ({
     expect(adapter.safety.judge.low).toBeGreaterThan(base.safety.judge.high);
     expect(paired?.pValue).toBeLessThan(0.01);
     const row = page.getByRole('region', { name: 'Scores on the wording set' }).getByRole('row');
-    const shown = Math.round(adapter.safety.judge.value * 100);
-    await expect(row.filter({ hasText: 'Soft prompt' })).toContainText(String(shown));
+    // As the page writes it: 39 of 40 are 97.5 %, 40 of 40 are 100 %.
+    const shown = `${(adapter.safety.judge.value * 100).toFixed(1).replace(/\.0$/, '')} %`;
+    await expect(row.filter({ hasText: 'Soft prompt' })).toContainText(shown);
   });
 
   await test.step('a reload keeps the run', async () => {
