@@ -114,8 +114,7 @@ function checkTokenizer(tokenizer: unknown): void {
   for (const stage of STAGES) {
     const value = tokenizer[stage] ?? null;
     if (value !== null && !isObject(value)) throw fail(`${stage} is no object`);
-    if (value === null) continue;
-    checkStage(value, stage, fail);
+    if (value !== null) checkStage(value, stage, fail);
   }
   const { normalizer, pre_tokenizer: cutting, decoder } = tokenizer;
   const grown = checkGrowth(normalizer, 'normalizer', 1, fail);

@@ -94,7 +94,7 @@ describe('answers drawn ahead of the step', () => {
     const plan = await planRun(recipe, all, used);
     const cancel = new AbortController();
     cancel.abort(new Error('cancelled'));
-    await expect(plan.draw!([0], [1], cancel.signal)).rejects.toThrow('cancelled');
+    await expect(plan.draw!([0], () => [1], cancel.signal)).rejects.toThrow('cancelled');
   });
 });
 

@@ -86,12 +86,12 @@ export class AnswerSupply {
   async draw(
     plan: Plan,
     positions: readonly number[],
-    ahead: readonly number[],
+    ahead: () => readonly number[],
     signal?: AbortSignal,
   ): Promise<void> {
     const lacks = (position: number) => plan.examples[position]!.paths.some((path) => path.pending);
     if (!positions.some(lacks)) return;
-    const wanted = [...new Set([...positions, ...ahead])].filter(lacks);
+    const wanted = [...new Set([...positions, ...ahead()])].filter(lacks);
     const items = wanted.map((position) => this.items[plan.examples[position]!.index]!);
     const answers = await drawAnswers(items, this.data.key, this.deps, {
       signal,

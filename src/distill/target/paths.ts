@@ -53,7 +53,7 @@ export interface Plan {
    */
   draw?: (
     positions: readonly number[],
-    ahead: readonly number[],
+    ahead: () => readonly number[],
     signal?: AbortSignal,
   ) => Promise<void>;
 }

@@ -47,7 +47,7 @@ export class DistillationSteps implements Steps {
     const positions = this.order.batch(step);
     // A student that learns from its own answers alone needs none of these.
     if (plan.draw && studentShare(recipe) < 1) {
-      await plan.draw(positions, this.ahead(step), signal);
+      await plan.draw(positions, () => this.ahead(step), signal);
     }
     const drawn = positions.map((index) => plan.examples[index]!);
     const examples =
