@@ -128,7 +128,7 @@ def completions(sets: Path, taught: bool) -> list[tuple[str, str, str, str]]:
 
 
 def base_answers(path: Path) -> dict[str, str]:
-    """By prompt: what the student answers by itself, as answers.py wrote it."""
+    """By prompt: what the student answers by itself, as tools/real/answers.py writes it."""
     return {item["prompt"]: item["answer"] for item in map(json.loads, path.open())}
 
 
